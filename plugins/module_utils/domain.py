@@ -1,0 +1,296 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Domain XML: from a guest's description, and compared as libvirt normalises it.
+
+A description (the `guests` of the inventory) says little; libvirt adds much to
+what it is given (UUID, controllers, PCI addresses, the exact machine version).
+So a description is laid over the XML that libvirt holds: what it says is set,
+all else stays. Nothing to do is when that changes nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import xml.etree.ElementTree as ET
+
+from ansible_collections.our.cloud.plugins.module_utils.arch import arch
+
+XEN_KINDS = ("pvh", "pv", "hvm")
+QEMU_KINDS = ("kvm", "qemu")
+KINDS = XEN_KINDS + QEMU_KINDS
+OS_TYPE = {"pvh": "xenpvh", "pv": "linux", "hvm": "hvm", "kvm": "hvm", "qemu": "hvm"}
+CPU_MODES = ("host-model", "host-passthrough", "maximum")
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
+MAC_ZERO = "00:00:00:00:00:00"
+
+
+class GuestError(ValueError):
+    """A description that no domain can be made of; the text names the guest and the field."""
+
+
+def family(kind):
+    """The hypervisor of a guest kind: xen or qemu."""
+    if kind in XEN_KINDS:
+        return "xen"
+    if kind in QEMU_KINDS:
+        return "qemu"
+    raise GuestError("kind %r is not one of %s" % (kind, ", ".join(KINDS)))
+
+
+def _number(guest, key, least):
+    value = guest[key]
+    if isinstance(value, bool) or not str(value).isdigit() or int(value) < least:
+        raise GuestError("guest %s: %s is %r, a whole number of at least %d is needed" % (guest["name"], key, value, least))
+    return int(value)
+
+
+def _path(guest, key):
+    value = guest.get(key)
+    if not value:
+        return None
+    store = guest.get("store")
+    path = value if os.path.isabs(value) else os.path.join(store or "", value)
+    if not os.path.isabs(path):
+        raise GuestError("guest %s: %s is the relative path %s and no store is given to begin it" % (guest["name"], key, value))
+    return os.path.normpath(path)
+
+
+def complete(guest):
+    """The description with everything said: checked, paths absolute, defaults of its architecture filled in."""
+    name = guest.get("name")
+    if not isinstance(name, str) or not NAME.match(name):
+        raise GuestError("guest name %r is not letters, digits, dot, dash and underscore (63 at most)" % (name,))
+    kind = guest.get("kind")
+    hypervisor = family(kind)
+    try:
+        row = arch(guest.get("arch") or "amd64")
+    except ValueError as error:
+        raise GuestError("guest %s: %s" % (name, error)) from None
+    if kind not in row.machine:
+        raise GuestError("guest %s: kind %s does not exist for %s; kinds that do: %s" % (name, kind, row.debian, ", ".join(sorted(row.machine))))
+    full = {"memory": 256, "vcpus": 1, "cpu": None, **{key: value for key, value in guest.items() if value is not None}}
+    full.update(arch=row, hypervisor=hypervisor, memory=_number(full, "memory", 16), vcpus=_number(full, "vcpus", 1),
+                kernel=_path(full, "kernel"), ramdisk=_path(full, "ramdisk"), disk=_path(full, "disk"))
+    if full["ramdisk"] and not full["kernel"]:
+        raise GuestError("guest %s: a ramdisk without a kernel boots nothing; give the kernel too" % name)
+    if not full["kernel"] and (kind in ("pvh", "pv") or not full["disk"]):
+        raise GuestError("guest %s: kind %s has no firmware to boot from%s; give a kernel"
+                         % (name, kind, "" if full["disk"] else " and no disk"))
+    if full["kernel"] and full.get("cmdline") is None:
+        full["cmdline"] = " ".join((["root=%s ro" % row.root[hypervisor]] if full["disk"] else [])
+                                   + ["console=%s" % row.console[hypervisor]])
+    mac = full.get("mac")
+    if mac is not None:
+        full["mac"] = str(mac).lower()
+        if not MAC.match(full["mac"]) or full["mac"] == MAC_ZERO or int(full["mac"][:2], 16) & 1:
+            raise GuestError("guest %s: %r is not the MAC address of one network card" % (name, mac))
+    if mac is not None and not full.get("bridge"):
+        raise GuestError("guest %s: a MAC address without a bridge; name the bridge" % name)
+    return full
+
+
+def _set(parent, path, text=None, **attributes):
+    """Make parent/path exist, with this text and these attributes; what else it has stays."""
+    for tag in path.split("/"):
+        child = parent.find(tag)
+        if child is None:
+            child = ET.SubElement(parent, tag)
+        parent = child
+    if text is not None:
+        parent.text = str(text)
+    for key, value in attributes.items():
+        parent.set(key, str(value))
+    return parent
+
+
+def _drop(parent, tag):
+    for child in parent.findall(tag):
+        parent.remove(child)
+
+
+def skeleton(full):
+    """What a new domain has beside the description's own words."""
+    root = ET.Element("domain", type="xen" if full["hypervisor"] == "xen" else full["kind"])
+    ET.SubElement(root, "name").text = full["name"]
+    _set(root, "memory"), _set(root, "currentMemory"), _set(root, "vcpu"), _set(root, "os/type")
+    if full["kind"] in ("hvm", "kvm", "qemu") and full["arch"].kernel == "x86":
+        # ACPI carries the request to power off
+        _set(root, "features/acpi")
+        if full["kind"] == "hvm":
+            _set(root, "features/apic"), _set(root, "features/pae")
+    _set(root, "on_poweroff", "destroy"), _set(root, "on_reboot", "restart"), _set(root, "on_crash", "destroy")
+    devices = ET.SubElement(root, "devices")
+    if full["hypervisor"] == "xen":
+        console = ET.SubElement(devices, "console", type="pty")
+        ET.SubElement(console, "target", type="xen" if full["kind"] != "hvm" else "serial", port="0")
+    else:
+        ET.SubElement(devices, "controller", type="usb", model="none")
+        console = ET.SubElement(devices, "console", type="pty")
+        ET.SubElement(console, "target", type="serial", port="0")
+        rng = ET.SubElement(devices, "rng", model="virtio")
+        ET.SubElement(rng, "backend", model="random").text = "/dev/urandom"
+    return root
+
+
+def _disk(devices, full):
+    target = os.path.basename(full["arch"].root[full["hypervisor"]])
+    if full["kind"] == "hvm":
+        target = "hda"
+    disk = next((item for item in devices.findall("disk") if item.find("target") is not None and item.find("target").get("dev") == target), None)
+    if disk is None:
+        disk = ET.Element("disk")
+        devices.insert(0, disk)
+    disk.set("type", "file")
+    disk.set("device", "disk")
+    if full["hypervisor"] == "xen":
+        # The kernel's loop device (blkback): no QEMU per guest. hypervisor.direct_io makes it safe on NFS.
+        _set(disk, "driver", name="phy", type="raw")
+        _set(disk, "source", file=full["disk"])
+        _set(disk, "target", dev=target, bus="ide" if full["kind"] == "hvm" else "xen")
+    else:
+        # cache=none: nothing of the guest's data stays in this host's memory when the guest leaves
+        _set(disk, "driver", name="qemu", type="raw", cache="none", io="native", discard="unmap")
+        _set(disk, "source", file=full["disk"])
+        _set(disk, "target", dev=target, bus="virtio")
+
+
+def _nic(devices, full):
+    nics = devices.findall("interface")
+    nic = next((item for item in nics if full.get("mac") and item.find("mac") is not None and item.find("mac").get("address") == full["mac"]), None)
+    if nic is None:
+        nic = nics[0] if nics else ET.SubElement(devices, "interface")
+    nic.set("type", "bridge")
+    if full.get("mac"):
+        _set(nic, "mac", address=full["mac"])
+    _set(nic, "source", bridge=full["bridge"])
+    if full["hypervisor"] == "qemu":
+        _set(nic, "model", type="virtio")
+
+
+def machine_matches(machine, alias):
+    """libvirt turns an alias into the version of the day (q35 -> pc-q35-10.0) and the guest keeps that one."""
+    return machine is not None and (machine == alias or re.match(r"^(pc-)?%s-\d" % re.escape(alias), machine) is not None)
+
+
+def overlay(full, current=None):
+    """The domain XML (an Element) of a completed description, laid over the one that libvirt holds if there is one."""
+    root = skeleton(full) if current is None else copy.deepcopy(current)
+    row, kind = full["arch"], full["kind"]
+    root.set("type", "xen" if full["hypervisor"] == "xen" else kind)
+    for tag in ("memory", "currentMemory"):
+        _set(root, tag, full["memory"] * 1024, unit="KiB")
+    _set(root, "vcpu", full["vcpus"])
+    os_type = _set(root, "os/type", OS_TYPE[kind], arch=row.libvirt)
+    if not machine_matches(os_type.get("machine"), row.machine[kind]):
+        os_type.set("machine", row.machine[kind])
+    system = root.find("os")
+    for tag, value in (("kernel", full["kernel"]), ("initrd", full["ramdisk"]), ("cmdline", full["kernel"] and full["cmdline"])):
+        if value:
+            _set(system, tag, value)
+        else:
+            _drop(system, tag)
+    if full["cpu"]:
+        cpu = root.find("cpu")
+        if full["cpu"] in CPU_MODES:
+            if cpu is None or cpu.get("mode") != full["cpu"]:
+                _drop(root, "cpu")
+                _set(root, "cpu", mode=full["cpu"])
+        elif cpu is None or cpu.findtext("model") != full["cpu"]:
+            _drop(root, "cpu")
+            _set(root, "cpu", mode="custom", match="exact")
+            _set(root, "cpu/model", full["cpu"], fallback="forbid")
+    devices = _set(root, "devices")
+    if full["disk"]:
+        _disk(devices, full)
+    if full.get("bridge"):
+        _nic(devices, full)
+    return root
+
+
+def parse(text):
+    """libvirt's domain XML as an Element; ValueError says that it is not one."""
+    try:
+        root = ET.fromstring(text)
+    except ET.ParseError as error:
+        raise ValueError("not XML: %s" % error) from None
+    if root.tag != "domain":
+        raise ValueError("not a domain but a <%s>" % root.tag)
+    return root
+
+
+def to_text(root):
+    """As people read it: two spaces a level, single lines for leaves, as virsh prints."""
+    root = copy.deepcopy(root)
+    for item in root.iter():
+        if len(item) and not (item.text or "").strip():
+            item.text = None
+        item.tail = None
+    ET.indent(root, "  ")
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def same(one, other):
+    """Whether two domain XMLs say the same, whatever their white space and order of attributes."""
+    return _canonical(one) == _canonical(other)
+
+
+def _canonical(item):
+    return (item.tag, (item.text or "").strip(), sorted(item.attrib.items()), [_canonical(child) for child in item])
+
+
+def kind_of(root):
+    """The guest kind of a domain XML."""
+    os_type = root.findtext("os/type", "")
+    if root.get("type") == "xen":
+        return {"xenpvh": "pvh", "hvm": "hvm"}.get(os_type, "pv")
+    return "kvm" if root.get("type") == "kvm" else "qemu"
+
+
+def memory_mib(root):
+    """What the guest may use at most, MiB."""
+    memory = root.find("memory")
+    factor = {"b": 1, "bytes": 1, "KiB": 1024, "k": 1024, "MiB": 1 << 20, "M": 1 << 20, "GiB": 1 << 30, "G": 1 << 30}
+    return int(int(memory.text) * factor.get(memory.get("unit", "KiB"), 1024)) >> 20
+
+
+def facts(root):
+    """What people ask of a domain: its files, network and size."""
+    disks = []
+    for item in root.findall("devices/disk"):
+        source, driver = item.find("source"), item.find("driver")
+        attributes = source.attrib if source is not None else {}
+        disks.append({
+            "device": item.get("device", "disk"),
+            "target": item.find("target").get("dev") if item.find("target") is not None else None,
+            "path": attributes.get("file") or attributes.get("dev") or attributes.get("name"),
+            "type": item.get("type"),
+            "driver": driver.get("name") if driver is not None else None,
+            "format": driver.get("type") if driver is not None else None,
+            "cache": driver.get("cache") if driver is not None else None,
+            "readonly": item.find("readonly") is not None,
+            "shareable": item.find("shareable") is not None,
+        })
+    nics = [{
+        "mac": item.find("mac").get("address") if item.find("mac") is not None else None,
+        "bridge": item.find("source").get("bridge") if item.find("source") is not None else None,
+        "type": item.get("type"),
+    } for item in root.findall("devices/interface")]
+    return {
+        "name": root.findtext("name"),
+        "uuid": root.findtext("uuid"),
+        "kind": kind_of(root),
+        "arch": (root.find("os/type").get("arch") if root.find("os/type") is not None else None),
+        "machine": (root.find("os/type").get("machine") if root.find("os/type") is not None else None),
+        "memory": memory_mib(root),
+        "vcpus": int(root.findtext("vcpu", "1")),
+        "kernel": root.findtext("os/kernel"),
+        "ramdisk": root.findtext("os/initrd"),
+        "cmdline": root.findtext("os/cmdline"),
+        "disks": disks,
+        "interfaces": nics,
+        "hostdevs": len(root.findall("devices/hostdev")),
+    }

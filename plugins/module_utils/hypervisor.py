@@ -1,0 +1,359 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Thin calls over the libvirt binding; every failure says host, thing, cause and the next step."""
+
+from __future__ import annotations
+
+import glob
+import os
+import socket
+import subprocess
+import threading
+import time
+
+from ansible_collections.our.cloud.plugins.module_utils import domain
+
+try:
+    import libvirt
+    HAS_LIBVIRT = True
+except ImportError:
+    libvirt = None
+    HAS_LIBVIRT = False
+
+LOCAL_URI = {"xen": "xen:///system", "qemu": "qemu:///system"}
+XEN_CAPABILITIES = "/proc/xen/capabilities"
+# libvirt's virDomainState
+STATES = {0: "nostate", 1: "running", 2: "blocked", 3: "paused", 4: "stopping", 5: "stopped", 6: "crashed", 7: "suspended"}
+RUNNING = ("running", "blocked", "paused", "stopping", "nostate")
+
+
+class CloudError(Exception):
+    """Something did not work: where, what, why, and what to do about it."""
+
+    def __init__(self, host, thing, cause, remedy=""):
+        self.host, self.thing, self.cause, self.remedy = host, thing, str(cause), remedy
+        super().__init__("%s: %s: %s%s" % (host, thing, self.cause.rstrip("."), ". " + remedy if remedy else ""))
+
+
+def local_family():
+    """xen in a Xen control domain, else qemu."""
+    try:
+        with open(XEN_CAPABILITIES, encoding="ascii") as stream:
+            return "xen" if "control_d" in stream.read() else "qemu"
+    except OSError:
+        return "qemu"
+
+
+def _quiet(dummy_context, dummy_error):
+    """libvirt prints every error to stderr unless told otherwise."""
+
+
+_loop_started = threading.Event()
+
+
+def start_event_loop():
+    """Keepalive and lifecycle events need libvirt's event loop running before the connection is opened."""
+    if _loop_started.is_set():
+        return
+    libvirt.virEventRegisterDefaultImpl()
+
+    def run():
+        while True:
+            libvirt.virEventRunDefaultImpl()
+
+    threading.Thread(target=run, name="libvirt-events", daemon=True).start()
+    _loop_started.set()
+
+
+def open_uri(uri, host, remedy):
+    """Connect, or say why not."""
+    libvirt.registerErrorHandler(_quiet, None)
+    try:
+        return libvirt.open(uri)
+    except libvirt.libvirtError as error:
+        raise CloudError(host, "libvirt at %s" % uri, error, remedy) from None
+
+
+def open_local(uri=None):
+    """The hypervisor of this machine."""
+    uri = uri or LOCAL_URI[local_family()]
+    return open_uri(uri, os.uname().nodename, "Is libvirtd running, and this machine a hypervisor? (systemctl status libvirtd)")
+
+
+def target_uri(kind_family, target, port=16514):
+    """How this hypervisor speaks to another one: TLS with certificates on both sides."""
+    return "%s+tls://%s%s/system" % (kind_family, target, "" if port == 16514 else ":%d" % port)
+
+
+def reach(target, port, timeout=10):
+    """The address at which the target's libvirtd listens; each way to fail has its own remedy."""
+    thing = "relocation to %s" % target
+    try:
+        found = socket.getaddrinfo(target, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise CloudError(os.uname().nodename, thing, "the name %s does not resolve (%s)" % (target, error.strerror),
+                         "The target is named as in the inventory and must be in the LAN's DNS: run the gateway playbook") from None
+    address = found[0][4][0]
+    if address.startswith("127.") or address == "::1":
+        raise CloudError(os.uname().nodename, thing, "the name %s resolves to the loopback address %s here" % (target, address),
+                         "Take it out of /etc/hosts, or give another host as target")
+    try:
+        socket.create_connection((address, port), timeout=timeout).close()
+    except ConnectionRefusedError:
+        raise CloudError(os.uname().nodename, thing, "nothing listens at %s port %d" % (address, port),
+                         "Relocation is off there: set relocation_enabled for %s and run the hypervisors playbook; "
+                         "or its libvirtd is down" % target) from None
+    except OSError as error:
+        raise CloudError(os.uname().nodename, thing, "%s port %d does not answer (%s)" % (address, port, error.strerror or "timed out"),
+                         "Is the machine up, and this host in its relocation_hosts_allow?") from None
+    return address
+
+
+def open_target(kind_family, target, port=16514):
+    """The target's libvirt; that this opens is what "relocation allowed" means."""
+    reach(target, port)
+    uri = target_uri(kind_family, target, port)
+    libvirt.registerErrorHandler(_quiet, None)
+    try:
+        conn = libvirt.open(uri)
+    except libvirt.libvirtError as error:
+        text = str(error)
+        if "no connection driver" in text.lower() or "driver is not active" in text.lower() or "unable to find" in text.lower():
+            raise CloudError(target, "relocation", "it is not a %s hypervisor (%s)" % (kind_family, text),
+                             "A guest moves only between hypervisors of the same kind") from None
+        remedy = "Is this host in relocation_hosts_allow of %s, and are the certificates of both from one CA? Run the hypervisors playbook" % target
+        raise CloudError(target, "relocation from %s refused" % os.uname().nodename, text, remedy) from None
+    # the other side may vanish without a word: 3 times 5 s, then the connection counts as lost
+    if _loop_started.is_set():
+        conn.setKeepAlive(5, 3)
+    return conn
+
+
+def find(conn, name):
+    """The domain of that name, or None."""
+    try:
+        return conn.lookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def names(conn):
+    """All guests here (Xen's control domain is none)."""
+    return sorted(dom.name() for dom in conn.listAllDomains() if not is_dom0(dom))
+
+
+def is_dom0(dom):
+    """Xen's control domain."""
+    return dom.ID() == 0 and dom.name() == "Domain-0"
+
+
+def state(dom):
+    """running, paused, stopped, ... in one word."""
+    return STATES.get(dom.state()[0], "nostate")
+
+
+def active(dom):
+    """Whether the domain has memory here now."""
+    return bool(dom.isActive())
+
+
+def persistent_xml(dom):
+    """The definition; of a domain that has none, what would be."""
+    return domain.parse(dom.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
+
+
+def live_xml(dom):
+    """What runs."""
+    return domain.parse(dom.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE))
+
+
+def define(conn, root):
+    """Make or change the definition; libvirt checks it against its schema first."""
+    text = domain.to_text(root)
+    try:
+        return conn.defineXMLFlags(text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    except libvirt.libvirtError as error:
+        raise CloudError(conn.getHostname(), "definition of %s" % root.findtext("name"), error,
+                         "The diff (--diff) shows the XML; virt-host-validate and `virsh domcapabilities` say what the host can") from None
+
+
+def undefine(dom):
+    """Take the definition away, with what libvirt keeps beside it; the disk stays."""
+    flags = 0
+    if dom.connect().getType() == "QEMU":
+        flags = (libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+                 | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
+    else:
+        flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    dom.undefineFlags(flags)
+
+
+def wait(condition, timeout, step=0.25):
+    """Whether the condition came true within the bound."""
+    end = time.monotonic() + timeout
+    while True:
+        if condition():
+            return True
+        if time.monotonic() >= end:
+            return False
+        time.sleep(step)
+
+
+def start(dom):
+    """Start it; the commonest refusals come with their remedy."""
+    try:
+        dom.create()
+    except libvirt.libvirtError as error:
+        text = str(error)
+        remedy = "See the host's journal (journalctl -u libvirtd) and /var/log/libvirt"
+        if "memory" in text.lower():
+            remedy = "The host has too little free memory: stop another guest, or give this one less"
+        elif "os type" in text or "KVM" in text:
+            remedy = "The host cannot run this kind of guest: kvm needs hardware virtualization, qemu and pv do not"
+        elif "bridge" in text.lower() or "network interface" in text.lower():
+            remedy = "Is there a bridge of that name on the host? Run the hypervisors playbook"
+        elif "No such file" in text or "cannot access" in text.lower():
+            remedy = "Are the guest's files in the store, and is the store mounted here?"
+        raise CloudError(dom.connect().getHostname(), "start of %s" % dom.name(), text, remedy) from None
+
+
+def stop(dom, timeout, force):
+    """Ask the guest to power off; after the bound pull the plug if `force`, else say so. Returns how it went."""
+    host = dom.connect().getHostname()
+    if state(dom) == "paused":
+        dom.resume()
+    try:
+        dom.shutdown()
+        if wait(lambda: not active(dom), timeout):
+            return "graceful"
+        cause = "it still runs %d s after it was asked to power off" % timeout
+    except libvirt.libvirtError as error:
+        if not active(dom):
+            return "graceful"
+        cause = str(error)
+    if not force:
+        raise CloudError(host, "stop of %s" % dom.name(), cause,
+                         "Look at its console, give it more time (timeout), or pull the plug (force: true)")
+    dom.destroy()
+    return "forced"
+
+
+def memory(conn):
+    """Free and total memory for guests in MiB: of Xen itself, or what Linux can free."""
+    if conn.getType() == "Xen":
+        return {"free": conn.getFreeMemory() >> 20, "total": int(conn.getInfo()[1])}
+    stats = conn.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+    return {"free": (stats["free"] + stats.get("buffers", 0) + stats.get("cached", 0)) >> 10, "total": stats["total"] >> 10}
+
+
+def _pool(conn, path):
+    """A passing storage pool over a directory of that host: the way to look into it from afar. None: no such directory."""
+    xml = "<pool type='dir'><name>our-cloud-%d-%d</name><target><path>%s</path></target></pool>" % (
+        os.getpid(), time.monotonic_ns(), path)
+    busy = (libvirt.VIR_ERR_OPERATION_FAILED,)
+    found = []
+
+    def attempt():
+        try:
+            found.append(conn.storagePoolCreateXML(xml))
+        except libvirt.libvirtError as error:
+            # two pools cannot be over one directory: another look is under way, it is soon over
+            if error.get_error_code() in busy and "conflict" in str(error).lower():
+                return False
+            if "No such file" in str(error) or "cannot open" in str(error).lower():
+                found.append(None)
+                return True
+            raise
+        return True
+
+    if not wait(attempt, 15):
+        raise CloudError(conn.getHostname(), "look into %s" % path, "another storage pool holds this directory",
+                         "See `virsh pool-list --all --details` there")
+    return found[0]
+
+
+def has_bridge(conn, bridge):
+    """Whether that host has a Linux bridge of this name (libvirt's device lists leave bridges out)."""
+    pool = _pool(conn, "/sys/class/net/%s/brif" % bridge)
+    if pool is None:
+        return False
+    pool.destroy()
+    return True
+
+
+def read_file(conn, folder, name):
+    """The content of a small file on that host; None if there is none."""
+    pool = _pool(conn, folder)
+    if pool is None:
+        return None
+    try:
+        try:
+            volume = pool.storageVolLookupByName(name)
+        except libvirt.libvirtError:
+            return None
+        stream = conn.newStream()
+        volume.download(stream, 0, 0, 0)
+        data = b""
+        while True:
+            part = stream.recv(65536)
+            if not part:
+                break
+            data += part
+        stream.finish()
+        return data.decode("utf-8", "replace")
+    finally:
+        pool.destroy()
+
+
+def store_of(path, marker=".our-cloud-store"):
+    """The root of the shared store that a path lies in, told by its marker file; None if it lies in none."""
+    folder = os.path.dirname(path)
+    while True:
+        if os.path.isfile(os.path.join(folder, marker)):
+            return folder
+        if folder == os.path.dirname(folder):
+            return None
+        folder = os.path.dirname(folder)
+
+
+def loop_devices(path):
+    """The loop devices over a file, each with whether it bypasses the page cache."""
+    found = []
+    for backing in glob.glob("/sys/block/loop*/loop/backing_file"):
+        try:
+            with open(backing, encoding="utf-8", errors="replace") as stream:
+                if stream.read().strip() != os.path.realpath(path):
+                    continue
+            with open(os.path.join(os.path.dirname(backing), "dio"), encoding="ascii") as stream:
+                direct = stream.read().strip() == "1"
+        except OSError:
+            continue
+        found.append((backing.split("/")[3], direct))
+    return found
+
+
+def direct_io(path, check_mode=False):
+    """Make the loop devices over a Xen guest's disk bypass this host's page cache.
+
+    Xen's block script sets them up buffered: a write that the guest was told is
+    done may still be in this host's memory when the guest already runs elsewhere
+    and reads the old data from the server. Switching writes out what is pending.
+    Returns the devices that are (or would be) switched.
+    """
+    switched = []
+    for name, direct in loop_devices(path):
+        if direct:
+            continue
+        switched.append(name)
+        if check_mode:
+            continue
+        device = "/dev/" + name
+        done = subprocess.run(["losetup", "--direct-io=on", device], capture_output=True, text=True, check=False)
+        if done.returncode or not dict(loop_devices(path)).get(name):
+            raise CloudError(os.uname().nodename, "disk %s" % path,
+                             "%s cannot bypass the page cache (%s)" % (device, done.stderr.strip() or "the kernel did not take it"),
+                             "Its data would not be safe when the guest moves; use mode offline, or put the disk on storage that can do direct I/O")
+    return switched

@@ -1,0 +1,175 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vm_info
+short_description: Where guests are, in what state, on which disk and bridge
+version_added: 0.1.0
+description:
+  - Tells the guests of the hypervisor that it runs on, and the memory left for more.
+  - While a guest is being moved away by M(our.cloud.vm_migrate), its entry has the progress of the move.
+options:
+  name:
+    description: Only this guest. All guests if it is not given.
+    type: str
+extends_documentation_fragment:
+  - our.cloud.hypervisor
+  - our.cloud.hypervisor.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+seealso:
+  - module: our.cloud.vm
+  - module: our.cloud.vm_migrate
+"""
+
+EXAMPLES = r"""
+- name: Find where the guests are
+  our.cloud.vm_info:
+  register: here
+
+- name: Show them
+  ansible.builtin.debug:
+    msg: "{{ inventory_hostname }} has {{ here.guests | map(attribute='name') | join(', ') }} and {{ here.memory.free }} MiB free"
+"""
+
+RETURN = r"""
+hypervisor:
+  description: V(xen) or V(qemu).
+  returned: always
+  type: str
+  sample: xen
+host:
+  description: The hypervisor's own name.
+  returned: always
+  type: str
+  sample: node1
+memory:
+  description: MiB on this hypervisor.
+  returned: always
+  type: dict
+  contains:
+    free:
+      description: What another guest could have.
+      type: int
+    total:
+      description: What the machine has.
+      type: int
+guests:
+  description: The guests, sorted by name.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+    uuid:
+      description: Its UUID.
+      type: str
+    state:
+      description: V(running), V(paused), V(stopped), V(crashed) and the like.
+      type: str
+    active:
+      description: Whether it has memory here now.
+      type: bool
+    persistent:
+      description: Whether it has a definition here, so that it is known when it is stopped.
+      type: bool
+    autostart:
+      description: Whether it starts with the hypervisor.
+      type: bool
+    kind:
+      description: V(pvh), V(pv), V(hvm), V(kvm) or V(qemu).
+      type: str
+    arch:
+      description: The architecture, as libvirt names it.
+      type: str
+    machine:
+      description: The machine type.
+      type: str
+    memory:
+      description: MiB.
+      type: int
+    vcpus:
+      description: Number of virtual CPUs.
+      type: int
+    kernel:
+      description: The kernel that it boots directly, if any.
+      type: str
+    ramdisk:
+      description: The ramdisk that it boots with, if any.
+      type: str
+    cmdline:
+      description: The kernel's command line.
+      type: str
+    disks:
+      description: Its disks, each with C(path), C(target), C(device), C(driver), C(format), C(cache).
+      type: list
+      elements: dict
+    interfaces:
+      description: Its network cards, each with C(mac) and C(bridge).
+      type: list
+      elements: dict
+    hostdevs:
+      description: How many of the host's own devices it has. Such a guest cannot be moved.
+      type: int
+    migration:
+      description: >-
+        The move under way: C(target), C(mode), C(phase), C(percent), C(transferred), C(remaining) (bytes), C(rate) (bytes per second)
+        and C(elapsed_ms). Absent when there is none.
+      type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.our.cloud.plugins.module_utils import domain, hypervisor, migration
+
+
+def describe(dom):
+    """One guest, as RETURN documents it."""
+    # a running guest is what runs, not what it will be after its next start
+    root = hypervisor.live_xml(dom) if hypervisor.active(dom) else hypervisor.persistent_xml(dom)
+    guest = domain.facts(root)
+    guest.update(state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=bool(dom.isPersistent()),
+                 autostart=bool(dom.isPersistent() and dom.autostart()))
+    job = migration.running_job(dom.name())
+    if job:
+        guest["migration"] = job
+    return guest
+
+
+def gather(conn, name):
+    """All guests or one; a guest that goes away between two questions is not there."""
+    found = []
+    for dom in conn.listAllDomains():
+        if hypervisor.is_dom0(dom) or (name and dom.name() != name):
+            continue
+        try:
+            found.append(describe(dom))
+        except hypervisor.libvirt.libvirtError as error:
+            if error.get_error_code() != hypervisor.libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+    return sorted(found, key=lambda guest: guest["name"])
+
+
+def main():
+    module = AnsibleModule(argument_spec={"name": {"type": "str"}, "uri": {"type": "str"}}, supports_check_mode=True)
+    if not hypervisor.HAS_LIBVIRT:
+        module.fail_json(msg=missing_required_lib("libvirt (Debian: python3-libvirt)"))
+    try:
+        conn = hypervisor.open_local(module.params["uri"])
+        module.exit_json(changed=False, hypervisor="xen" if conn.getType() == "Xen" else "qemu", host=conn.getHostname(),
+                         memory=hypervisor.memory(conn), guests=gather(conn, module.params["name"]))
+    except (hypervisor.CloudError, hypervisor.libvirt.libvirtError) as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()
