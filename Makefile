@@ -1,0 +1,89 @@
+# `make lab` and `make test` work on a fresh Debian computer; each says what it does. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+PLAYBOOK := $(BIN)/ansible-playbook
+INVENTORY ?= lab
+
+LAB_PACKAGES := fdisk mmdebstrap openssh-client python3-venv qemu-system-x86 qemu-utils uidmap vde2
+TEST_PACKAGES := docker.io iproute2 nftables shellcheck
+
+# Mitogen: on emulated machines minutes become seconds. Everything works without it: make lab ACCELERATE=no
+ACCELERATE ?= yes
+ifeq ($(ACCELERATE),yes)
+export ANSIBLE_STRATEGY = mitogen_linear
+export ANSIBLE_STRATEGY_PLUGINS = $(abspath $(wildcard $(VENV)/lib/python3*/site-packages/ansible_mitogen/plugins/strategy))
+endif
+export ANSIBLE_TIMEOUT ?= 120
+
+.PHONY: help lab lab-up lab-status lab-destroy test lint unit sanity molecule bench docs deps test-deps artifact
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+lab: lab-up ## everything: boot five machines, make them a site, move a guest between the Xen and one between the KVM nodes
+	$(PLAYBOOK) -i $(INVENTORY) site.yml
+	$(PLAYBOOK) -i $(INVENTORY) migrate.yml -e vm=our-vm -e target=marge
+	$(PLAYBOOK) -i $(INVENTORY) migrate.yml -e vm=their-vm -e target=lisa
+
+lab-up: deps ## boot the machines of the lab, nothing more
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/lab.yml
+
+lab-status: deps ## show the machines of the lab
+	@$(PLAYBOOK) -i $(INVENTORY) playbooks/lab.yml -e lab_state=status
+
+lab-destroy: deps ## end the machines of the lab and remove their disks
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/lab.yml -e lab_state=absent
+
+test: test-deps ## lint, unit, sanity, molecule
+	tests/all
+
+lint: test-deps ## ansible-lint (production), yamllint, shellcheck
+	tests/all lint
+
+unit: test-deps ## unit tests of the Python code
+	tests/all unit
+
+sanity: test-deps ## ansible-test sanity and the collection's documentation, on the built artifact
+	tests/all sanity
+
+molecule: test-deps ## the scenarios that boot machines
+	tests/all molecule
+
+bench: test-deps ## measure; writes docs/benchmarks.md
+	$(BIN)/python bench/run.py
+
+docs: test-deps ## the modules' reference, written to docs/modules/
+	$(BIN)/python docs/build.py
+
+artifact: deps ## the collection as a tar ball, in .cache/
+	mkdir -p .cache && $(BIN)/ansible-galaxy collection build --force --output-path .cache
+
+# apt only where something is missing, so that a second call needs neither root nor the network.
+define install_packages
+@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+if [ -n "$$missing" ]; then echo "installing Debian packages:" $$missing; $(SUDO) apt-get -q update >/dev/null && \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends $$missing >/dev/null; fi
+endef
+
+deps: $(VENV)/lab.stamp
+	$(call install_packages,$(LAB_PACKAGES))
+
+test-deps: deps $(VENV)/test.stamp
+	$(call install_packages,$(TEST_PACKAGES))
+
+$(VENV)/bin/python:
+	$(call install_packages,python3-venv)
+	python3 -m venv $(VENV)
+
+$(VENV)/lab.stamp: requirements.txt | $(VENV)/bin/python
+	@echo "installing Python packages into $(VENV): requirements.txt"
+	@$(BIN)/pip install --quiet --requirement $<
+	@touch $@
+
+$(VENV)/test.stamp: requirements-dev.txt requirements.txt | $(VENV)/bin/python
+	@echo "installing Python packages into $(VENV): requirements-dev.txt"
+	@$(BIN)/pip install --quiet --requirement $<
+	@touch $@
