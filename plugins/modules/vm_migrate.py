@@ -1,0 +1,284 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vm_migrate
+short_description: Move a guest to another hypervisor
+version_added: 0.1.0
+description:
+  - Moves one guest from the hypervisor that it runs on to another one of the same kind, live where that is possible.
+  - Everything that can be known before is checked before, in check mode too, and every reason to refuse comes with what to do about it.
+  - While it runs, its progress is shown (an action plugin of the same name asks M(our.cloud.vm_info)).
+  - Afterwards both hypervisors are asked. If the move failed, the guest is made to run in exactly one place and the message says where.
+  - The data goes encrypted to the target, with KVM by QEMU's own TLS, with Xen through libvirt's TLS connection.
+    In mode V(suspend) the guest's state passes through the shared store instead.
+options:
+  name:
+    description: The guest.
+    type: str
+    required: true
+  target:
+    description: The hypervisor to move it to, by its inventory name, which must be in the LAN's DNS.
+    type: str
+    required: true
+  mode:
+    description:
+      - V(live), it goes on while it is moved.
+      - V(suspend), it is saved to the store and goes on from there on the target. The way for Xen PV guests.
+      - V(offline), it is asked to power off, and is started on the target. A stopped guest is moved as its definition.
+    type: str
+    choices: [live, suspend, offline]
+    default: live
+  timeout:
+    description: Seconds after which a live move is given up, or that a guest has to power off in mode V(offline).
+    type: int
+    default: 900
+  force:
+    description: In mode V(offline), pull the plug of a guest that has not powered off in time.
+    type: bool
+    default: false
+  bandwidth:
+    description: MiB per second at most, for a live move (KVM).
+    type: int
+  max_downtime:
+    description: Milliseconds that the guest may stand still at the end of a live move (KVM). QEMU's own default is 300.
+    type: int
+  auto_converge:
+    description: Slow the guest down when it changes its memory faster than it can be sent (KVM; without effect on Xen).
+    type: bool
+    default: true
+  post_copy:
+    description:
+      - Let the guest go on at the target after the first pass and fetch the rest of its memory when it is needed (KVM).
+      - It always comes to an end, but a guest whose memory is on both hosts is lost if one of them fails in this time.
+    type: bool
+    default: false
+  address:
+    description:
+      - The guest's address, to see that it answers afterwards. By default the guest's name is looked up.
+      - An address that did not answer before the move need not answer after it.
+    type: str
+  address_timeout:
+    description: Seconds that the address has to answer.
+    type: int
+    default: 60
+  port:
+    description: The port of the target's libvirt (TLS).
+    type: int
+    default: 16514
+extends_documentation_fragment:
+  - our.cloud.hypervisor
+  - our.cloud.hypervisor.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+seealso:
+  - module: our.cloud.vm
+  - module: our.cloud.vm_info
+"""
+
+EXAMPLES = r"""
+- name: Move a guest, live
+  our.cloud.vm_migrate:
+    name: our-vm
+    target: node2
+
+- name: Would it work?
+  our.cloud.vm_migrate:
+    name: our-vm
+    target: node2
+  check_mode: true
+
+- name: A busy KVM guest, over a slow line
+  our.cloud.vm_migrate:
+    name: busy
+    target: node4
+    max_downtime: 1000
+    bandwidth: 50
+"""
+
+RETURN = r"""
+source:
+  description: Where the guest was.
+  returned: success
+  type: str
+  sample: node1
+target:
+  description: Where it is.
+  returned: always
+  type: str
+  sample: node2
+mode:
+  description: How it was moved.
+  returned: always
+  type: str
+  sample: live
+total_ms:
+  description: How long the move took, prechecks and verification not counted.
+  returned: changed and not in check mode
+  type: int
+  sample: 8210
+downtime_ms:
+  description:
+    - How long the guest stood still. KVM's own figure; for Xen from the moment it was suspended here until the event that it goes on there,
+      by the source's clock; in the modes V(suspend) and V(offline) from the beginning of the save or stop until the target says that it runs.
+    - V(null) if it could not be measured.
+  returned: changed and not in check mode
+  type: int
+  sample: 212
+transferred:
+  description: Bytes that were sent, see RV(transferred_from).
+  returned: changed and not in check mode
+  type: int
+  sample: 71303168
+transferred_from:
+  description:
+    - V(hypervisor), QEMU's count. V(tcp), what the kernel counted on the encrypted connection that the move went through (Xen).
+      V(state file), the size of the saved state.
+  returned: changed and not in check mode, modes live and suspend
+  type: str
+  sample: hypervisor
+address:
+  description: The address that was asked.
+  returned: when there is one
+  type: str
+  sample: 192.0.2.80
+address_answers:
+  description: Whether it answered after the move. V(null) if nobody asked because it did not answer before, or is not known.
+  returned: changed and not in check mode
+  type: bool
+place:
+  description: Where the guest is after a move that failed. V(source), V(target), V(both), V(nowhere) or V(unknown).
+  returned: failure of a move that had begun
+  type: str
+  sample: source
+refusals:
+  description: Every precheck that says no.
+  returned: when the move is refused
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.our.cloud.plugins.module_utils import hypervisor, migration
+from ansible_collections.our.cloud.plugins.module_utils.hypervisor import CloudError
+
+
+def fail(module, text, **facts):
+    module.fail_json(msg=text, target=module.params["target"], mode=module.params["mode"], **facts)
+
+
+def is_here(conn, target):
+    return target in (conn.getHostname(), conn.getHostname().split(".")[0])
+
+
+def elsewhere(module, conn):
+    """The guest is not here: on the target already, or nowhere that we know."""
+    params, family = module.params, "xen" if conn.getType() == "Xen" else "qemu"
+    there = None
+    if not is_here(conn, params["target"]):
+        there = hypervisor.find(hypervisor.open_target(family, params["target"], params["port"]), params["name"])
+    if there is not None:
+        module.exit_json(changed=False, source=params["target"], target=params["target"], mode=params["mode"],
+                         msg="%s is on %s already" % (params["name"], params["target"]))
+    raise CloudError(conn.getHostname(), "guest %s" % params["name"], "it is neither here nor on %s" % params["target"],
+                     "Guests here: %s" % (", ".join(hypervisor.names(conn)) or "none"))
+
+
+def verify_address(module, move, address, before):
+    """None: nothing to verify. False is a failure of its own: it runs there and is not reached."""
+    if not address or not before or not move.was_active:
+        return None
+    if migration.answers(address, module.params["address_timeout"]):
+        return True
+    fail(module, "%s: guest %s: it was moved and runs there, but its address %s has not answered for %d s. "
+         "Look at the bridge there and at the guest's console" % (module.params["target"], module.params["name"], address, module.params["address_timeout"]),
+         changed=True, place="target", address=address, address_answers=False, **move.result)
+    return False
+
+
+def carry_out(module, conn, dom, facts, target, job):
+    params = module.params
+    address = params["address"] or migration.resolve(params["name"])
+    before = bool(address) and facts["guest"]["active"] and migration.answers(address, 2)
+    move = migration.Move(conn, target, dom, facts, job)
+    try:
+        move.run()
+        move.finish()
+    except (migration.Interrupted, CloudError, hypervisor.libvirt.libvirtError) as error:
+        job.say(phase="cleaning up")
+        place, text = move.settle()
+        if place != "target":
+            fail(module, "%s: move of %s to %s failed: %s. Now %s" % (conn.getHostname(), params["name"], params["target"], str(error).rstrip("."), text),
+                 place=place, changed=False)
+        module.warn("The move was interrupted (%s), but %s" % (error, text))
+    job.say(phase="verifying", percent=100)
+    result = dict(move.result)
+    result.setdefault("total_ms", job.held["elapsed_ms"])
+    result["address_answers"] = verify_address(module, move, address, before)
+    if address:
+        result["address"] = address
+    return result
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "target": {"type": "str", "required": True},
+            "mode": {"type": "str", "choices": ["live", "suspend", "offline"], "default": "live"},
+            "timeout": {"type": "int", "default": 900},
+            "force": {"type": "bool", "default": False},
+            "bandwidth": {"type": "int"},
+            "max_downtime": {"type": "int"},
+            "auto_converge": {"type": "bool", "default": True},
+            "post_copy": {"type": "bool", "default": False},
+            "address": {"type": "str"},
+            "address_timeout": {"type": "int", "default": 60},
+            "port": {"type": "int", "default": 16514},
+            "uri": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    if not hypervisor.HAS_LIBVIRT:
+        module.fail_json(msg=missing_required_lib("libvirt (Debian: python3-libvirt)"))
+    params = module.params
+    try:
+        hypervisor.start_event_loop()
+        conn = hypervisor.open_local(params["uri"])
+        host = conn.getHostname()
+        job = migration.Job(params["name"])
+        if not job.take():
+            other = migration.running_job(params["name"]) or {}
+            fail(module, "%s: guest %s: it is being moved to %s already (%s%% done). Wait for that to end; vm_info shows it" % (
+                host, params["name"], other.get("target", "another host"), other.get("percent", 0)))
+        dom = hypervisor.find(conn, params["name"])
+        if dom is None:
+            elsewhere(module, conn)
+        if is_here(conn, params["target"]):
+            module.exit_json(changed=False, source=host, target=params["target"], mode=params["mode"], msg="%s is on %s already" % (params["name"], host))
+        job.say(name=params["name"], source=host, target=params["target"], mode=params["mode"], phase="checking", percent=0)
+        facts, target = migration.gather(conn, dom, params)
+        refused = migration.refusals(facts)
+        if refused:
+            job.drop()
+            fail(module, "%s: guest %s cannot be moved to %s: %s" % (host, params["name"], params["target"], "; ".join(refused)), refusals=refused)
+        result = {} if module.check_mode else carry_out(module, conn, dom, facts, target, job)
+        job.drop()
+        result.update(changed=True, source=host, target=params["target"], mode=params["mode"],
+                      diff={"before": "%s\n" % host, "after": "%s\n" % params["target"],
+                            "before_header": "%s (place)" % params["name"], "after_header": "%s (place)" % params["name"]})
+        module.exit_json(**result)
+    except (CloudError, hypervisor.libvirt.libvirtError, OSError) as error:
+        fail(module, str(error))
+
+
+if __name__ == "__main__":
+    main()
