@@ -56,7 +56,8 @@ bench: test-deps ## measure; writes docs/benchmarks.md
 	$(BIN)/python bench/run.py
 
 docs: test-deps ## the modules' reference, written to docs/modules/
-	$(BIN)/python docs/build.py
+	ANSIBLE_COLLECTIONS_PATH=collections $(BIN)/antsibull-docs collection --use-current --squash-hierarchy --no-indexes \
+		--output-format simplified-rst --dest-dir docs/modules our.cloud
 
 artifact: deps ## the collection as a tar ball, in .cache/
 	mkdir -p .cache && $(BIN)/ansible-galaxy collection build --force --output-path .cache
