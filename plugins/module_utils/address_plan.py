@@ -1,0 +1,348 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The address plan of a site's LAN: who has which MAC, address and name, and what is wrong with it.
+
+Plain Python without Ansible, so that it can be read and tested alone. Arithmetic on networks for
+configuration files is left to ansible.utils.ipaddr; here is the judgement that it does not make.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+
+_LABEL = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+_MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
+
+
+def guest_mac(name):
+    """The MAC address that a guest of this name has wherever it runs.
+
+    00:16:3e is Xen's prefix; its users keep the top bit of the fourth byte clear.
+    """
+    digest = hashlib.sha256(str(name).encode("utf-8")).digest()
+    return "00:16:3e:%02x:%02x:%02x" % (digest[0] & 0x7F, digest[1], digest[2])
+
+
+def normalise_mac(value):
+    """A MAC address in lower case with colons; ValueError says what is wrong with it."""
+    if isinstance(value, int) or str(value).isdigit() and len(str(value)) != 12:
+        # 52:54:00:12:34:56 is a number to the base of sixty in YAML 1.1.
+        raise ValueError("was read by YAML as the number %s: put the MAC address in quotes" % value)
+    mac = str(value).strip().lower().replace("-", ":")
+    if not _MAC.match(mac):
+        raise ValueError(
+            "%r is not a MAC address: write six pairs of hexadecimal digits, such as 52:54:00:12:34:56"
+            % str(value)
+        )
+    if int(mac[:2], 16) & 1:
+        raise ValueError(
+            "%s is a multicast address: the first pair of a machine's MAC address is even" % mac
+        )
+    if mac == "00:00:00:00:00:00":
+        raise ValueError("%s belongs to no machine: give the one that is printed on the card" % mac)
+    return mac
+
+
+def short_name(name):
+    """The name of a machine without its domain."""
+    return str(name).split(".", 1)[0].lower()
+
+
+def parse_network(value):
+    """An IPv4 network with room for a LAN; ValueError says what is wrong with it."""
+    text = str(value)
+    if "/" not in text:
+        raise ValueError("%r has no length: write a network such as 192.168.77.0/24" % text)
+    try:
+        network = ipaddress.IPv4Network(text, strict=False)
+    except ValueError:
+        raise ValueError("%r is not an IPv4 network: write one such as 192.168.77.0/24" % text) from None
+    address = text.split("/", 1)[0]
+    if address != str(network.network_address):
+        raise ValueError("%s is an address in a network: write %s" % (text, network))
+    if network.prefixlen > 30:
+        raise ValueError("%s has no room for a gateway and a machine: take /30 or larger" % network)
+    return network
+
+
+def parse_address(value, network):
+    """An address that a machine of the network can have; ValueError says what is wrong with it."""
+    try:
+        address = ipaddress.IPv4Address(str(value))
+    except ValueError:
+        raise ValueError("%r is not an IPv4 address: write one of %s" % (str(value), network)) from None
+    if address not in network:
+        raise ValueError("%s is outside of %s: take an address of that network" % (address, network))
+    if address == network.network_address:
+        raise ValueError("%s is the address of the network %s itself: take another one" % (address, network))
+    if address == network.broadcast_address:
+        raise ValueError("%s is the broadcast address of %s: take another one" % (address, network))
+    return address
+
+
+def find_interface(facts, name, mac):
+    """The name of the interface that has this name or, without a name, this MAC address.
+
+    ValueError if there is none or if it is not clear which. A bridge has the MAC address of its
+    port and is the one that carries the addresses.
+    """
+    devices = [fact for fact in facts.values() if isinstance(fact, dict) and "device" in fact]
+    if name:
+        if any(device["device"] == name for device in devices):
+            return name
+        raise ValueError(
+            "no interface is named %s; there are %s" % (name, ", ".join(_describe(devices)))
+        )
+    mac = normalise_mac(mac)
+    found = [device for device in devices if str(device.get("macaddress", "")).lower() == mac]
+    bridges = [device for device in found if device.get("type") == "bridge"]
+    if len(bridges) == 1:
+        found = bridges
+    if not found:
+        raise ValueError(
+            "no interface has the MAC address %s; there are %s" % (mac, ", ".join(_describe(devices)))
+        )
+    if len(found) > 1:
+        raise ValueError(
+            "%s all have the MAC address %s: give the name"
+            % (", ".join(sorted(device["device"] for device in found)), mac)
+        )
+    return found[0]["device"]
+
+
+def _describe(devices):
+    return sorted(
+        "%s (%s)" % (device["device"], device["macaddress"])
+        for device in devices
+        if device.get("macaddress") and device.get("device") != "lo"
+    ) or ["none"]
+
+
+class _Plan:
+    """Collects machines and complaints; nothing is raised, so that all faults are named at once."""
+
+    def __init__(self, network, domain):
+        self.network = network
+        self.domain = domain
+        self.problems = []
+        self.reservations = []
+        self.names = []
+        self._owners = {}
+
+    def complain(self, text, *args):
+        self.problems.append(text % args)
+
+    def _claim(self, kind, value, owner, remedy):
+        other = self._owners.setdefault((kind, value), owner)
+        if other != owner:
+            self.complain("%s and %s have the same %s %s: %s.", other, owner, kind, value, remedy)
+
+    def address(self, owner, variable, value):
+        """The address as text, or an empty string after a complaint."""
+        try:
+            address = str(parse_address(value, self.network))
+        except ValueError as error:
+            self.complain("%s: %s %s.", owner, variable, error)
+            return ""
+        self._claim("address", address, owner, "change %s of one of them" % variable)
+        return address
+
+    def mac(self, owner, variable, value):
+        """The MAC address, or an empty string after a complaint."""
+        try:
+            mac = normalise_mac(value)
+        except ValueError as error:
+            self.complain("%s: %s %s.", owner, variable, error)
+            return ""
+        self._claim("MAC address", mac, owner, "change %s of one of them" % variable)
+        return mac
+
+    def name(self, owner, value):
+        """The name in the DNS, or an empty string after a complaint."""
+        name = short_name(value)
+        if not _LABEL.match(name):
+            self.complain(
+                "%s: %r cannot be a host name: use letters, digits and hyphens, at most 63.", owner, name
+            )
+            return ""
+        if name.isdigit():
+            self.complain(
+                "%s is an address or a number, not a name: name it in the inventory and put the address into ansible_host.",
+                owner,
+            )
+            return ""
+        self._claim("name", name, owner, "rename one of them")
+        return name
+
+    def add(self, name, mac, address, reserve):
+        """A machine whose values have been found good."""
+        if name and address:
+            self.names.append({"name": name, "address": address})
+        if reserve and mac:
+            self.reservations.append({"name": name, "mac": mac, "address": address})
+
+    def range(self, start, end, unreserved):
+        """The dynamic range, against the network and everything that has been added."""
+        bounds = []
+        for variable, value in (("gateway_dhcp_range_start", start), ("gateway_dhcp_range_end", end)):
+            try:
+                bounds.append(parse_address(value, self.network))
+            except ValueError as error:
+                self.complain("The dynamic range: %s %s.", variable, error)
+        if len(bounds) < 2:
+            return
+        first, last = bounds
+        if first > last:
+            self.complain(
+                "The dynamic range begins at %s after its end %s: swap gateway_dhcp_range_start and gateway_dhcp_range_end.",
+                first,
+                last,
+            )
+            return
+        for (kind, value), owner in self._owners.items():
+            if kind == "address" and first <= ipaddress.IPv4Address(value) <= last:
+                self.complain(
+                    "%s: its address %s lies in the dynamic range %s-%s: move the address or the range"
+                    " (gateway_dhcp_range_start, gateway_dhcp_range_end).",
+                    owner,
+                    value,
+                    first,
+                    last,
+                )
+        size = int(last) - int(first) + 1
+        if unreserved > size:
+            self.complain(
+                "The dynamic range %s-%s has %d addresses for %d machines without a reservation: widen it or give them addresses.",
+                first,
+                last,
+                size,
+                unreserved,
+            )
+
+
+def _interfaces(plan, facts, public, private):
+    """The names of the two interfaces; what is wrong with them goes to the plan."""
+    found = {}
+    for side, wanted in (("public", public), ("private", private)):
+        try:
+            if not wanted.get("name") and not wanted.get("mac"):
+                raise ValueError("neither its name nor its MAC address is known")
+            found[side] = find_interface(facts, wanted.get("name"), wanted.get("mac"))
+        except ValueError as error:
+            plan.complain(
+                "The %s interface: %s. Set gateway_%s_interface or gateway_%s_mac.", side, error, side, side
+            )
+    if len(found) < 2:
+        return found
+    default = (facts.get("default_ipv4") or {}).get("interface")
+    if found["public"] == found["private"]:
+        plan.complain(
+            "The public and the private interface are both %s: a gateway has two. Set gateway_public_interface"
+            " and gateway_private_interface, or their MAC addresses.",
+            found["public"],
+        )
+    elif found["private"] == default:
+        plan.complain(
+            "The private interface %s carries the default route, which leads outside: give the interface of the LAN"
+            " (gateway_private_interface or gateway_private_mac).",
+            default,
+        )
+    return found
+
+
+def _overlap(plan, facts, interface):
+    """The outer network must not be the LAN's, or nobody knows on which side an address is."""
+    for fact in facts.values():
+        if not isinstance(fact, dict) or fact.get("device") != interface:
+            continue
+        address = (fact.get("ipv4") or {}).get("address")
+        if not address:
+            continue
+        outer = ipaddress.IPv4Interface("%s/%s" % (address, fact["ipv4"].get("netmask", 32))).network
+        if outer.overlaps(plan.network):
+            plan.complain(
+                "The network %s of the public interface %s overlaps the LAN %s: choose another gateway_network.",
+                outer,
+                interface,
+                plan.network,
+            )
+
+
+def make_plan(
+    machines,
+    gateway,
+    address,
+    network,
+    domain,
+    range_start,
+    range_end,
+    guests=(),
+    facts=None,
+    public=None,
+    private=None,
+):
+    """The address plan of a site.
+
+    machines: [{name, mac, address}], the hosts of the inventory (mac and address may be empty)
+    gateway, address: the gateway's name among them, and its address on the LAN
+    guests: [{name, mac, address, state}], virtual machines (all but the name may be missing)
+    facts: the gateway's network facts; public, private: {name, mac} of its interfaces
+
+    Returns {problems, reservations: [{name, mac, address}], names: [{name, address}], public, private}.
+    With problems the rest is not to be used.
+    """
+    result = {"problems": [], "reservations": [], "names": [], "public": "", "private": ""}
+    try:
+        network = parse_network(network)
+    except ValueError as error:
+        result["problems"].append("The LAN: gateway_network %s." % error)
+        return result
+    plan = _Plan(network, domain)
+    if not all(_LABEL.match(label) for label in str(domain).split(".")):
+        plan.complain("The LAN: gateway_domain %r is not a domain: write one such as lab.lan.", str(domain))
+
+    owner = "Gateway %s" % gateway
+    name = plan.name(owner, gateway)
+    plan.add(name, "", plan.address(owner, "gateway_address", address), reserve=False)
+    for machine in machines:
+        if machine["name"] == gateway:
+            if machine.get("mac"):
+                plan.mac(owner, "site_mac", machine["mac"])
+            continue
+        owner = "Host %s" % machine["name"]
+        plan.add(
+            plan.name(owner, machine["name"]),
+            plan.mac(owner, "site_mac", machine["mac"]) if machine.get("mac") else "",
+            plan.address(owner, "site_address", machine["address"]) if machine.get("address") else "",
+            reserve=True,
+        )
+    for guest in guests:
+        if not isinstance(guest, dict) or not guest.get("name"):
+            plan.complain("A guest has no name: give every entry of `guests` a name (%s).", guest)
+            continue
+        if guest.get("state") == "absent":
+            continue
+        owner = "Guest %s" % guest["name"]
+        plan.add(
+            plan.name(owner, guest["name"]),
+            plan.mac(owner, "mac", guest.get("mac") or guest_mac(guest["name"])),
+            plan.address(owner, "address", guest["address"]) if guest.get("address") else "",
+            reserve=True,
+        )
+    unreserved = sum(1 for reservation in plan.reservations if not reservation["address"])
+    plan.range(range_start, range_end, unreserved)
+
+    if facts is not None:
+        found = _interfaces(plan, facts, public or {}, private or {})
+        result.update(found)
+        if found.get("public"):
+            _overlap(plan, facts, found["public"])
+
+    result["problems"] = plan.problems
+    result["reservations"] = sorted(plan.reservations, key=lambda item: item["mac"])
+    result["names"] = sorted(plan.names, key=lambda item: ipaddress.IPv4Address(item["address"]))
+    return result
