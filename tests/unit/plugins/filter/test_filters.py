@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+
+def render(expression, **variables):
+    """What Ansible makes of an expression: the filters under their full names, as roles call them."""
+    return Templar(loader=DataLoader(), variables=variables).template(
+        trust_as_template("{{ %s }}" % expression)
+    )
+
+
+def test_guest_mac():
+    assert render("'our-vm' | our.cloud.guest_mac").startswith("00:16:3e:")
+
+
+def test_site_machines_leaves_out_who_is_not_on_the_lan():
+    hostvars = {
+        "left": {"site_mac": "52:54:00:00:01:02", "site_address": "10.1.2.2"},
+        "cloudy": {"ansible_host": "192.0.2.77"},
+        "half": {"site_address": "10.1.2.4"},
+        "other": {"site_mac": "52:54:00:00:01:05"},
+    }
+    assert render("hostvars | our.cloud.site_machines(['left', 'half', 'cloudy'])", hostvars=hostvars) == [
+        {"name": "half", "mac": "", "address": "10.1.2.4"},
+        {"name": "left", "mac": "52:54:00:00:01:02", "address": "10.1.2.2"},
+    ]
+
+
+def test_address_plan():
+    result = render(
+        "machines | our.cloud.address_plan(gateway='front', address='10.1.2.1', network='10.1.2.0/24', domain='lan.test',"
+        " range_start='10.1.2.128', range_end='10.1.2.254', guests=[{'name': 'our-vm'}])",
+        machines=[{"name": "left", "mac": "52:54:00:00:01:02", "address": "10.1.2.2"}],
+    )
+    assert result["problems"] == []
+    assert [entry["name"] for entry in result["reservations"]] == ["our-vm", "left"]
