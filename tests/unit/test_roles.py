@@ -1,0 +1,194 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every role says what its variables are, in one voice, and knows no site: neither its machines nor its guests."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import re
+
+import pytest
+import yaml
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+ROLES = sorted((CHECKOUT / "roles").iterdir())
+# What people read may have examples with names in them; what machines run may not.
+DOCUMENTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
+MISSING = object()
+
+
+def load(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
+def missing_files(role):
+    """The files that a role must have and has not."""
+    needed = ("README.md", "meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml")
+    return ["%s: %s is missing" % (role.name, name) for name in needed if not (role / name).is_file()]
+
+
+def undocumented(where, options):
+    """What the options of an entry point, and those inside of them, do not say."""
+    for name, option in options.items():
+        here = "%s: %s" % (where, name)
+        texts = option.get("description") or []
+        texts = [texts] if isinstance(texts, str) else texts
+        if not texts or not all(str(text).strip() for text in texts):
+            yield "%s has no description" % here
+        if "type" not in option:
+            yield "%s has no type" % here
+        if option.get("type") == "list" and "elements" not in option:
+            yield "%s is a list and does not say of what (elements)" % here
+        if option.get("required") and "default" in option:
+            yield "%s is required and has a default" % here
+        yield from undocumented(here, option.get("options") or {})
+
+
+def problems(role):
+    """Where a role's defaults and argument specification disagree, or leave something unsaid."""
+    entry_points = load(role / "meta/argument_specs.yml").get("argument_specs") or {}
+    defaults = load(role / "defaults/main.yml") if (role / "defaults/main.yml").is_file() else {}
+    found, options = [], {}
+    if "main" not in entry_points:
+        found.append("%s: argument_specs.yml has no entry point main" % role.name)
+    for point, spec in entry_points.items():
+        where = "%s (%s)" % (role.name, point)
+        if not spec.get("short_description"):
+            found.append("%s has no short_description" % where)
+        if not (role / "tasks" / (point + ".yml")).is_file():
+            found.append("%s: tasks/%s.yml is missing" % (where, point))
+        found.extend(undocumented(where, spec.get("options") or {}))
+        for name, option in (spec.get("options") or {}).items():
+            if options.setdefault(name, option) != option:
+                found.append("%s: %s is not the same in all entry points" % (role.name, name))
+    for name in sorted(set(options) | set(defaults)):
+        said = options.get(name, {}).get("default", MISSING)
+        if not name.startswith(role.name + "_"):
+            found.append("%s: %s does not begin with %s_" % (role.name, name, role.name))
+        if name not in options:
+            found.append("%s: %s is in defaults/main.yml and not in argument_specs.yml" % (role.name, name))
+        elif name not in defaults and said is not MISSING:
+            found.append("%s: %s has a default in argument_specs.yml and none in defaults/main.yml" % (role.name, name))
+        elif name in defaults and said is MISSING:
+            found.append("%s: %s has a default in defaults/main.yml and none in argument_specs.yml" % (role.name, name))
+        elif name in defaults and said != defaults[name]:
+            found.append("%s: the default of %s is %r in argument_specs.yml and %r in defaults/main.yml" % (role.name, name, said, defaults[name]))
+    return found
+
+
+def hosts_of(group):
+    """The host names below one group of a YAML inventory."""
+    group = group or {}
+    yield from (group.get("hosts") or {})
+    for child in (group.get("children") or {}).values():
+        yield from hosts_of(child)
+
+
+def names_of_sites():
+    """The machines and guests of the lab and of the scenarios."""
+    names = set()
+    for folder in [CHECKOUT / "inventories/lab", *CHECKOUT.glob("molecule/*/inventory")]:
+        for group in load(folder / "hosts.yml").values():
+            names.update(hosts_of(group))
+        names.update(guest["name"] for guest in load(folder / "group_vars/all.yml").get("guests", []))
+    return names
+
+
+def code(path):
+    """The lines of a file, those of its documentation left empty."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    if path.suffix == ".py":
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.Assign) and any(getattr(target, "id", None) in DOCUMENTS for target in node.targets):
+                lines[node.lineno - 1:node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
+    return lines
+
+
+def mentions(paths, names, top):
+    """Where files name a machine or guest of a site."""
+    words = re.compile(r"(?<![\w-])(%s)(?![\w-])" % "|".join(map(re.escape, sorted(names))), re.IGNORECASE)
+    return ["%s:%d: %s" % (path.relative_to(top), number, word)
+            for path in paths for number, line in enumerate(code(path), 1) for word in words.findall(line)]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_role_is_complete(role):
+    assert missing_files(role) == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_defaults_are_what_the_documentation_says(role):
+    assert problems(role) == []
+
+
+def test_nothing_knows_a_site():
+    files = [path for folder in ("roles", "plugins") for path in sorted((CHECKOUT / folder).rglob("*"))
+             if path.is_file() and path.name != "README.md" and "__pycache__" not in path.parts]
+    assert mentions(files, names_of_sites(), CHECKOUT) == []
+
+
+# The checks themselves: each fault is seen.
+
+@pytest.fixture(name="bad_role")
+def fixture_bad_role(tmp_path):
+    role = tmp_path / "door"
+    for folder in ("meta", "defaults", "tasks"):
+        (role / folder).mkdir(parents=True)
+    (role / "tasks/main.yml").write_text("---\n", encoding="utf-8")
+    (role / "defaults/main.yml").write_text("door_color: red\ndoor_locked: true\ndoor_extra: 1\ndoor_width: 80\nwindow: 1\n", encoding="utf-8")
+    (role / "meta/argument_specs.yml").write_text("""
+argument_specs:
+  main:
+    short_description: A door
+    options:
+      door_color: {description: Its color., type: str, default: blue}
+      door_locked: {description: " ", type: bool, default: true}
+      door_width: {description: Centimetres., type: int}
+      door_handles: {description: [Handles.], type: list, default: []}
+      door_hinges:
+        description: Hinges.
+        type: list
+        elements: dict
+        options:
+          side: {description: Left or right.}
+      door_name: {description: Its name., type: str, required: true, default: front}
+      window: {description: None., type: int, default: 1}
+  close:
+    options:
+      door_color: {description: Another one., type: str, default: blue}
+""", encoding="utf-8")
+    return role
+
+
+def test_faults_of_a_role_are_named(bad_role):
+    assert missing_files(bad_role) == ["door: README.md is missing", "door: meta/main.yml is missing"]
+    assert problems(bad_role) == [
+        "door (main): door_locked has no description",
+        "door (main): door_handles is a list and does not say of what (elements)",
+        "door (main): door_hinges: side has no type",
+        "door (main): door_name is required and has a default",
+        "door (close) has no short_description",
+        "door (close): tasks/close.yml is missing",
+        "door: door_color is not the same in all entry points",
+        "door: the default of door_color is 'blue' in argument_specs.yml and 'red' in defaults/main.yml",
+        "door: door_extra is in defaults/main.yml and not in argument_specs.yml",
+        "door: door_handles has a default in argument_specs.yml and none in defaults/main.yml",
+        "door: door_name has a default in argument_specs.yml and none in defaults/main.yml",
+        "door: door_width has a default in defaults/main.yml and none in argument_specs.yml",
+        "door: window does not begin with door_",
+    ]
+
+
+def test_names_are_found_in_code_and_not_in_documentation(tmp_path):
+    module = tmp_path / "module.py"
+    module.write_text('EXAMPLES = r"""\nname: homer\n"""\n\nFRONT = "Homer.lab.lan"\nPATH = "/srv/homerun"\n', encoding="utf-8")
+    tasks = tmp_path / "main.yml"
+    tasks.write_text("- ping: our-vm\n- ping: our-vms\n", encoding="utf-8")
+    assert mentions([module, tasks], {"homer", "our-vm"}, tmp_path) == ["module.py:5: Homer", "main.yml:1: our-vm"]
+
+
+def test_the_inventories_have_names():
+    assert {"homer", "marge", "maggie", "bart", "lisa", "our-vm", "their-vm"} <= names_of_sites()
