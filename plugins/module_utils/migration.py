@@ -26,6 +26,7 @@ import time
 
 from ansible_collections.our.cloud.plugins.module_utils import domain, hypervisor
 from ansible_collections.our.cloud.plugins.module_utils.hypervisor import CloudError
+from ansible_collections.our.cloud.plugins.module_utils.placement import need
 
 try:
     import libvirt
@@ -35,8 +36,6 @@ except ImportError:
 JOB_DIR = "/run/our-cloud"
 MODES = ("live", "suspend", "offline")
 SAFE_CACHES = ("none", "directsync")
-# What a guest costs beside its memory, MiB
-OVERHEAD = {"xen": 16, "qemu": 64}
 # xentoollog and libxl: the reason of a domain that is suspended for a move
 XEN_SUSPENDED = 2
 
@@ -214,19 +213,12 @@ def check_bridge(facts):
     return None
 
 
-def needed_memory(facts):
-    """MiB that the target must have free."""
-    return _guest(facts)["memory"] + OVERHEAD[facts["family"]]
-
-
 def check_memory(facts):
     target = facts["target_facts"]
-    # a stopped guest needs none until it is started
-    if not target or not _guest(facts)["active"]:
-        return None
-    if target["memory"]["free"] < needed_memory(facts):
+    needed = need(_guest(facts), facts["family"])
+    if target and target["memory"]["free"] < needed:
         return "%s has %d MiB free and the guest needs %d MiB. Choose another target, or stop a guest there" % (
-            facts["target"], target["memory"]["free"], needed_memory(facts))
+            facts["target"], target["memory"]["free"], needed)
     return None
 
 

@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: migration_plan
+short_description: Where a guest is to be moved
+version_added: 0.1.0
+author:
+  - The our.cloud founders (@our-cloud)
+description:
+  - Finds a guest among the hypervisors and the hypervisor of the same kind with the most free memory, or says why the wanted one does not do.
+options:
+  _input:
+    description: By hypervisor, what M(our.cloud.vm_info) returned there.
+    type: dict
+    required: true
+  name:
+    description: The guest.
+    type: str
+    required: true
+  target:
+    description: The wanted hypervisor, if any.
+    type: str
+  mode:
+    description: The wanted mode, if any.
+    type: str
+  silent:
+    description: Hypervisors that could not be asked.
+    type: list
+    elements: str
+"""
+
+EXAMPLES = r"""
+- name: Show where it would go
+  ansible.builtin.debug:
+    msg: "{{ {'node1': on_node1, 'node2': on_node2} | our.cloud.migration_plan('our-vm') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: V(source), V(target), V(mode), V(already) (it is there), or V(error), a sentence.
+  type: dict
+"""
+
+from ansible_collections.our.cloud.plugins.module_utils.placement import plan
+
+
+def migration_plan(hosts, name, target=None, mode=None, silent=()):
+    return plan(name, hosts, target or None, mode or None, silent)
+
+
+class FilterModule:
+    def filters(self):
+        return {"migration_plan": migration_plan}
