@@ -16,6 +16,8 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted((CHECKOUT / "roles").iterdir())
 # What people read may have examples with names in them; what machines run may not.
 DOCUMENTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
+# Roles that are not configured by the inventory of a physical site.
+NOT_OF_A_SITE = ("image", "lab", "nft_table")
 MISSING = object()
 
 
@@ -128,6 +130,13 @@ def test_nothing_knows_a_site():
     files = [path for folder in ("roles", "plugins") for path in sorted((CHECKOUT / folder).rglob("*"))
              if path.is_file() and path.name != "README.md" and "__pycache__" not in path.parts]
     assert mentions(files, names_of_sites(), CHECKOUT) == []
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role.name not in NOT_OF_A_SITE], ids=lambda role: role.name)
+def test_the_example_inventory_has_every_variable(role):
+    example = "\n".join(path.read_text(encoding="utf-8") for path in sorted((CHECKOUT / "inventories/example").rglob("*.yml")))
+    options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert [name for name in options if not re.search(r"\b%s:" % name, example)] == []
 
 
 # The checks themselves: each fault is seen.
