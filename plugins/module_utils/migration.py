@@ -560,7 +560,9 @@ class Move:
             for watch in watches:
                 watch.stop()
         if outcome.get("error"):
-            raise Interrupted(outcome["stopped"] if "stopped" in outcome else outcome["error"])
+            if "stopped" not in outcome and not self.target.isAlive():
+                outcome["stopped"] = "the connection to %s was lost, its libvirtd ended or the host went down (%s)" % (self.target_name, outcome["error"])
+            raise Interrupted(outcome.get("stopped", outcome["error"]))
         self.count(watches)
 
     def follow(self, thread, outcome, watches):
@@ -690,7 +692,12 @@ class Move:
         dom = hypervisor.find(conn, self.name)
         if dom is None or dom.UUIDString() != self.uuid:
             return None
-        word = hypervisor.state(dom)
+        try:
+            word = hypervisor.state(dom)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
         if conn is self.source and word in hypervisor.RUNNING and self.family == "xen" and xen_suspended(_xen_control(), dom.ID()):
             return "suspended"
         return word
@@ -723,6 +730,15 @@ class Move:
 
     def settle(self, timeout=90):
         """After a move that failed: make it run in exactly one place, and say where. Returns (place, text)."""
+        for dummy in range(3):
+            try:
+                return self._settle(timeout)
+            except libvirt.libvirtError as error:
+                # what was seen a moment ago is gone: the other libvirtd cleans up too, or its connection broke; look again
+                last = error
+        return "unknown", "it could not be found out where it is (%s); vm_info tells" % last
+
+    def _settle(self, timeout):
         if self.reopen(timeout) is None:
             return self.settle_alone()
         # a libvirtd that comes back first cleans up what it finds half done
