@@ -9,6 +9,7 @@ import glob
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -247,6 +248,48 @@ def memory(conn):
         return {"free": conn.getFreeMemory() >> 20, "total": int(conn.getInfo()[1])}
     stats = conn.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     return {"free": (stats["free"] + stats.get("buffers", 0) + stats.get("cached", 0)) >> 10, "total": stats["total"] >> 10}
+
+
+def xen_control():
+    """Xen's own Python binding, for what libvirt does not tell; None if it does not load."""
+    try:
+        version = []
+        for part in ("major", "minor"):
+            with open("/sys/hypervisor/version/" + part, encoding="ascii") as stream:
+                version.append(stream.read().strip())
+        path = "/usr/lib/xen-%s/lib/python" % ".".join(version)
+        if path not in sys.path:
+            sys.path.append(path)
+        from xen.lowlevel import xc
+        return xc.xc()
+    except (OSError, ImportError):
+        return None
+
+
+def orphans(conn):
+    """Xen domains that libvirt knows nothing of: what is left of an arrival during which libvirtd was killed."""
+    control = xen_control() if conn.getType() == "Xen" else None
+    if control is None:
+        return []
+    known = {dom.ID() for dom in conn.listAllDomains()}
+    found = []
+    for item in control.domain_getinfo(1, 1024):
+        if item["domid"] in known or item["dying"]:
+            continue
+        done = subprocess.run(["xenstore-read", "/local/domain/%d/name" % item["domid"]], capture_output=True, text=True, check=False)
+        found.append({"domid": item["domid"], "name": done.stdout.strip(), "memory": item["mem_kb"] >> 10, "has_run": item["cpu_time"] > 0})
+    return found
+
+
+def destroy_orphan(host, orphan):
+    """Free what it holds. One that has run is somebody's guest and is left alone."""
+    thing = "Xen domain %d (%s)" % (orphan["domid"], orphan["name"])
+    if orphan["has_run"]:
+        raise CloudError(host, thing, "libvirt does not know it, and it has run: it may be a guest that was started with xl",
+                         "Look at `xl list`; end it with `xl destroy %d` if it is not wanted" % orphan["domid"])
+    done = subprocess.run(["xl", "destroy", str(orphan["domid"])], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CloudError(host, thing, done.stderr.strip(), "See `xl list` and /var/log/xen")
 
 
 def _pool(conn, path):

@@ -20,7 +20,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
 import time
 
@@ -315,22 +314,6 @@ def gather(source, dom, params):
 
 # --- what is measured -------------------------------------------------------
 
-def _xen_control():
-    """Xen's own Python binding, to see a domain stop for the move; None if it does not load."""
-    try:
-        version = []
-        for part in ("major", "minor"):
-            with open("/sys/hypervisor/version/" + part, encoding="ascii") as stream:
-                version.append(stream.read().strip())
-        path = "/usr/lib/xen-%s/lib/python" % ".".join(version)
-        if path not in sys.path:
-            sys.path.append(path)
-        from xen.lowlevel import xc
-        return xc.xc()
-    except (OSError, ImportError):
-        return None
-
-
 def xen_suspended(control, domid):
     """Whether a domain stands still, saved for a move; None if that cannot be seen."""
     if control is None:
@@ -347,7 +330,7 @@ class XenWatch:
     def __init__(self, dom, target):
         self.began = self.ended = None
         self.domid, self.uuid, self.target = dom.ID(), dom.UUIDString(), target
-        self.control = _xen_control()
+        self.control = hypervisor.xen_control()
         self.done = threading.Event()
         self.callback = target.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._event, None)
         self.thread = threading.Thread(target=self._look, daemon=True)
@@ -698,7 +681,7 @@ class Move:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
             raise
-        if conn is self.source and word in hypervisor.RUNNING and self.family == "xen" and xen_suspended(_xen_control(), dom.ID()):
+        if conn is self.source and word in hypervisor.RUNNING and self.family == "xen" and xen_suspended(hypervisor.xen_control(), dom.ID()):
             return "suspended"
         return word
 

@@ -24,6 +24,7 @@ options:
       - V(present), the guest is defined; whether it runs is left alone.
       - V(stopped), the guest is defined and does not run. It is asked to power off, see O(timeout) and O(force).
       - V(absent), the guest is stopped and its definition is gone. Its disk stays.
+        On Xen, what a move that was cut short left of it here goes too.
     type: str
     choices: [running, present, stopped, absent]
     default: running
@@ -152,6 +153,7 @@ xml:
   type: str
 """
 
+import functools
 import os
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -222,7 +224,7 @@ class Guest:
     def start(self):
         if self.active():
             if hypervisor.state(self.dom) == "paused":
-                self.do("resume", lambda: self.dom.resume())
+                self.do("resume", self.dom.resume)
             return
 
         def step():
@@ -267,6 +269,9 @@ class Guest:
         if target == "absent":
             self.stop()
             self.undefine()
+            for orphan in hypervisor.orphans(self.conn):
+                if orphan["name"] == self.name:
+                    self.do("destroy orphan", functools.partial(hypervisor.destroy_orphan, self.host, orphan))
         else:
             self.define()
             if target == "running":

@@ -61,6 +61,25 @@ memory:
     total:
       description: What the machine has.
       type: int
+orphans:
+  description: >-
+    Xen domains that libvirt does not know, left by a move that was cut short on its arrival. M(our.cloud.vm) with state absent removes them.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    domid:
+      description: Xen's number of the domain.
+      type: int
+    name:
+      description: The guest's name.
+      type: str
+    memory:
+      description: MiB that it holds.
+      type: int
+    has_run:
+      description: Whether it has ever run here.
+      type: bool
 guests:
   description: The guests, sorted by name.
   returned: always
@@ -166,7 +185,7 @@ def main():
     try:
         conn = hypervisor.open_local(module.params["uri"])
         module.exit_json(changed=False, hypervisor="xen" if conn.getType() == "Xen" else "qemu", host=conn.getHostname(),
-                         memory=hypervisor.memory(conn), guests=gather(conn, module.params["name"]))
+                         memory=hypervisor.memory(conn), guests=gather(conn, module.params["name"]), orphans=hypervisor.orphans(conn))
     except (hypervisor.CloudError, hypervisor.libvirt.libvirtError) as error:
         module.fail_json(msg=str(error))
 

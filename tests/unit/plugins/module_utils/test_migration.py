@@ -105,7 +105,9 @@ def test_progress(stats, expected):
     assert migration.progress(stats) == expected
 
 
-@pytest.mark.parametrize("sent, mib, elapsed, percent, rate", [(0, 256, 0, 0, 0), (1 << 27, 256, 2, 50, 1 << 26), (1 << 30, 256, 1, 99, 1 << 30), (5, 0, 1, 0, 5)])
+@pytest.mark.parametrize("sent, mib, elapsed, percent, rate", [
+    (0, 256, 0, 0, 0), (1 << 27, 256, 2, 50, 1 << 26), (1 << 30, 256, 1, 99, 1 << 30), (5, 0, 1, 0, 5),
+])
 def test_xen_progress(sent, mib, elapsed, percent, rate):
     found = migration.xen_progress(sent, mib, elapsed)
     assert (found["percent"], found["rate"]) == (percent, rate)
