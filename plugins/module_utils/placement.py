@@ -49,7 +49,7 @@ def plan(name, hosts, target=None, mode=None, silent=()):
         return error("Which guest? Give it with -e vm=NAME. Guests: %s." % _listing(hosts))
     known = places(name, hosts)
     if not known:
-        return error("There is no guest %s. Guests: %s." % (name, _listing(hosts)))
+        return error("%s guest %s. Guests: %s." % ("No hypervisor that answered has a" if silent else "There is no", name, _listing(hosts)))
     running = [host for host, guest in known.items() if guest["active"]]
     if len(running) > 1:
         return error("%s runs on %s at once, which ruins its disk. Stop one of them now." % (name, " and ".join(running)))
