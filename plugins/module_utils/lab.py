@@ -258,6 +258,7 @@ def network_runs(state_dir, network):
     control, pid_file = network_paths(state_dir, network)
     return running_pid(pid_file, control) is not None
 
+
 def network_paths(state_dir, network):
     return os.path.join(state_dir, network + ".ctl"), os.path.join(state_dir, network + ".pid")
 
