@@ -1,4 +1,3 @@
-#!/usr/bin/perl
 # Managed by Ansible (our.cloud).
 #
 # libvirt calls this when a Xen guest has been built here and is about to go on
