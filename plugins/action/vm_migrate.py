@@ -59,13 +59,16 @@ class ActionModule(ActionBase):
             done = move.result(0)
             if done is not None:
                 return done
+            asked = time.monotonic()
             job = self._progress(task_vars)
+            took = time.monotonic() - asked
             if job:
                 text = line(self._task.args.get("name"), job)
                 if text != shown:
                     self._display.display("[%s] %s" % (task_vars["inventory_hostname"], text))
                     shown = text
-            done = move.result(PAUSE)
+            # a host that answers slowly has better things to do
+            done = move.result(max(PAUSE, min(5, 5 * took)))
             if done is not None:
                 return done
 

@@ -23,6 +23,8 @@ except ImportError:
     HAS_LIBVIRT = False
 
 LOCAL_URI = {"xen": "xen:///system", "qemu": "qemu:///system"}
+# GnuTLS: the ciphers of TLS 1.3, the one first that needs no help of the CPU ("+" is %2B in a URI)
+WITHOUT_AES = "?tls_priority=NORMAL:-CIPHER-ALL:%2BCHACHA20-POLY1305:%2BAES-256-GCM:%2BAES-128-GCM"
 XEN_CAPABILITIES = "/proc/xen/capabilities"
 # libvirt's virDomainState
 STATES = {0: "nostate", 1: "running", 2: "blocked", 3: "paused", 4: "stopping", 5: "stopped", 6: "crashed", 7: "suspended"}
@@ -82,9 +84,16 @@ def open_local(uri=None):
     return open_uri(uri, os.uname().nodename, "Is libvirtd running, and this machine a hypervisor? (systemctl status libvirtd)")
 
 
+def has_aes():
+    """Whether this CPU has instructions for AES. One without them does ChaCha20 several times faster."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
+        flags = next((line for line in stream if line.startswith(("flags", "Features"))), "")
+    return "aes" in flags.split()
+
+
 def target_uri(kind_family, target, port=16514):
     """How this hypervisor speaks to another one: TLS with certificates on both sides."""
-    return "%s+tls://%s%s/system" % (kind_family, target, "" if port == 16514 else ":%d" % port)
+    return "%s+tls://%s%s/system%s" % (kind_family, target, "" if port == 16514 else ":%d" % port, "" if has_aes() else WITHOUT_AES)
 
 
 def reach(target, port, timeout=10):

@@ -341,9 +341,13 @@ class XenWatch:
             self.ended = time.monotonic()
 
     def _look(self):
-        while self.began is None and not self.done.wait(0.02):
+        pause = 0.02
+        while self.began is None and not self.done.wait(pause):
+            asked = time.monotonic()
             if xen_suspended(self.control, self.domid):
                 self.began = time.monotonic()
+            # to look must not cost what is measured: a twentieth of the time at most
+            pause = max(0.02, min(0.5, 20 * (time.monotonic() - asked)))
 
     def stop(self):
         self.done.set()
@@ -550,11 +554,14 @@ class Move:
 
     def follow(self, thread, outcome, watches):
         """Report progress until the move ends; end it when its time is over or the target is gone."""
-        began, post_copied, lost, domid = time.monotonic(), False, None, self.dom.ID()
+        began, post_copied, lost, domid, pause = time.monotonic(), False, None, self.dom.ID(), 0.5
         while thread.is_alive():
-            thread.join(0.5)
-            elapsed = time.monotonic() - began
+            thread.join(pause)
+            asked = time.monotonic()
+            elapsed = asked - began
             now = self.look(watches, elapsed)
+            # a slow machine is asked less often
+            pause = max(0.5, min(3, 20 * (time.monotonic() - asked)))
             if now:
                 self.job.say(phase="moving", **now)
             if self.params["post_copy"] and not post_copied and now and now.get("iteration", 0) > 1:
