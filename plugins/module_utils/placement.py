@@ -49,7 +49,13 @@ def plan(name, hosts, target=None, mode=None, silent=()):
         return error("Which guest? Give it with -e vm=NAME. Guests: %s." % _listing(hosts))
     known = places(name, hosts)
     if not known:
-        return error("%s guest %s. Guests: %s." % ("No hypervisor that answered has a" if silent else "There is no", name, _listing(hosts)))
+        text = "No hypervisor that answered has a guest %s. Guests: %s." if silent else "There is no guest %s. Guests: %s."
+        return error(text % (name, _listing(hosts)))
+    # while it is moved it is on both, and that is as it should be
+    for host, guest in known.items():
+        if guest.get("migration"):
+            return error("%s is being moved from %s to %s already (%s%% done). Wait for that to end." % (
+                name, host, guest["migration"].get("target", "?"), guest["migration"].get("percent", "?")))
     running = [host for host, guest in known.items() if guest["active"]]
     if len(running) > 1:
         return error("%s runs on %s at once, which ruins its disk. Stop one of them now." % (name, " and ".join(running)))

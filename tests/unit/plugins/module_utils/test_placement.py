@@ -69,3 +69,10 @@ def test_errors(name, target, hosts, words):
 def test_silent_hosts_are_named():
     error = placement.plan("nope", site(), silent=["x9", "x8"])["error"]
     assert error == "No hypervisor that answered has a guest nope. Guests: none. These did not answer: x8, x9."
+
+
+@pytest.mark.parametrize("target", [None, "x2", "x3"])
+def test_on_both_while_it_is_moved(target):
+    moving = dict(guest("our-vm"), migration={"target": "x2", "percent": 12})
+    found = placement.plan("our-vm", site(x1=[moving], x2=[guest("our-vm")]), target)
+    assert found["error"] == "our-vm is being moved from x1 to x2 already (12% done). Wait for that to end."

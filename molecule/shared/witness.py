@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a guest and its neighbours see while it is moved, from outside.
+
+  witness.py watch DIR CONFIG GUEST ADDRESS GATEWAY   a counter in the guest, a stream of it over one TCP connection, pings from the gateway
+  witness.py run DIR CONFIG GUEST HOST,HOST [--at PERCENT --do COMMAND] -- COMMAND...   runs it and prints what was seen meanwhile (JSON)
+  witness.py end DIR CONFIG GUEST                    the data read again from the disk; the watch ends
+
+One connection lasts from `watch` to `end`, over everything that happens between.
+"""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+BOUND = 180
+# The counter goes on without us; the data are written once.
+GUEST = """
+cd /root
+[ -e data ] || head -c 2097152 /dev/urandom >data
+kill $(cat counter.pid 2>/dev/null) 2>/dev/null
+setsid sh -c 'echo $$ >counter.pid; n=$(cat counter 2>/dev/null || echo 0)
+while :; do n=$((n + 1)); echo $n >counter.new; sync; mv counter.new counter; sync; sleep 0.5; done' </dev/null >/dev/null 2>&1 &
+sync
+echo data $(sha256sum <data)
+while :; do echo seen $(cat /proc/sys/kernel/random/boot_id) $(cat counter); sleep 0.5; done
+"""
+
+
+def ssh(folder, config, host, command, shared=True):
+    """The argv; `shared`: over a connection that is open already."""
+    argv = ["ssh", "-F", config, "-o", "BatchMode=yes"]
+    if shared:
+        argv += ["-o", "ControlMaster=auto", "-o", "ControlPath=%s/%%C" % folder, "-o", "ControlPersist=20m"]
+    return argv + [host, command]
+
+
+def until(condition, what, bound=BOUND):
+    """Wait for it; what was seen last is told when it does not come."""
+    end = time.monotonic() + bound
+    while True:
+        seen, good = condition()
+        if good:
+            return seen
+        if time.monotonic() > end:
+            sys.exit("%s: not within %d s; seen: %s" % (what, bound, seen))
+        time.sleep(0.25)
+
+
+def lines(folder, name, begin=0):
+    with open(os.path.join(folder, name), "rb") as stream:
+        stream.seek(begin)
+        return stream.read().decode(errors="replace").splitlines()
+
+
+def size(folder, name):
+    return os.path.getsize(os.path.join(folder, name))
+
+
+def stream_seen(found):
+    """[(boot_id, counter)] and whether the connection has ended."""
+    matches = [re.match(r"seen (\S{36}) (\d+)$", line) for line in found]
+    return [(match[1], int(match[2])) for match in matches if match], "ended" in found
+
+
+def replies(found):
+    return [float(match[1]) for match in (re.match(r"\[([\d.]+)\] \d+ bytes from", line) for line in found) if match]
+
+
+def watch(folder, config, guest, address, gateway):
+    os.makedirs(folder, mode=0o700)
+    commands = {
+        "stream": ssh(folder, config, guest, GUEST, shared=False),
+        "ping": ssh(folder, config, gateway, "exec ping -D -O -i 0.2 -w 7200 %s" % shlex.quote(address), shared=False),
+    }
+    pids = []
+    for name, argv in commands.items():
+        text = "%s >%s 2>&1; echo ended >>%s" % (shlex.join(argv), *[shlex.quote(os.path.join(folder, name))] * 2)
+        pids.append(subprocess.Popen(["sh", "-c", text], start_new_session=True, stdin=subprocess.DEVNULL).pid)
+    with open(os.path.join(folder, "pids"), "w", encoding="ascii") as stream:
+        json.dump(pids, stream)
+
+    def begun():
+        found = [lines(folder, name) if os.path.exists(os.path.join(folder, name)) else [] for name in commands]
+        return (found[0][-3:], found[1][-3:]), len(stream_seen(found[0])[0]) > 2 and len(replies(found[1])) > 5
+    until(begun, "counter and pings")
+
+
+def places(folder, config, guest, hosts):
+    """{host: running there}; asked until both answer, since a libvirtd may be on its way back."""
+    def ask():
+        seen, good = {}, True
+        for host in hosts:
+            done = subprocess.run(ssh(folder, config, host, "virsh -q list --name"), capture_output=True, text=True, check=False)
+            seen[host] = guest in done.stdout.split() if done.returncode == 0 else done.stderr.strip()
+            good = good and done.returncode == 0
+        return seen, good
+    return until(ask, "virsh on %s" % " and ".join(hosts))
+
+
+def follow(command, percent, then):
+    """Run the command; when it shows this percentage, run the other one too."""
+    other = {}
+
+    def run_other():
+        done = subprocess.run(then, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        other.update(rc=done.returncode, output=" ".join(done.stdout.split()), ended=time.monotonic())
+
+    output, thread = [], None
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
+    for line in process.stdout:
+        output.append(line)
+        match = re.search(r": moving (\d+)%", line)
+        if thread is None and then and match and int(match[1]) >= percent:
+            thread = threading.Thread(target=run_other)
+            thread.start()
+    code, ended = process.wait(), time.monotonic()
+    if thread:
+        thread.join()
+        other["first"] = other["ended"] < ended
+        del other["ended"]
+    return code, " ".join("".join(output).split()), other
+
+
+def run(folder, config, guest, hosts, percent, then, command):
+    hosts = hosts.split(",")
+    before = places(folder, config, guest, hosts)
+    begin = {name: size(folder, name) for name in ("stream", "ping")}
+    boot, count = stream_seen(lines(folder, "stream"))[0][-1]
+    began = time.monotonic()
+    code, output, other = follow(command, percent, then)
+    seconds = time.monotonic() - began
+    after = places(folder, config, guest, hosts)
+    end = {name: size(folder, name) for name in begin}
+
+    def going_on():
+        stream, ended = stream_seen(lines(folder, "stream", end["stream"]))
+        pings = replies(lines(folder, "ping", end["ping"]))
+        return {"stream": stream[-1:], "ended": ended, "pings": len(pings)}, ended or (len(stream) > 3 and len(pings) > 10)
+    until(going_on, "counter and pings after `%s`, which said: %s" % (shlex.join(command), output[-1500:]))
+    stream, ended = stream_seen(lines(folder, "stream", begin["stream"]))
+    pings = replies(lines(folder, "ping", begin["ping"]))
+    counts = [count] + [number for dummy, number in stream]
+    match = re.search(r"moved from \S+ to \S+ \(\w+\) in ([\d.]+) s; it stood still for (\d+) ms", output)
+    print(json.dumps({
+        "rc": code, "output": output, "other": other, "seconds": round(seconds, 1),
+        "total_s": float(match[1]) if match else None, "downtime_s": int(match[2]) / 1000 if match else None,
+        "gap_s": round(max(later - sooner for sooner, later in zip(pings, pings[1:])), 1),
+        "before": before, "after": after, "running_on": [host for host, there in after.items() if there],
+        "same_boot": {number for number, dummy in stream} == {boot}, "tcp_alive": not ended,
+        "counted": counts[-1] - counts[0], "monotonic": counts == sorted(counts),
+    }))
+
+
+def end(folder, config, guest):
+    found = next(line for line in lines(folder, "stream") if line.startswith("data "))
+    done = subprocess.run(ssh(folder, config, guest, "echo 3 >/proc/sys/vm/drop_caches; echo data $(sha256sum </root/data); kill $(cat /root/counter.pid)", False),
+                          stdout=subprocess.PIPE, text=True, check=True)
+    with open(os.path.join(folder, "pids"), encoding="ascii") as stream:
+        for pid in json.load(stream):
+            try:
+                os.killpg(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                # it ended by itself; `run` has told so
+                pass
+    print(json.dumps({"intact": done.stdout.strip() == found, "written": found, "read": done.stdout.strip()}))
+
+
+def main():
+    words = sys.argv[1:]
+    command = []
+    if "--" in words:
+        command = words[words.index("--") + 1:]
+        words = words[:words.index("--")]
+    if words[0] == "run":
+        percent, then = (int(words[6]), words[8]) if len(words) > 5 else (0, None)
+        run(*words[1:5], percent, then, command)
+    else:
+        {"watch": watch, "end": end}[words[0]](*words[1:])
+
+
+if __name__ == "__main__":
+    main()
