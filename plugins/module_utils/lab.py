@@ -255,8 +255,9 @@ def read_line(path):
 # LANs
 
 def network_runs(state_dir, network):
+    """Whether the switch runs and can be plugged into."""
     control, pid_file = network_paths(state_dir, network)
-    return running_pid(pid_file, control) is not None
+    return running_pid(pid_file, control) is not None and os.path.exists(os.path.join(control, "ctl"))
 
 
 def network_paths(state_dir, network):
@@ -267,9 +268,12 @@ def start_network(state_dir, network):
     """A switch for a LAN. Returns whether it was started now."""
     if network_runs(state_dir, network):
         return False
+    stop_network(state_dir, network)
     control, pid_file = network_paths(state_dir, network)
-    shutil.rmtree(control, ignore_errors=True)
     run(["vde_switch", "-daemon", "-sock", control, "-pidfile", pid_file])
+    # It goes into the background before it listens.
+    if not wait_for(lambda: network_runs(state_dir, network), 30):
+        raise LabError(f"the switch of the LAN {network} does not listen at {control}")
     return True
 
 
