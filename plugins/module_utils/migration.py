@@ -365,14 +365,15 @@ class XenWatch:
 
 
 class WireWatch:
-    """Bytes of the libvirtd connection that carries a tunnelled move, as the kernel counts what the other side acknowledged.
+    """Bytes of the connection that carries a move, as the kernel counts what the other side acknowledged.
 
-    They include TLS and libvirt's framing. `ss --events` tells the final count when the connection is closed.
+    In a tunnelled move they include TLS and libvirt's framing. `ss --events` tells the final count when the connection is closed.
+    ports is a regular expression.
     """
 
-    def __init__(self, address, port):
-        self.peer = re.compile(r"\s\[?(?:::ffff:)?%s\]?:%d\b" % (re.escape(address), port))
-        self.port, self.closed, self.last = port, 0, 0
+    def __init__(self, address, ports):
+        self.peer = re.compile(r"\s\[?(?:::ffff:)?%s\]?:(?:%s)\b" % (re.escape(address), ports))
+        self.closed, self.last = 0, 0
         self.process = subprocess.Popen(["ss", "-E", "-tinH"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
@@ -507,22 +508,28 @@ class Move:
         flags = (libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER
                  | libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE)
         if self.family == "xen":
-            # through libvirt's TLS connection; its own data port would be in clear text
-            return flags | libvirt.VIR_MIGRATE_TUNNELLED
-        flags |= libvirt.VIR_MIGRATE_TLS | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
+            # Its driver cannot encrypt its own stream: the way to do it is through libvirt's TLS connection.
+            return flags | libvirt.VIR_MIGRATE_TUNNELLED if self.params["encrypt"] else flags
+        flags |= libvirt.VIR_MIGRATE_ABORT_ON_ERROR
+        if self.params["encrypt"]:
+            flags |= libvirt.VIR_MIGRATE_TLS
         if self.params["auto_converge"]:
             flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE
         if self.params["post_copy"]:
             flags |= libvirt.VIR_MIGRATE_POSTCOPY
         return flags
 
+    def data_ports(self):
+        """Where Xen's stream goes: libvirtd's port, or one that the target's driver chooses. A regular expression."""
+        return str(self.params["port"]) if self.params["encrypt"] else DATA_PORTS
+
     def parameters(self):
         parameters = {}
-        if self.family == "qemu":
+        if self.family == "qemu" or not self.params["encrypt"]:
             # by the name that the certificate has, not by what the target thinks it is called
             parameters[libvirt.VIR_MIGRATE_PARAM_URI] = "tcp://" + self.target_name
-            if self.params["bandwidth"]:
-                parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = self.params["bandwidth"]
+        if self.params["bandwidth"]:
+            parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = self.params["bandwidth"]
         return parameters
 
     def live(self):
@@ -530,7 +537,7 @@ class Move:
             self.dom.migrateSetMaxDowntime(self.params["max_downtime"])
         watches = []
         if self.family == "xen":
-            watches = [XenWatch(self.dom, self.target), WireWatch(hypervisor.reach(self.target_name, self.params["port"]), self.params["port"])]
+            watches = [XenWatch(self.dom, self.target), WireWatch(hypervisor.reach(self.target_name, self.params["port"]), self.data_ports())]
         outcome = {}
 
         def call():
