@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""docs/benchmarks.md, from the newest result of each benchmark."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import figures
+
+TITLES = {
+    "layers": "Layer by layer, on fresh machines",
+    "noop": "Nothing to do",
+    "hosts": "More hosts",
+    "migrate": "Moving a guest",
+}
+WHAT = {
+    "layers": "Each layer's playbook, and a plain shell script that makes the same changes over ssh (bench/plain/), both with all "
+              "machines made anew before; restarts are counted. At the end all guests must answer and all hypervisors reach each other.",
+    "noop": "`site.yml` on a site where all is as it should be, with the accelerator (Mitogen) and without, in turn. "
+            "Every run must report `changed=0`.",
+    "hosts": "`image_store.yml` with nothing to do, with the accelerator and `--limit` to more and more hosts.",
+    "migrate": "One guest to and fro between two hypervisors: `migrate.yml`, and bare `virsh migrate` with the flags and the URI that "
+               "the module uses. Who begins changes from pair to pair, so that both go both ways. `virsh` and the module are timed from "
+               "the control machine with the connection to the source open already. The module's time has its prechecks and its "
+               "verification in it: both hosts are asked, and the guest's address must answer. The ping gap is the longest time "
+               "without an answer beyond the 200 ms between two pings, sent from the gateway.",
+}
+HEADING = """\
+# Benchmarks
+
+`make bench` measures and writes this page and `.cache/bench/DATE.json`; `.venv/bin/python bench/run.py --only noop --pairs 3`
+measures a part. It takes its time, and a machine that does nothing else meanwhile. What was not measured is said at the end.
+"""
+
+
+def newest(folder):
+    """{name: result} of the newest results in a directory, of one machine."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        found.update(json.loads(path.read_text(encoding="utf-8")))
+    last = max(found.values(), key=lambda result: result["date"], default=None)
+    return {name: result for name, result in found.items() if result["machine"] == last["machine"]}
+
+
+def missing(results):
+    """What has no figure, and why."""
+    lines = []
+    for name, title in TITLES.items():
+        if name not in results:
+            lines.append("%s (`--only %s`): not run on this machine." % (title, name))
+            continue
+        result = results[name]
+        lines += ["%s: %s" % (title, note) for note in result["notes"] if figures.NOT_TAKEN in note]
+        lines += ["%s: %s: no figure." % (title, row["what"]) for row in result["rows"] if figures.spread(row["values"]) is None]
+    return lines
+
+
+def machine_table(machine):
+    """Where it was measured."""
+    rows = [
+        ("processor", machine["processor"]), ("cores", machine["cores"]), ("memory", "%s GiB" % machine["memory_gib"]),
+        ("machines of the site", machine["machines"]),
+        ("accelerator of the lab", {"tcg": "none, emulation (tcg)", "kvm": "hardware virtualization (kvm)"}.get(machine["accelerator"], machine["accelerator"])),
+    ]
+    return "\n".join(["| | |", "| --- | --- |"] + ["| %s | %s |" % row for row in rows])
+
+
+def section(name, result):
+    """One benchmark."""
+    parts = ["## %s" % TITLES[name], textwrap.fill(WHAT[name], 120, break_on_hyphens=False, break_long_words=False),
+             "%s, commit %s, %d minutes." % (result["date"], result["commit"], max(1, round(result["took_s"] / 60)))]
+    parts.append(figures.markdown_table(result["rows"]) if result["rows"] else "No figures; see the end.")
+    notes = [note for note in result["notes"] if figures.NOT_TAKEN not in note]
+    if notes:
+        parts.append("\n".join("- %s" % note for note in notes))
+    return "\n\n".join(parts)
+
+
+def page(results):
+    """The text of docs/benchmarks.md."""
+    parts = [HEADING.strip()]
+    if results:
+        parts.append(machine_table(max(results.values(), key=lambda result: result["date"])["machine"]))
+    parts += [section(name, results[name]) for name in TITLES if name in results]
+    absent = missing(results)
+    parts.append("## What was not measured\n\n" + ("\n".join("- %s" % text for text in absent) if absent else "Nothing: all figures were taken."))
+    return "\n\n".join(parts) + "\n"
