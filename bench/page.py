@@ -60,10 +60,11 @@ def missing(results):
 
 def machine_table(machine):
     """Where it was measured."""
+    accelerators = {"tcg": "none, emulation (tcg)", "kvm": "hardware virtualization (kvm)"}
     rows = [
         ("processor", machine["processor"]), ("cores", machine["cores"]), ("memory", "%s GiB" % machine["memory_gib"]),
         ("machines of the site", machine["machines"]),
-        ("accelerator of the lab", {"tcg": "none, emulation (tcg)", "kvm": "hardware virtualization (kvm)"}.get(machine["accelerator"], machine["accelerator"])),
+        ("accelerator of the lab", accelerators.get(machine["accelerator"], machine["accelerator"])),
     ]
     return "\n".join(["| | |", "| --- | --- |"] + ["| %s | %s |" % row for row in rows])
 

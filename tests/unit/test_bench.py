@@ -16,8 +16,9 @@ BENCH = pathlib.Path(__file__).resolve().parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 
 import figures  # noqa: E402  pylint: disable=wrong-import-position
+import machines  # noqa: E402  pylint: disable=wrong-import-position
+import moves  # noqa: E402  pylint: disable=wrong-import-position
 import page  # noqa: E402  pylint: disable=wrong-import-position
-import run  # noqa: E402  pylint: disable=wrong-import-position
 
 PINGS = """\
 PING 192.0.2.50 (192.0.2.50) 56(84) bytes of data.
@@ -223,32 +224,32 @@ def test_flags_are_those_of_the_module():
     # post-copy is not the default
     named = set(re.findall(r"VIR_MIGRATE_(\w+)", asked)) - {"POSTCOPY"}
     both = {words[name] for name in named}
-    assert set(run.FLAGS["xen"]) | set(run.FLAGS["qemu"]) == both
-    assert set(run.FLAGS["xen"]) - set(run.FLAGS["qemu"]) == {"--tunnelled"}
+    assert set(moves.FLAGS["xen"]) | set(moves.FLAGS["qemu"]) == both
+    assert set(moves.FLAGS["xen"]) - set(moves.FLAGS["qemu"]) == {"--tunnelled"}
 
 
 def test_environment(monkeypatch):
     monkeypatch.setenv("ANSIBLE_STRATEGY", "mitogen_linear")
     monkeypatch.setenv("ANSIBLE_FORKS", "7")
-    env = run.environment(False, ANSIBLE_STDOUT_CALLBACK="x")
+    env = machines.environment(False, ANSIBLE_STDOUT_CALLBACK="x")
     assert "ANSIBLE_STRATEGY" not in env
     assert (env["ANSIBLE_FORKS"], env["ANSIBLE_STDOUT_CALLBACK"]) == ("7", "x")
 
 
 def test_last_words():
     output = "TASK [x] ***\nfatal: [one]: FAILED! =>\n    msg: the reason\n\nPLAY RECAP ***\none : ok=1 failed=1\n"
-    assert run.Run(1, 2, output).last_words() == "msg: the reason"
-    assert run.Run(1, 2, "").last_words() == "no output"
-    assert run.Run(1, 2, "a\nb\n").last_words() == "b"
+    assert machines.Run(1, 2, output).last_words() == "msg: the reason"
+    assert machines.Run(1, 2, "").last_words() == "no output"
+    assert machines.Run(1, 2, "a\nb\n").last_words() == "b"
 
 
 def test_take_tells_the_reason(capsys):
     told = {"notes": []}
 
     def fails():
-        raise run.NotTaken("it rained")
+        raise machines.NotTaken("it rained")
 
-    assert run.take(told, "noop 1/1", fails) is None
+    assert machines.take(told, "noop 1/1", fails) is None
     assert told["notes"] == ["noop 1/1: not taken: it rained"]
-    assert run.take(told, "noop 2/2", lambda: 3.0) == 3.0
+    assert machines.take(told, "noop 2/2", lambda: 3.0) == 3.0
     assert "noop 2/2: 3.0 s" in capsys.readouterr().out
