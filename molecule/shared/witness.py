@@ -38,7 +38,10 @@ while :; do echo seen $(cat /proc/sys/kernel/random/boot_id) $(cat counter); sle
 def ssh(folder, config, host, command, shared=True):
     """The argv; `shared`: over a connection that is open already."""
     argv = ["ssh", "-F", config, "-o", "BatchMode=yes"]
-    if shared:
+    if not shared:
+        # one that nobody else ends
+        argv += ["-o", "ControlMaster=no", "-o", "ControlPath=none"]
+    else:
         argv += ["-o", "ControlMaster=auto", "-o", "ControlPath=%s/%%C" % folder, "-o", "ControlPersist=20m"]
     return argv + [host, command]
 
