@@ -34,6 +34,8 @@ except ImportError:
 
 JOB_DIR = "/run/our-cloud"
 MODES = ("live", "suspend", "offline")
+# 49152 to 49216, of which libvirt's drivers choose one for a stream of their own
+DATA_PORTS = r"49(?:15[2-9]|1[6-9]\d|20\d|21[0-6])"
 SAFE_CACHES = ("none", "directsync")
 # xentoollog and libxl: the reason of a domain that is suspended for a move
 XEN_SUSPENDED = 2

@@ -165,3 +165,8 @@ def test_wire_records():
 
 def test_checksum():
     assert migration._checksum(b"\x45\x00\x00\x73\x00\x00\x40\x00\x40\x11\x00\x00\xc0\xa8\x00\x01\xc0\xa8\x00\xc7") == 0xB861
+
+
+@pytest.mark.parametrize("port, one_of_them", [(49151, False), (49152, True), (49159, True), (49199, True), (49216, True), (49217, False), (4916, False)])
+def test_data_ports(port, one_of_them):
+    assert bool(migration.re.fullmatch(migration.DATA_PORTS, str(port))) is one_of_them
