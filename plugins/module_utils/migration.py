@@ -527,9 +527,12 @@ class Move:
 
     def parameters(self):
         parameters = {}
-        if self.family == "qemu" or not self.params["encrypt"]:
+        if self.family == "qemu":
             # by the name that the certificate has, not by what the target thinks it is called
             parameters[libvirt.VIR_MIGRATE_PARAM_URI] = "tcp://" + self.target_name
+        elif not self.params["encrypt"]:
+            # The target listens where this leads from its own point of view, and its own name leads to its loopback.
+            parameters[libvirt.VIR_MIGRATE_PARAM_URI] = "tcp://" + hypervisor.reach(self.target_name, self.params["port"])
         if self.params["bandwidth"]:
             parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = self.params["bandwidth"]
         return parameters
