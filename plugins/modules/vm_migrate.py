@@ -199,15 +199,15 @@ def elsewhere(module, conn):
                      "Guests here: %s" % (", ".join(hypervisor.names(conn)) or "none"))
 
 
-def verify_address(module, move, address, before):
+def verify_address(module, moving, address, before):
     """None: nothing to verify. False is a failure of its own: it runs there and is not reached."""
-    if not address or not before or not move.was_active:
+    if not address or not before or not moving.was_active:
         return None
     if migration.answers(address, module.params["address_timeout"]):
         return True
     fail(module, "%s: guest %s: it was moved and runs there, but its address %s has not answered for %d s. "
          "Look at the bridge there and at the guest's console" % (module.params["target"], module.params["name"], address, module.params["address_timeout"]),
-         changed=True, place="target", address=address, address_answers=False, **move.result)
+         changed=True, place="target", address=address, address_answers=False, **moving.result)
     return False
 
 
@@ -215,24 +215,43 @@ def carry_out(module, conn, dom, facts, target, job):
     params = module.params
     address = params["address"] or migration.resolve(params["name"])
     before = bool(address) and facts["guest"]["active"] and migration.answers(address, 2)
-    move = migration.Move(conn, target, dom, facts, job)
+    moving = migration.Move(conn, target, dom, facts, job)
     try:
-        move.run()
-        move.finish()
+        moving.run()
+        moving.finish()
     except (migration.Interrupted, CloudError, hypervisor.libvirt.libvirtError) as error:
         job.say(phase="cleaning up")
-        place, text = move.settle()
+        place, text = moving.settle()
         if place != "target":
             fail(module, "%s: move of %s to %s failed: %s. Now %s" % (conn.getHostname(), params["name"], params["target"], str(error).rstrip("."), text),
                  place=place, changed=False)
         module.warn("The move was interrupted (%s), but %s" % (error, text))
     job.say(phase="verifying", percent=100)
-    result = dict(move.result)
+    result = dict(moving.result)
     result.setdefault("total_ms", job.held["elapsed_ms"])
-    result["address_answers"] = verify_address(module, move, address, before)
+    result["address_answers"] = verify_address(module, moving, address, before)
     if address:
         result["address"] = address
     return result
+
+
+def move(module, conn, job):
+    params, host = module.params, conn.getHostname()
+    dom = hypervisor.find(conn, params["name"])
+    if dom is None:
+        elsewhere(module, conn)
+    if is_here(conn, params["target"]):
+        module.exit_json(changed=False, source=host, target=params["target"], mode=params["mode"], msg="%s is on %s already" % (params["name"], host))
+    job.say(name=params["name"], source=host, target=params["target"], mode=params["mode"], phase="checking", percent=0)
+    facts, target = migration.gather(conn, dom, params)
+    refused = migration.refusals(facts)
+    if refused:
+        fail(module, "%s: guest %s cannot be moved to %s: %s" % (host, params["name"], params["target"], "; ".join(refused)), refusals=refused)
+    result = {} if module.check_mode else carry_out(module, conn, dom, facts, target, job)
+    result.update(changed=True, source=host, target=params["target"], mode=params["mode"],
+                  diff={"before": "%s\n" % host, "after": "%s\n" % params["target"],
+                        "before_header": "%s (place)" % params["name"], "after_header": "%s (place)" % params["name"]})
+    module.exit_json(**result)
 
 
 def main():
@@ -257,33 +276,19 @@ def main():
     )
     if not hypervisor.HAS_LIBVIRT:
         module.fail_json(msg=missing_required_lib("libvirt (Debian: python3-libvirt)"))
-    params = module.params
     try:
         hypervisor.start_event_loop()
-        conn = hypervisor.open_local(params["uri"])
-        host = conn.getHostname()
-        job = migration.Job(params["name"])
+        conn = hypervisor.open_local(module.params["uri"])
+        job = migration.Job(module.params["name"])
         if not job.take():
-            other = migration.running_job(params["name"]) or {}
+            other = migration.running_job(module.params["name"]) or {}
             fail(module, "%s: guest %s: it is being moved to %s already (%s%% done). Wait for that to end; vm_info shows it" % (
-                host, params["name"], other.get("target", "another host"), other.get("percent", 0)))
-        dom = hypervisor.find(conn, params["name"])
-        if dom is None:
-            elsewhere(module, conn)
-        if is_here(conn, params["target"]):
-            module.exit_json(changed=False, source=host, target=params["target"], mode=params["mode"], msg="%s is on %s already" % (params["name"], host))
-        job.say(name=params["name"], source=host, target=params["target"], mode=params["mode"], phase="checking", percent=0)
-        facts, target = migration.gather(conn, dom, params)
-        refused = migration.refusals(facts)
-        if refused:
+                conn.getHostname(), module.params["name"], other.get("target", "another host"), other.get("percent", 0)))
+        try:
+            move(module, conn, job)
+        finally:
+            # also where the process lives on
             job.drop()
-            fail(module, "%s: guest %s cannot be moved to %s: %s" % (host, params["name"], params["target"], "; ".join(refused)), refusals=refused)
-        result = {} if module.check_mode else carry_out(module, conn, dom, facts, target, job)
-        job.drop()
-        result.update(changed=True, source=host, target=params["target"], mode=params["mode"],
-                      diff={"before": "%s\n" % host, "after": "%s\n" % params["target"],
-                            "before_header": "%s (place)" % params["name"], "after_header": "%s (place)" % params["name"]})
-        module.exit_json(**result)
     except (CloudError, hypervisor.libvirt.libvirtError, OSError) as error:
         fail(module, str(error))
 
