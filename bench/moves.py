@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import time
 
@@ -78,12 +79,7 @@ def migrate_guest(site, guest, pairs, result):
         for pair in range(pairs):
             for way in ((with_virsh, with_playbook), (with_playbook, with_virsh))[pair % 2]:
                 moved = {}
-
-                def move(way=way, moved=moved):
-                    moved.update(one_move(site, guest, way))
-                    return moved["seconds"]
-
-                take(result, "migrate %d/%d %s with %s" % (pair + 1, pairs, guest["name"], names[way]), move)
+                take(result, "migrate %d/%d %s with %s" % (pair + 1, pairs, guest["name"], names[way]), functools.partial(measured, site, guest, way, moved))
                 taken[way].append(moved)
     finally:
         send_home(site, guest, home)
@@ -107,6 +103,12 @@ def migrate_guest(site, guest, pairs, result):
         result["notes"].append("%s: how long it stood still in a bare move: %s: virsh does not tell it of Xen guests." % (guest["name"], figures.NOT_TAKEN))
     result["rows"] += [dict(row, what=kind + row["what"]) for row in rows]
     result["moves"] = result.get("moves", []) + [dict(moved, guest=guest["name"], way=names[way]) for way in taken for moved in taken[way]]
+
+
+def measured(site, guest, way, moved):
+    """One move, its figures put into `moved`; seconds."""
+    moved.update(one_move(site, guest, way))
+    return moved["seconds"]
 
 
 def send_home(site, guest, home):

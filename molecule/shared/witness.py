@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -165,8 +164,8 @@ def run(folder, config, guest, hosts, percent, then, command):
 
 def end(folder, config, guest):
     found = next(line for line in lines(folder, "stream") if line.startswith("data "))
-    done = subprocess.run(ssh(folder, config, guest, "echo 3 >/proc/sys/vm/drop_caches; echo data $(sha256sum </root/data); kill $(cat /root/counter.pid)", False),
-                          stdout=subprocess.PIPE, text=True, check=True)
+    last_words = "echo 3 >/proc/sys/vm/drop_caches; echo data $(sha256sum </root/data); kill $(cat /root/counter.pid)"
+    done = subprocess.run(ssh(folder, config, guest, last_words, False), stdout=subprocess.PIPE, text=True, check=True)
     with open(os.path.join(folder, "pids"), encoding="ascii") as stream:
         for pid in json.load(stream):
             try:
