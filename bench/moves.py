@@ -31,7 +31,10 @@ def with_virsh(site, guest, source, target):
     local = hypervisor.LOCAL_URI[family]
     aes = site.ssh.run(source, "grep -qw aes /proc/cpuinfo").status == 0
     uri = "%s+tls://%s/system%s" % (family, target, "" if aes else hypervisor.WITHOUT_AES)
-    argv = ["virsh", "-c", local, "migrate", *FLAGS[family], guest["name"], uri] + ([] if family == "xen" else ["tcp://" + target])
+    encrypt = site.vars[source].get("migrate_encrypt", True)
+    flags = [flag for flag in FLAGS[family] if encrypt or flag not in ("--tunnelled", "--tls")]
+    stream = ["tcp://" + target] if family == "qemu" else [] if encrypt else ["tcp://" + site.vars[target]["site_address"]]
+    argv = ["virsh", "-c", local, "migrate", *flags, guest["name"], uri, *stream]
     if family == "xen":
         direct_io(site, guest, source)
     done = site.ssh.run(source, shlex.join(argv))
