@@ -60,7 +60,8 @@ def until(condition, what, bound=BOUND):
 def lines(folder, name, begin=0):
     with open(os.path.join(folder, name), "rb") as stream:
         stream.seek(begin)
-        return stream.read().decode(errors="replace").splitlines()
+        # what is still being written is not a line
+        return stream.read().rpartition(b"\n")[0].decode(errors="replace").splitlines()
 
 
 def size(folder, name):
@@ -68,9 +69,8 @@ def size(folder, name):
 
 
 def stream_seen(found):
-    """[(boot_id, counter)] and whether the connection has ended."""
-    matches = [re.match(r"seen (\S{36}) (\d+)$", line) for line in found]
-    return [(match[1], int(match[2])) for match in matches if match], "ended" in found
+    """[(boot_id, counter)]"""
+    return [(match[1], int(match[2])) for match in (re.match(r"seen (\S{36}) (\d+)$", line) for line in found) if match]
 
 
 def replies(found):
@@ -81,7 +81,8 @@ def watch(folder, config, guest, address, gateway):
     os.makedirs(folder, mode=0o700)
     commands = {
         "stream": ssh(folder, config, guest, GUEST, shared=False),
-        "ping": ssh(folder, config, gateway, "exec ping -D -O -i 0.2 -w 7200 %s" % shlex.quote(address), shared=False),
+        # not -w, with which ping ends at the first "host unreachable"
+        "ping": ssh(folder, config, gateway, "exec timeout 7200 ping -D -O -i 0.2 %s" % shlex.quote(address), shared=False),
     }
     pids = []
     for name, argv in commands.items():
@@ -92,7 +93,7 @@ def watch(folder, config, guest, address, gateway):
 
     def begun():
         found = [lines(folder, name) if os.path.exists(os.path.join(folder, name)) else [] for name in commands]
-        return (found[0][-3:], found[1][-3:]), len(stream_seen(found[0])[0]) > 2 and len(replies(found[1])) > 5
+        return (found[0][-3:], found[1][-3:]), len(stream_seen(found[0])) > 2 and len(replies(found[1])) > 5
     until(begun, "counter and pings")
 
 
@@ -136,7 +137,7 @@ def run(folder, config, guest, hosts, percent, then, command):
     hosts = hosts.split(",")
     before = places(folder, config, guest, hosts)
     begin = {name: size(folder, name) for name in ("stream", "ping")}
-    boot, count = stream_seen(lines(folder, "stream"))[0][-1]
+    boot, count = stream_seen(lines(folder, "stream"))[-1]
     began = time.monotonic()
     code, output, other = follow(command, percent, then)
     seconds = time.monotonic() - began
@@ -144,11 +145,15 @@ def run(folder, config, guest, hosts, percent, then, command):
     end = {name: size(folder, name) for name in begin}
 
     def going_on():
-        stream, ended = stream_seen(lines(folder, "stream", end["stream"]))
+        stream = stream_seen(lines(folder, "stream", end["stream"]))
+        ended = "ended" in lines(folder, "stream")
         pings = replies(lines(folder, "ping", end["ping"]))
+        if "ended" in lines(folder, "ping"):
+            sys.exit("ping has ended: %s" % lines(folder, "ping")[-5:])
         return {"stream": stream[-1:], "ended": ended, "pings": len(pings)}, ended or (len(stream) > 3 and len(pings) > 10)
     until(going_on, "counter and pings after `%s`, which said: %s" % (shlex.join(command), output[-1500:]))
-    stream, ended = stream_seen(lines(folder, "stream", begin["stream"]))
+    stream = stream_seen(lines(folder, "stream", begin["stream"]))
+    ended = "ended" in lines(folder, "stream")
     pings = replies(lines(folder, "ping", begin["ping"]))
     counts = [count] + [number for dummy, number in stream]
     match = re.search(r"moved from \S+ to \S+ \(\w+\) in ([\d.]+) s; it stood still for (\d+) ms", output)
