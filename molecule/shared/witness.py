@@ -86,7 +86,7 @@ def watch(folder, config, guest, address, gateway):
     }
     pids = []
     for name, argv in commands.items():
-        text = "%s >%s 2>&1; echo ended >>%s" % (shlex.join(argv), *[shlex.quote(os.path.join(folder, name))] * 2)
+        text = "%s >%s 2>&1; printf '\\nended\\n' >>%s" % (shlex.join(argv), *[shlex.quote(os.path.join(folder, name))] * 2)
         pids.append(subprocess.Popen(["sh", "-c", text], start_new_session=True, stdin=subprocess.DEVNULL).pid)
     with open(os.path.join(folder, "pids"), "w", encoding="ascii") as stream:
         json.dump(pids, stream)
