@@ -37,7 +37,7 @@ lab-status: deps ## show the machines of the lab
 lab-destroy: deps ## end the machines of the lab and remove their disks
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/lab.yml -e lab_state=absent
 
-test: test-deps ## lint, unit, sanity, and the scenarios gateway and default
+test: test-deps ## lint, unit, sanity, and the scenario gateway
 	tests/all
 
 lint: test-deps ## ansible-lint (production), yamllint, shellcheck
@@ -49,7 +49,7 @@ unit: test-deps ## unit tests of the Python code
 sanity: test-deps ## ansible-test sanity and the collection's documentation, on the built artifact
 	tests/all sanity
 
-molecule: test-deps ## every scenario: gateway, default, kvm
+molecule: test-deps ## every scenario: gateway in containers, default (Xen) and kvm in virtual machines
 	tests/all molecule
 
 bench: test-deps ## measure; writes docs/benchmarks.md
