@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,6 +179,7 @@ def end(folder, config, guest):
             except ProcessLookupError:
                 # it ended by itself; `run` has told so
                 pass
+    shutil.rmtree(folder)
     print(json.dumps({"intact": done.stdout.strip() == found, "written": found, "read": done.stdout.strip()}))
 
 
