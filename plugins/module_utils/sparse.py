@@ -1,0 +1,294 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Large files with holes: compared, copied and sent without reading or writing what is not there.
+
+A file is a row of blocks of 4 MiB; blocks without data are passed over. Its checksum is the SHA-256 of its blocks'
+SHA-256, one line of hexadecimal digits each, so that blocks can be read by several threads and holes cost nothing.
+coreutils know it, too:
+
+    split --bytes=4M --filter='sha256sum | cut -c 1-64' FILE | sha256sum
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import errno
+import functools
+import gzip
+import hashlib
+import os
+import struct
+import zlib
+
+BLOCK = 4 << 20
+PIECE = 64 << 10  # zeros of this length become a hole
+ALGORITHM = "sha256-4m"
+WORKERS = min(4, (os.cpu_count() or 1) + 1)
+BEHIND = 8  # blocks that are written before the first of them are read again
+FRAME = struct.Struct(">QI")  # in a pack: a block's offset and length; length 0 is the end of a file
+ZERO = bytes(PIECE)
+# copy_file_range: not between these two files, or not here
+CANNOT = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+class SparseError(OSError):
+    """A file is not, or is no longer, what it was said to be."""
+
+
+# --- where blocks come from -------------------------------------------------
+
+def extents(descriptor, size):
+    """(begin, end) of what a file has that is no hole."""
+    end = 0
+    while end < size:
+        try:
+            begin = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        end = min(size, os.lseek(descriptor, begin, os.SEEK_HOLE))
+        yield begin, end
+
+
+class FileSource:
+    """A file's blocks. To be closed, or used in a `with`."""
+
+    def __init__(self, path):
+        self.path = path
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.size, self._written = self._state()
+
+    def _state(self):
+        stat = os.fstat(self.descriptor)
+        return stat.st_size, stat.st_mtime_ns
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *dummy):
+        self.close()
+
+    def close(self):
+        os.close(self.descriptor)
+
+    def data(self):
+        """Bytes that a copy takes."""
+        return sum(end - begin for begin, end in extents(self.descriptor, self.size))
+
+    def blocks(self):
+        """(offset, function that reads it) of each block with data."""
+        following = 0
+        for begin, end in extents(self.descriptor, self.size):
+            for offset in range(max(following, begin // BLOCK * BLOCK), end, BLOCK):
+                yield offset, functools.partial(self._read, offset)
+                following = offset + BLOCK
+        if self._state() != (self.size, self._written):
+            raise SparseError("%s changed while it was read" % self.path)
+
+    def _read(self, offset):
+        data = os.pread(self.descriptor, BLOCK, offset)
+        if len(data) != min(BLOCK, self.size - offset):
+            raise SparseError("%s changed while it was read" % self.path)
+        return data
+
+
+class BytesSource:
+    """A small file that is in memory."""
+
+    def __init__(self, content):
+        self.content, self.size = content, len(content)
+
+    def close(self):
+        """Nothing is open."""
+
+    def data(self):
+        return self.size
+
+    def blocks(self):
+        for offset in range(0, self.size, BLOCK):
+            yield offset, functools.partial(self.content.__getitem__, slice(offset, offset + BLOCK))
+
+
+class PackSource:
+    """The next file of a pack, which is read once and in order."""
+
+    def __init__(self, stream, size, data):
+        self.stream, self.size, self._data = stream, size, data
+
+    def close(self):
+        """The pack goes on with the next file."""
+
+    def data(self):
+        return self._data
+
+    def blocks(self):
+        while True:
+            offset, length = FRAME.unpack(self._exactly(FRAME.size))
+            if not length and offset == self.size:
+                return
+            if offset % BLOCK or not length or length != min(BLOCK, self.size - offset):
+                raise SparseError("the pack is damaged")
+            yield offset, functools.partial(bytes, self._exactly(length))
+
+    def _exactly(self, count):
+        try:
+            data = self.stream.read(count)
+        except (EOFError, zlib.error) as error:
+            raise SparseError("the pack is damaged: %s" % error) from None
+        if len(data) != count:
+            raise SparseError("the pack ends too early")
+        return data
+
+
+def pack(sources, path):
+    """Write files one behind the other, without their holes and compressed."""
+    with gzip.open(path, "wb", compresslevel=1) as stream:
+        for source in sources:
+            for offset, read in source.blocks():
+                data = read()
+                stream.write(FRAME.pack(offset, len(data)))
+                stream.write(data)
+            stream.write(FRAME.pack(source.size, 0))
+
+
+def unpack(path):
+    """The stream of a pack, for PackSource."""
+    return gzip.open(path, "rb")
+
+
+# --- checksums and copies ---------------------------------------------------
+
+def _spread(function, items):
+    """The results of a function over items, in order, by several threads. Never more of them under way than are needed."""
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        pending = collections.deque()
+        for item in items:
+            if len(pending) == 2 * WORKERS:
+                yield pending.popleft().result()
+            pending.append(pool.submit(function, item))
+        while pending:
+            yield pending.popleft().result()
+
+
+def _digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+@functools.lru_cache(maxsize=4)
+def _digest_of_hole(length):
+    return _digest(bytes(length))
+
+
+def _total(size, digests):
+    """The checksum of a file, from {offset: digest} of its blocks with data."""
+    whole = hashlib.sha256()
+    for offset in range(0, size, BLOCK):
+        whole.update(("%s\n" % (digests.get(offset) or _digest_of_hole(min(BLOCK, size - offset)))).encode())
+    return "%s:%s" % (ALGORITHM, whole.hexdigest())
+
+
+def checksum(source):
+    """The checksum of a source."""
+    def digest(block):
+        offset, read = block
+        return offset, _digest(read())
+
+    return _total(source.size, dict(_spread(digest, source.blocks())))
+
+
+def _write(descriptor, data, offset):
+    """Write a block, leaving out its zeros."""
+    begin = None
+    for place in range(0, len(data) + PIECE, PIECE):
+        piece = data[place:place + PIECE]
+        if piece and piece != ZERO[:len(piece)]:
+            begin = place if begin is None else begin
+        elif begin is not None:
+            _write_all(descriptor, memoryview(data)[begin:place], offset + begin)
+            begin = None
+
+
+def _write_all(descriptor, data, offset):
+    while data:
+        count = os.pwrite(descriptor, data, offset)
+        data, offset = data[count:], offset + count
+
+
+def copy(source, path):
+    """Copy a source to a new file that is safe on its disk when this returns, and return the checksum of what was read.
+
+    What was written is read again, from the disk or server and not from this machine's memory, while later blocks are
+    still being written.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    digests = {}
+
+    def put(offset, read):
+        data = read()
+        _write(descriptor, data, offset)
+        return offset, _digest(data)
+
+    def look(offsets):
+        os.fdatasync(descriptor)
+        for offset in offsets:
+            os.posix_fadvise(descriptor, offset, BLOCK, os.POSIX_FADV_DONTNEED)
+            if _digest(os.pread(descriptor, BLOCK, offset)) != digests[offset]:
+                raise SparseError("%s is not what was written there (at byte %d)" % (path, offset))
+
+    def steps():
+        written = []
+        for offset, read in source.blocks():
+            yield functools.partial(put, offset, read)
+            written.append(offset)
+            # _spread has given back the digests of all but the last few
+            if len(written) == 2 * WORKERS + BEHIND:
+                yield functools.partial(look, written[:BEHIND])
+                del written[:BEHIND]
+        last.extend(written)
+
+    last = []
+    try:
+        os.fchmod(descriptor, 0o644)
+        os.ftruncate(descriptor, source.size)
+        for result in _spread(lambda step: step(), steps()):
+            if result:
+                digests[result[0]] = result[1]
+        for dummy in _spread(look, ([offset] for offset in last)):
+            pass
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return _total(source.size, digests)
+
+
+def clone(origin, path):
+    """Copy a file to a new one, by the file system or the server itself where they can. What is read is not compared."""
+    with FileSource(origin) as source:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(descriptor, source.size)
+            for begin, end in extents(source.descriptor, source.size):
+                while begin < end:
+                    begin += _clone_part(source.descriptor, descriptor, begin, end)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _clone_part(origin, descriptor, begin, end):
+    try:
+        count = os.copy_file_range(origin, descriptor, end - begin, begin, begin)
+    except OSError as error:
+        if error.errno not in CANNOT:
+            raise
+        count = 0
+    if not count:
+        data = os.pread(origin, min(BLOCK, end - begin), begin)
+        if not data:
+            raise SparseError("the image changed while it was copied")
+        _write(descriptor, data, begin)
+        count = len(data)
+    return count
