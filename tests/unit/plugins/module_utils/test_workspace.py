@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ansible_collections.our.cloud.plugins.module_utils.workspace import ABANDONED, Workspace
+
+UNIT = pathlib.Path(__file__).resolve().parents[2]
+HOLD = """
+import sys
+sys.path.insert(0, %r)
+import conftest
+from ansible_collections.our.cloud.plugins.module_utils.workspace import Workspace
+with Workspace(sys.argv[1]) as path:
+    open(path + "/half", "w").close()
+    print(path, flush=True)
+    sys.stdin.read()
+""" % str(UNIT)
+
+
+@pytest.fixture(name="hold")
+def fixture_hold(tmp_path):
+    """Starts another process with a workspace in tmp_path; (process, path)."""
+    processes = []
+
+    def hold():
+        process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        return process, process.stdout.readline().strip()
+
+    yield hold
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_it_is_gone_afterwards(tmp_path):
+    with Workspace(str(tmp_path)) as path:
+        assert os.listdir(tmp_path) == [os.path.basename(path)]
+        (pathlib.Path(path) / "half").write_text("x", encoding="ascii")
+    assert os.listdir(tmp_path) == []
+
+
+def test_it_is_gone_after_a_failure(tmp_path):
+    with pytest.raises(KeyError), Workspace(str(tmp_path)):
+        raise KeyError
+    assert os.listdir(tmp_path) == []
+
+
+def test_one_that_is_in_use_is_left_alone(tmp_path, hold):
+    process, path = hold()
+    with Workspace(str(tmp_path)):
+        assert os.path.exists(path + "/half")
+    process.communicate("")
+    assert os.listdir(tmp_path) == []
+
+
+def test_one_of_a_killed_process_is_swept(tmp_path, hold):
+    process, path = hold()
+    other, living = hold()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert os.path.exists(path + "/half")
+    with Workspace(str(tmp_path)):
+        assert not os.path.exists(path)
+        assert os.path.exists(living + "/half")
+    other.communicate("")
+
+
+def test_a_second_one_of_the_same_process_is_left_alone(tmp_path):
+    with Workspace(str(tmp_path)) as one, Workspace(str(tmp_path)) as other:
+        assert os.path.exists(one) and os.path.exists(other)
+
+
+def test_half_swept_ones_are_swept(tmp_path):
+    (tmp_path / ".part-host-1-x").mkdir()
+    with Workspace(str(tmp_path)) as path:
+        assert os.listdir(tmp_path) == [os.path.basename(path)]
+
+
+def test_one_that_never_got_its_lock_is_swept_when_it_is_old(tmp_path):
+    young, old = tmp_path / ".new-host-1-x", tmp_path / ".new-host-2-x"
+    young.mkdir(), old.mkdir()
+    os.utime(old, (time.time() - ABANDONED - 10,) * 2)
+    with Workspace(str(tmp_path)):
+        assert young.exists() and not old.exists()
+
+
+def test_other_things_are_left_alone(tmp_path):
+    (tmp_path / "emi-0123").mkdir()
+    (tmp_path / ".other").mkdir()
+    with Workspace(str(tmp_path)):
+        pass
+    assert sorted(os.listdir(tmp_path)) == [".other", "emi-0123"]
