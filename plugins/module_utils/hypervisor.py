@@ -112,8 +112,8 @@ def reach(target, port, timeout=10):
         socket.create_connection((address, port), timeout=timeout).close()
     except ConnectionRefusedError:
         raise CloudError(os.uname().nodename, thing, "nothing listens at %s port %d" % (address, port),
-                         "Relocation is off there: set relocation_enabled for %s and run the hypervisors playbook; "
-                         "or its libvirtd is down" % target) from None
+                         "Relocation is off there, this host is not in its relocation_hosts_allow, or its libvirtd is down: "
+                         "set both for %s and run the hypervisors playbook" % target) from None
     except OSError as error:
         raise CloudError(os.uname().nodename, thing, "%s port %d does not answer (%s)" % (address, port, error.strerror or "timed out"),
                          "Is the machine up, and this host in its relocation_hosts_allow?") from None
