@@ -140,6 +140,11 @@ def open_target(kind_family, target, port=16514):
     return conn
 
 
+def host(conn):
+    """The domain.Host that this is."""
+    return domain.host(conn.getCapabilities())
+
+
 def find(conn, name):
     """The domain of that name, or None."""
     try:
@@ -221,6 +226,8 @@ def start(dom):
         remedy = "See the host's journal (journalctl -u libvirtd) and /var/log/libvirt"
         if "memory" in text.lower():
             remedy = "The host has too little free memory: stop another guest, or give this one less"
+        elif "32-bit EL1" in text:
+            remedy = "This CPU runs 64-bit guests alone: give the guest kind: qemu (emulated, slow), or another host"
         elif "os type" in text or "KVM" in text:
             remedy = "The host cannot run this kind of guest: kvm needs hardware virtualization, qemu and pv do not"
         elif "bridge" in text.lower() or "network interface" in text.lower():
