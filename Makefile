@@ -14,7 +14,8 @@ TEST_PACKAGES := docker.io iproute2 nftables shellcheck
 ACCELERATE ?= yes
 ifeq ($(ACCELERATE),yes)
 export ANSIBLE_STRATEGY = mitogen_linear
-export ANSIBLE_STRATEGY_PLUGINS = $(abspath $(wildcard $(VENV)/lib/python3*/site-packages/ansible_mitogen/plugins/strategy))
+# The shell's pattern: make would remember that there was no .venv when it began.
+export ANSIBLE_STRATEGY_PLUGINS = $(shell echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/ansible_mitogen/plugins/strategy)
 endif
 export ANSIBLE_TIMEOUT ?= 120
 
@@ -37,7 +38,7 @@ lab-status: deps ## show the machines of the lab
 lab-destroy: deps ## end the machines of the lab and remove their disks
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/lab.yml -e lab_state=absent
 
-test: test-deps ## lint, unit, sanity, and the scenario gateway
+test: test-deps ## all of it: lint, unit, sanity, molecule
 	tests/all
 
 lint: test-deps ## ansible-lint (production), yamllint, shellcheck

@@ -113,13 +113,15 @@ def places(folder, config, guest, hosts):
 def follow(command, percent, then):
     """Run the command; when it shows this percentage, run the other one too."""
     other = {}
+    # colours would stand between the words
+    env = dict(os.environ, ANSIBLE_FORCE_COLOR="false", ANSIBLE_NOCOLOR="true")
 
     def run_other():
-        done = subprocess.run(then, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(then, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, check=False)
         other.update(rc=done.returncode, output=" ".join(done.stdout.split()), ended=time.monotonic())
 
     output, thread = [], None
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL, env=env)
     for line in process.stdout:
         output.append(line)
         match = re.search(r": moving (\d+)%", line)

@@ -1,42 +1,77 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One table of the architectures that a guest can have, and what each is called by whom."""
+"""One table of the architectures that a guest can have, and what each is called by whom.
+
+To add one: a row here; if its kernels have a form of their own, a reader in boot_files and what boots it in
+boot_files.LOADABLE; its name in the choices of the module vm and of the role guests; a line in docs/guests.md.
+Tests compare all of these with the table.
+"""
 
 from __future__ import annotations
 
 from collections import namedtuple
 
-# debian: dpkg's name. kernel: what boot_files finds in a kernel. libvirt: <type arch=...>.
-# machine, console, root: by hypervisor ('xen' is pv and pvh, 'qemu' is kvm and qemu).
-Arch = namedtuple("Arch", "debian kernel libvirt emulator machine console root")
+# debian: dpkg's name, the one that people use.
+# kernel: whose kernels it boots, by Linux's name: what boot_files finds in a kernel.
+# libvirt: <type arch=...>.
+# emulator, package: QEMU's program, which libvirt finds by itself, and the Debian package that has it.
+# machine: by kind of guest; a kind that is not there does not exist for this architecture.
+# cpu: by kind of guest, what the guest gets if it asks for none; a kind that is not there: libvirt's choice.
+# console, root: by hypervisor ('xen' is pv, pvh and hvm, 'qemu' is kvm and qemu).
+# drivers: by hypervisor, the kernel's options (without CONFIG_) that the root disk needs.
+# platform: the kernel's option without which it does not run on the machine at all, if there is one.
+# virtio: how QEMU's disks and cards are attached, pci or mmio.
+# firmware: whether a guest can boot from its disk alone.
+# accelerated_by: Debian's names of the hosts whose KVM runs it.
+Arch = namedtuple("Arch", "debian kernel libvirt emulator package machine cpu console root drivers platform virtio firmware accelerated_by")
 
-X86_MACHINE = {"pvh": "xenpvh", "pv": "xenpv", "hvm": "xenfv", "kvm": "q35", "qemu": "q35"}
-ARM_MACHINE = {"kvm": "virt", "qemu": "virt"}
 ROOT = {"xen": "/dev/xvda", "qemu": "/dev/vda"}
+XEN_DRIVERS = ("XEN_BLKDEV_FRONTEND",)
 
 
-def _x86(debian, libvirt):
-    return Arch(debian, "x86", libvirt, "qemu-system-" + libvirt.replace("i686", "i386"),
-                X86_MACHINE, {"xen": "hvc0", "qemu": "ttyS0"}, ROOT)
+def _x86(debian, kernel, libvirt, emulator, accelerated_by):
+    return Arch(debian, kernel, libvirt, emulator, "qemu-system-x86",
+                machine={"pvh": "xenpvh", "pv": "xenpv", "hvm": "xenfv", "kvm": "q35", "qemu": "q35"}, cpu={},
+                console={"xen": "hvc0", "qemu": "ttyS0"}, root=ROOT, drivers={"xen": XEN_DRIVERS, "qemu": ("VIRTIO_BLK", "VIRTIO_PCI")},
+                platform=None, virtio="pci", firmware=True, accelerated_by=accelerated_by)
 
 
-def _arm(debian, kernel, libvirt, emulator):
-    return Arch(debian, kernel, libvirt, emulator, ARM_MACHINE, {"qemu": "ttyAMA0"}, ROOT)
+def _arm(debian, kernel, libvirt, emulator, cpu, virtio, platform):
+    # Xen on ARM has no row: no node runs it. Without a CPU, QEMU takes a 32-bit one, which KVM and arm64 kernels do not run on.
+    return Arch(debian, kernel, libvirt, emulator, "qemu-system-arm",
+                machine={"kvm": "virt", "qemu": "virt"}, cpu={"kvm": "host-passthrough", "qemu": cpu},
+                console={"qemu": "ttyAMA0"}, root=ROOT, drivers={"qemu": ("VIRTIO_BLK", "VIRTIO_" + virtio.upper())},
+                platform=platform, virtio=virtio, firmware=False, accelerated_by=("arm64",))
 
 
-ARCHES = {arch.debian: arch for arch in (
-    _x86("amd64", "x86_64"),
-    _x86("i386", "i686"),
-    _arm("armel", "arm", "armv6l", "qemu-system-arm"),
-    _arm("armhf", "arm", "armv7l", "qemu-system-arm"),
-    _arm("arm64", "arm64", "aarch64", "qemu-system-aarch64"),
+# 32-bit ARM: QEMU puts the machine's PCI bus above 4 GiB, where a kernel without LPAE (Debian's armmp) does not see it;
+# so virtio-mmio. On arm64 hosts libvirt's emulator for armv7l is qemu-system-aarch64, to which it gives -cpu host,aarch64=off.
+# armel: there is no ARMv6 machine with virtio, and Debian's only armel kernel (rpi) is for boards. An armel guest boots an
+# armhf kernel on armhf's machine.
+# cortex-a53 has no speculation that its kernel must work around at every entry, which an emulator only pays for.
+ARCHES = {row.debian: row for row in (
+    _x86("amd64", "x86_64", "x86_64", "qemu-system-x86_64", ("amd64",)),
+    _x86("i386", "i386", "i686", "qemu-system-i386", ("amd64", "i386")),
+    _arm("armel", "arm", "armv7l", "qemu-system-arm", "cortex-a15", "mmio", "ARCH_VIRT"),
+    _arm("armhf", "arm", "armv7l", "qemu-system-arm", "cortex-a15", "mmio", "ARCH_VIRT"),
+    _arm("arm64", "arm64", "aarch64", "qemu-system-aarch64", "cortex-a53", "pci", None),
 )}
+# what libvirt calls a host
+HOSTS = {"x86_64": "amd64", "i686": "i386", "armv6l": "armel", "armv7l": "armhf", "aarch64": "arm64"}
+QEMU_KINDS = ("kvm", "qemu")
 
 
 def arch(name):
-    """The row of a Debian architecture name; ValueError names those that exist."""
+    """The Arch of a Debian architecture name; ValueError names those that exist."""
     try:
         return ARCHES[name]
     except (KeyError, TypeError):
         raise ValueError("architecture %r is not one of %s" % (name, ", ".join(sorted(ARCHES)))) from None
+
+
+def emulator_packages(guests):
+    """The Debian packages, sorted, with the emulators of a list of guests (dicts with kind, arch and state, as the
+    inventory has them). ValueError: an architecture that does not exist."""
+    return sorted({arch(guest.get("arch") or "amd64").package for guest in guests
+                   if guest.get("kind") in QEMU_KINDS and guest.get("state") != "absent"})

@@ -15,17 +15,23 @@ import copy
 import os
 import re
 import xml.etree.ElementTree as ET
+from collections import namedtuple
 
-from ansible_collections.our.cloud.plugins.module_utils.arch import arch
+from ansible_collections.our.cloud.plugins.module_utils.arch import HOSTS, QEMU_KINDS, arch
 
 XEN_KINDS = ("pvh", "pv", "hvm")
-QEMU_KINDS = ("kvm", "qemu")
 KINDS = XEN_KINDS + QEMU_KINDS
 OS_TYPE = {"pvh": "xenpvh", "pv": "linux", "hvm": "hvm", "kvm": "hvm", "qemu": "hvm"}
 CPU_MODES = ("host-model", "host-passthrough", "maximum")
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
 MAC_ZERO = "00:00:00:00:00:00"
+
+
+# What a KVM host can run. arch: its own, by Debian's name, None if that is not in the table.
+# emulators: {libvirt's name of an architecture: Emulator}; types: kvm, qemu.
+Host = namedtuple("Host", "arch emulators")
+Emulator = namedtuple("Emulator", "path types")
 
 
 class GuestError(ValueError):
@@ -59,8 +65,36 @@ def _path(guest, key):
     return os.path.normpath(path)
 
 
-def complete(guest):
-    """The description with everything said: checked, paths absolute, defaults of its architecture filled in."""
+def host(capabilities):
+    """The Host of libvirt's capabilities (XML)."""
+    root = ET.fromstring(capabilities)
+    emulators = {}
+    for item in root.findall("guest"):
+        found = item.find("arch")
+        if item.findtext("os_type") == "hvm" and found is not None and found.findtext("emulator"):
+            emulators[found.get("name")] = Emulator(found.findtext("emulator"), {each.get("type") for each in found.findall("domain")})
+    return Host(HOSTS.get(root.findtext("host/cpu/arch")), emulators)
+
+
+def _emulator(guest, row, where):
+    """The path of the emulator that libvirt has for this guest there; GuestError says why it cannot run there."""
+    name, kind = guest["name"], guest["kind"]
+    if kind == "kvm" and where.arch and where.arch not in row.accelerated_by:
+        raise GuestError("guest %s: KVM runs %s guests on %s hosts, and this one is %s. Give it kind: qemu (emulated, slow), or another host"
+                         % (name, row.debian, " and ".join(row.accelerated_by), where.arch))
+    emulator = where.emulators.get(row.libvirt)
+    if emulator is None:
+        raise GuestError("guest %s: this host has no emulator for %s (%s). Run the hypervisors playbook, or install %s"
+                         % (name, row.debian, row.emulator, row.package))
+    if kind not in emulator.types:
+        raise GuestError("guest %s: kind kvm needs hardware virtualization, and libvirt has none for %s here. "
+                         "Give it kind: qemu (emulated, slow), or another host" % (name, row.debian))
+    return emulator.path
+
+
+def complete(guest, where=None):
+    """The description with everything said: checked, paths absolute, defaults of its architecture filled in.
+    `where`: the Host that is to run it; without one, nothing is said about whether it can, and libvirt finds the emulator."""
     name = guest.get("name")
     if not isinstance(name, str) or not NAME.match(name):
         raise GuestError("guest name %r is not letters, digits, dot, dash and underscore (63 at most)" % (name,))
@@ -72,14 +106,15 @@ def complete(guest):
         raise GuestError("guest %s: %s" % (name, error)) from None
     if kind not in row.machine:
         raise GuestError("guest %s: kind %s does not exist for %s; kinds that do: %s" % (name, kind, row.debian, ", ".join(sorted(row.machine))))
-    full = {"memory": 256, "vcpus": 1, "cpu": None, **{key: value for key, value in guest.items() if value is not None}}
-    full.update(arch=row, hypervisor=hypervisor, memory=_number(full, "memory", 16), vcpus=_number(full, "vcpus", 1),
+    full = {"memory": 256, "vcpus": 1, "cpu": row.cpu.get(kind), **{key: value for key, value in guest.items() if value is not None}}
+    full.update(arch=row, hypervisor=hypervisor, emulator=_emulator(full, row, where) if where and hypervisor == "qemu" else None,
+                memory=_number(full, "memory", 16), vcpus=_number(full, "vcpus", 1),
                 kernel=_path(full, "kernel"), ramdisk=_path(full, "ramdisk"), disk=_path(full, "disk"))
     if full["ramdisk"] and not full["kernel"]:
         raise GuestError("guest %s: a ramdisk without a kernel boots nothing; give the kernel too" % name)
-    if not full["kernel"] and (kind in ("pvh", "pv") or not full["disk"]):
-        raise GuestError("guest %s: kind %s has no firmware to boot from%s; give a kernel"
-                         % (name, kind, "" if full["disk"] else " and no disk"))
+    if not full["kernel"] and (kind in ("pvh", "pv") or not row.firmware or not full["disk"]):
+        raise GuestError("guest %s: kind %s of %s has no firmware to boot from%s; give a kernel"
+                         % (name, kind, row.debian, "" if full["disk"] else " and no disk"))
     if full["kernel"] and full.get("cmdline") is None:
         full["cmdline"] = " ".join((["root=%s ro" % row.root[hypervisor]] if full["disk"] else [])
                                    + ["console=%s" % row.console[hypervisor]])
@@ -91,6 +126,12 @@ def complete(guest):
     if mac is not None and not full.get("bridge"):
         raise GuestError("guest %s: a MAC address without a bridge; name the bridge" % name)
     return full
+
+
+def is_same_machine(full, current):
+    """Whether a definition is of the same kind and architecture, so that its emulator goes on to be right."""
+    system = current.find("os/type")
+    return kind_of(current) == full["kind"] and system is not None and system.get("arch") == full["arch"].libvirt
 
 
 def _set(parent, path, text=None, **attributes):
@@ -112,18 +153,33 @@ def _drop(parent, tag):
         parent.remove(child)
 
 
-def skeleton(full):
+def _attach(device, full):
+    """Where a virtio device is; libvirt chooses the place on a PCI bus."""
+    address = device.find("address")
+    if full["arch"].virtio == "mmio":
+        address = _set(device, "address")
+        address.attrib.clear()
+        address.set("type", "virtio-mmio")
+    elif address is not None and address.get("type") == "virtio-mmio":
+        device.remove(address)
+
+
+def skeleton(full, uuid=None):
     """What a new domain has beside the description's own words."""
     root = ET.Element("domain", type="xen" if full["hypervisor"] == "xen" else full["kind"])
     ET.SubElement(root, "name").text = full["name"]
+    if uuid:
+        ET.SubElement(root, "uuid").text = uuid
     _set(root, "memory"), _set(root, "currentMemory"), _set(root, "vcpu"), _set(root, "os/type")
-    if full["kind"] in ("hvm", "kvm", "qemu") and full["arch"].kernel == "x86":
+    if full["kind"] in ("hvm", "kvm", "qemu") and full["arch"].firmware:
         # ACPI carries the request to power off
         _set(root, "features/acpi")
         if full["kind"] == "hvm":
             _set(root, "features/apic"), _set(root, "features/pae")
     _set(root, "on_poweroff", "destroy"), _set(root, "on_reboot", "restart"), _set(root, "on_crash", "destroy")
     devices = ET.SubElement(root, "devices")
+    if full["emulator"]:
+        ET.SubElement(devices, "emulator").text = full["emulator"]
     if full["hypervisor"] == "xen":
         console = ET.SubElement(devices, "console", type="pty")
         ET.SubElement(console, "target", type="xen" if full["kind"] != "hvm" else "serial", port="0")
@@ -133,6 +189,7 @@ def skeleton(full):
         ET.SubElement(console, "target", type="serial", port="0")
         rng = ET.SubElement(devices, "rng", model="virtio")
         ET.SubElement(rng, "backend", model="random").text = "/dev/urandom"
+        _attach(rng, full)
     return root
 
 
@@ -143,7 +200,7 @@ def _disk(devices, full):
     disk = next((item for item in devices.findall("disk") if item.find("target") is not None and item.find("target").get("dev") == target), None)
     if disk is None:
         disk = ET.Element("disk")
-        devices.insert(0, disk)
+        devices.insert(0 if devices.find("emulator") is None else 1, disk)
     disk.set("type", "file")
     disk.set("device", "disk")
     if full["hypervisor"] == "xen":
@@ -156,6 +213,7 @@ def _disk(devices, full):
         _set(disk, "driver", name="qemu", type="raw", cache="none", io="native", discard="unmap")
         _set(disk, "source", file=full["disk"])
         _set(disk, "target", dev=target, bus="virtio")
+        _attach(disk, full)
 
 
 def _nic(devices, full):
@@ -169,6 +227,7 @@ def _nic(devices, full):
     _set(nic, "source", bridge=full["bridge"])
     if full["hypervisor"] == "qemu":
         _set(nic, "model", type="virtio")
+        _attach(nic, full)
 
 
 def machine_matches(machine, alias):
@@ -177,9 +236,14 @@ def machine_matches(machine, alias):
 
 
 def overlay(full, current=None):
-    """The domain XML (an Element) of a completed description, laid over the one that libvirt holds if there is one."""
-    root = skeleton(full) if current is None else copy.deepcopy(current)
+    """The domain XML (an Element) of a completed description, laid over the one that libvirt holds if there is one.
+    A guest of another architecture is another machine: only its name and UUID stay."""
     row, kind = full["arch"], full["kind"]
+    here = current.find("os/type") if current is not None else None
+    if here is None or here.get("arch", row.libvirt) != row.libvirt:
+        root = skeleton(full, current.findtext("uuid") if current is not None else None)
+    else:
+        root = copy.deepcopy(current)
     root.set("type", "xen" if full["hypervisor"] == "xen" else kind)
     for tag in ("memory", "currentMemory"):
         _set(root, tag, full["memory"] * 1024, unit="KiB")

@@ -112,8 +112,8 @@ def reach(target, port, timeout=10):
         socket.create_connection((address, port), timeout=timeout).close()
     except ConnectionRefusedError:
         raise CloudError(os.uname().nodename, thing, "nothing listens at %s port %d" % (address, port),
-                         "Relocation is off there: set relocation_enabled for %s and run the hypervisors playbook; "
-                         "or its libvirtd is down" % target) from None
+                         "Relocation is off there, this host is not in its relocation_hosts_allow, or its libvirtd is down: "
+                         "set both for %s and run the hypervisors playbook" % target) from None
     except OSError as error:
         raise CloudError(os.uname().nodename, thing, "%s port %d does not answer (%s)" % (address, port, error.strerror or "timed out"),
                          "Is the machine up, and this host in its relocation_hosts_allow?") from None
@@ -138,6 +138,11 @@ def open_target(kind_family, target, port=16514):
     if _loop_started.is_set():
         conn.setKeepAlive(5, 3)
     return conn
+
+
+def host(conn):
+    """The domain.Host that this is."""
+    return domain.host(conn.getCapabilities())
 
 
 def find(conn, name):
@@ -221,6 +226,8 @@ def start(dom):
         remedy = "See the host's journal (journalctl -u libvirtd) and /var/log/libvirt"
         if "memory" in text.lower():
             remedy = "The host has too little free memory: stop another guest, or give this one less"
+        elif "32-bit EL1" in text:
+            remedy = "This CPU runs 64-bit guests alone: give the guest kind: qemu (emulated, slow), or another host"
         elif "os type" in text or "KVM" in text:
             remedy = "The host cannot run this kind of guest: kvm needs hardware virtualization, qemu and pv do not"
         elif "bridge" in text.lower() or "network interface" in text.lower():

@@ -35,7 +35,9 @@ options:
     type: str
     choices: [pvh, pv, hvm, kvm, qemu]
   arch:
-    description: The guest's architecture, by its Debian name.
+    description:
+      - The guest's architecture, by its Debian name. It decides over emulator, machine, CPU and console.
+      - A guest whose architecture changes is another machine, which keeps only its name, UUID and what is said here.
     type: str
     choices: [amd64, i386, armel, armhf, arm64]
     default: amd64
@@ -50,7 +52,8 @@ options:
   cpu:
     description:
       - The CPU that a KVM or QEMU guest sees. V(host-model), V(host-passthrough), V(maximum), or a model that libvirt knows.
-      - By default libvirt's own, a plain one that can move between different machines.
+      - By default libvirt's own on x86, a plain one that can move between different machines.
+        On ARM, V(host-passthrough) for kind V(kvm), and for V(qemu) one that the architecture's kernels run on.
     type: str
   kernel:
     description: The kernel to boot. Relative to O(store).
@@ -159,6 +162,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.our.cloud.plugins.module_utils import boot_files, domain, hypervisor, migration
+from ansible_collections.our.cloud.plugins.module_utils.arch import ARCHES
 from ansible_collections.our.cloud.plugins.module_utils.hypervisor import CloudError
 
 
@@ -194,16 +198,21 @@ class Guest:
                 raise CloudError(self.host, "guest %s" % self.name, "it is not defined here, and `kind` is not given to define it",
                                  "Guests here: %s" % (", ".join(hypervisor.names(self.conn)) or "none"))
             return None
-        full = domain.complete(self.params)
-        if full["hypervisor"] != self.family:
+        if domain.family(self.params["kind"]) != self.family:
             raise CloudError(self.host, "guest %s" % self.name, "kind %s needs %s and this is %s" % (
-                full["kind"], *(("Xen", "a KVM host") if self.family == "qemu" else ("a KVM host", "Xen"))),
+                self.params["kind"], *(("Xen", "a KVM host") if self.family == "qemu" else ("a KVM host", "Xen"))),
                 "Kinds that run here: %s" % ", ".join(domain.XEN_KINDS if self.family == "xen" else domain.QEMU_KINDS))
+        full = domain.complete(self.params)
+        if self.before is None or not domain.is_same_machine(full, self.before):
+            full = domain.complete(self.params, hypervisor.host(self.conn))
+        file_system = None
+        if full["disk"]:
+            if not os.path.exists(full["disk"]):
+                raise CloudError(self.host, "disk %s" % full["disk"], "it does not exist",
+                                 "Is the store mounted here, and has the image been put into it?")
+            file_system = boot_files.disk(full["disk"], known=False, raw=True).format
         if full["kernel"]:
-            boot_files.check(full["kernel"], full["ramdisk"], full["arch"].kernel, full["hypervisor"])
-        if full["disk"] and not os.path.exists(full["disk"]):
-            raise CloudError(self.host, "disk %s" % full["disk"], "it does not exist",
-                             "Is the store mounted here, and has the image been put into it?")
+            boot_files.check(full["kernel"], full["ramdisk"], full["arch"], full["hypervisor"], file_system)
         return domain.overlay(full, self.before)
 
     def define(self):
@@ -300,7 +309,7 @@ def main():
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["running", "present", "stopped", "absent"], "default": "running"},
             "kind": {"type": "str", "choices": ["pvh", "pv", "hvm", "kvm", "qemu"]},
-            "arch": {"type": "str", "choices": ["amd64", "i386", "armel", "armhf", "arm64"], "default": "amd64"},
+            "arch": {"type": "str", "choices": list(ARCHES), "default": "amd64"},
             "memory": {"type": "int", "default": 256},
             "vcpus": {"type": "int", "default": 1},
             "cpu": {"type": "str"},

@@ -19,6 +19,11 @@ def test_guest_mac():
     assert render("'our-vm' | our.cloud.guest_mac").startswith("00:16:3e:")
 
 
+def test_emulator_packages():
+    assert render("guests | our.cloud.emulator_packages", guests=[{"kind": "kvm"}, {"kind": "qemu", "arch": "armhf"}]) == [
+        "qemu-system-arm", "qemu-system-x86"]
+
+
 def test_site_machines_leaves_out_who_is_not_on_the_lan():
     hostvars = {
         "left": {"site_mac": "52:54:00:00:01:02", "site_address": "10.1.2.2"},

@@ -136,11 +136,186 @@ def test_xen(kind, machine, os, features, target, bus, console):
 @pytest.mark.parametrize("kind, debian, arch, machine, console, features", [
     ("kvm", "amd64", "x86_64", "q35", "ttyS0", ACPI),
     ("qemu", "amd64", "x86_64", "q35", "ttyS0", ACPI),
-    ("qemu", "armhf", "armv7l", "virt", "ttyAMA0", ""),
-    ("qemu", "arm64", "aarch64", "virt", "ttyAMA0", ""),
+    ("kvm", "i386", "i686", "q35", "ttyS0", ACPI),
 ])
 def test_qemu(kind, debian, arch, machine, console, features):
     assert xml(kind=kind, arch=debian) == QEMU.format(kind=kind, arch=arch, machine=machine, console=console, features=features)
+
+
+ARM = """<domain type="{kind}">
+  <name>our-vm</name>
+  <memory unit="KiB">196608</memory>
+  <currentMemory unit="KiB">196608</currentMemory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch="{arch}" machine="virt">hvm</type>
+    <kernel>/srv/cloud/boot/k</kernel>
+    <initrd>/srv/cloud/boot/r</initrd>
+    <cmdline>root=/dev/vda ro console=ttyAMA0</cmdline>
+  </os>
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>restart</on_reboot>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <emulator>{emulator}</emulator>
+    <disk type="file" device="disk">
+      <driver name="qemu" type="raw" cache="none" io="native" discard="unmap" />
+      <source file="/srv/cloud/images/our-vm.img" />
+      <target dev="vda" bus="virtio" />
+{address}    </disk>
+    <controller type="usb" model="none" />
+    <console type="pty">
+      <target type="serial" port="0" />
+    </console>
+    <rng model="virtio">
+      <backend model="random">/dev/urandom</backend>
+{address}    </rng>
+    <interface type="bridge">
+      <mac address="00:16:3e:00:00:50" />
+      <source bridge="br0" />
+      <model type="virtio" />
+{address}    </interface>
+  </devices>
+{cpu}</domain>
+"""
+MMIO = '      <address type="virtio-mmio" />\n'
+PASSTHROUGH = '  <cpu mode="host-passthrough" />\n'
+CPU = '  <cpu mode="custom" match="exact">\n    <model fallback="forbid">%s</model>\n  </cpu>\n'
+
+
+def capabilities(host, *guests):
+    """As libvirt gives them, cut to what matters: guests are (architecture, program, kinds)."""
+    return "<capabilities><host><cpu><arch>%s</arch></cpu></host>%s</capabilities>" % (host, "".join(
+        "<guest><os_type>hvm</os_type><arch name='%s'><wordsize>64</wordsize><emulator>/usr/bin/%s</emulator><machine>m</machine>%s</arch></guest>" % (
+            arch, program, "".join("<domain type='%s'/>" % kind for kind in kinds)) for arch, program, kinds in guests))
+
+
+AMD64 = domain.host(capabilities("x86_64", ("armv6l", "qemu-system-arm", ["qemu"]), ("armv7l", "qemu-system-arm", ["qemu"]),
+                                 ("aarch64", "qemu-system-aarch64", ["qemu"]), ("i686", "qemu-system-i386", ["qemu", "kvm"]),
+                                 ("x86_64", "qemu-system-x86_64", ["qemu", "kvm"])))
+# libvirt finds qemu-system-aarch64 for armv7l there, for it alone has KVM (virQEMUCapsGetDefaultEmulator)
+ARM64 = domain.host(capabilities("aarch64", ("armv7l", "qemu-system-aarch64", ["qemu", "kvm"]), ("aarch64", "qemu-system-aarch64", ["qemu", "kvm"])))
+
+
+# What libvirt makes of the first of these is -accel kvm -cpu host,aarch64=off (its test aarch64-kvm-32-on-64).
+@pytest.mark.parametrize("where, kind, debian, arch, emulator, cpu, address", [
+    (ARM64, "kvm", "armhf", "armv7l", "qemu-system-aarch64", PASSTHROUGH, MMIO),
+    (ARM64, "kvm", "armel", "armv7l", "qemu-system-aarch64", PASSTHROUGH, MMIO),
+    (ARM64, "kvm", "arm64", "aarch64", "qemu-system-aarch64", PASSTHROUGH, ""),
+    (ARM64, "qemu", "armhf", "armv7l", "qemu-system-aarch64", CPU % "cortex-a15", MMIO),
+    (AMD64, "qemu", "armhf", "armv7l", "qemu-system-arm", CPU % "cortex-a15", MMIO),
+    (AMD64, "qemu", "armel", "armv7l", "qemu-system-arm", CPU % "cortex-a15", MMIO),
+    (AMD64, "qemu", "arm64", "aarch64", "qemu-system-aarch64", CPU % "cortex-a53", ""),
+])
+def test_arm(where, kind, debian, arch, emulator, cpu, address):
+    full = domain.complete({**GUEST, "kind": kind, "arch": debian}, where)
+    assert domain.to_text(domain.overlay(full)) == ARM.format(kind=kind, arch=arch, emulator="/usr/bin/" + emulator, cpu=cpu, address=address)
+
+
+def test_the_emulator_of_a_new_guest_is_libvirts():
+    root = domain.overlay(domain.complete({**GUEST, "kind": "kvm", "arch": "i386"}, AMD64))
+    assert [item.tag for item in root.find("devices")][:2] == ["emulator", "disk"]
+    assert root.findtext("devices/emulator") == "/usr/bin/qemu-system-i386"
+    assert domain.overlay(domain.complete({**GUEST, "kind": "pvh"}, AMD64)).find("devices/emulator") is None
+
+
+def test_host():
+    assert (AMD64.arch, ARM64.arch) == ("amd64", "arm64")
+    assert ARM64.emulators["armv7l"] == ("/usr/bin/qemu-system-aarch64", {"qemu", "kvm"})
+    assert domain.host("<capabilities><guest><os_type>exe</os_type></guest><guest><os_type>hvm</os_type></guest></capabilities>") == (None, {})
+    assert domain.host(capabilities("riscv64")) == (None, {})
+
+
+EMULATING = domain.host(capabilities("x86_64", ("x86_64", "qemu-system-x86_64", ["qemu"])))
+
+
+@pytest.mark.parametrize("where, change, words", [
+    (AMD64, {"kind": "kvm", "arch": "armhf"},
+     "guest our-vm: KVM runs armhf guests on arm64 hosts, and this one is amd64. Give it kind: qemu (emulated, slow), or another host"),
+    (ARM64, {"kind": "kvm", "arch": "i386"}, "guest our-vm: KVM runs i386 guests on amd64 and i386 hosts, and this one is arm64. Give"),
+    (EMULATING, {"kind": "qemu", "arch": "arm64"},
+     "guest our-vm: this host has no emulator for arm64 (qemu-system-aarch64). Run the hypervisors playbook, or install qemu-system-arm"),
+    (EMULATING, {"kind": "kvm"}, "guest our-vm: kind kvm needs hardware virtualization, and libvirt has none for amd64 here. Give it kind: qemu"),
+])
+def test_what_a_host_cannot_run(where, change, words):
+    with pytest.raises(domain.GuestError) as error:
+        domain.complete({**GUEST, **change}, where)
+    assert words in str(error.value)
+    domain.complete({**GUEST, **change})
+
+
+def test_a_host_of_no_known_architecture_is_asked_for_its_emulators():
+    where = domain.host(capabilities("armv8l", ("armv7l", "qemu-system-arm", ["kvm"])))
+    assert domain.complete({**GUEST, "kind": "kvm", "arch": "armhf"}, where)["emulator"] == "/usr/bin/qemu-system-arm"
+
+
+def test_a_cpu_that_is_asked_for():
+    full = domain.complete({**GUEST, "kind": "qemu", "arch": "armhf", "cpu": "cortex-a7"}, AMD64)
+    assert domain.overlay(full).findtext("cpu/model") == "cortex-a7"
+
+
+def test_another_architecture_is_another_machine():
+    current = domain.parse(NORMALISED)
+    full = domain.complete({**GUEST, "kind": "qemu", "arch": "armhf"}, AMD64)
+    assert not domain.is_same_machine(full, current)
+    wanted = domain.overlay(full, current)
+    assert wanted.findtext("uuid") == current.findtext("uuid")
+    wanted.remove(wanted.find("uuid"))
+    assert domain.to_text(wanted) == ARM.format(kind="qemu", arch="armv7l", emulator="/usr/bin/qemu-system-arm", cpu=CPU % "cortex-a15", address=MMIO)
+
+
+def test_the_same_machine():
+    current = domain.parse(NORMALISED)
+    assert domain.is_same_machine(domain.complete({**GUEST, "kind": "qemu"}), current)
+    assert not domain.is_same_machine(domain.complete({**GUEST, "kind": "kvm"}), current)
+    assert not domain.is_same_machine(domain.complete({**GUEST, "kind": "qemu", "arch": "i386"}), current)
+
+
+# What libvirt makes of an ARM definition, cut to what matters
+NORMALISED_ARM = """<domain type='qemu'>
+  <name>our-vm</name>
+  <memory unit='KiB'>196608</memory>
+  <currentMemory unit='KiB'>196608</currentMemory>
+  <vcpu placement='static'>1</vcpu>
+  <os>
+    <type arch='armv7l' machine='virt-10.0'>hvm</type>
+    <kernel>/srv/cloud/boot/k</kernel>
+    <initrd>/srv/cloud/boot/r</initrd>
+    <cmdline>root=/dev/vda ro console=ttyAMA0</cmdline>
+  </os>
+  <features><gic version='2'/></features>
+  <cpu mode='custom' match='exact' check='none'><model fallback='forbid'>cortex-a15</model></cpu>
+  <devices>
+    <emulator>/usr/bin/qemu-system-arm</emulator>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw' cache='none' io='native' discard='unmap'/>
+      <source file='/srv/cloud/images/our-vm.img'/>
+      <target dev='vda' bus='virtio'/>
+      <address type='virtio-mmio'/>
+    </disk>
+    <interface type='bridge'>
+      <mac address='00:16:3e:00:00:50'/>
+      <source bridge='br0'/>
+      <model type='virtio'/>
+      <address type='virtio-mmio'/>
+    </interface>
+  </devices>
+</domain>
+"""
+
+
+def test_nothing_to_do_on_an_arm_guest_that_libvirt_made():
+    current = domain.parse(NORMALISED_ARM)
+    assert domain.same(current, domain.overlay(domain.complete({**GUEST, "kind": "qemu", "arch": "armhf"}), current))
+
+
+def test_virtio_is_put_where_the_kernel_sees_it():
+    current = domain.parse(NORMALISED_ARM.replace("<address type='virtio-mmio'/>", "<address type='pci' domain='0x0000' bus='0x01'/>"))
+    wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "arch": "armhf"}), current)
+    assert domain.same(wanted, domain.parse(NORMALISED_ARM))
+    current = domain.parse(NORMALISED_ARM.replace("armv7l", "aarch64").replace("cortex-a15", "cortex-a53"))
+    wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "arch": "arm64"}), current)
+    assert wanted.findall("devices/*/address") == []
 
 
 def test_nothing_to_do_on_what_libvirt_made():
@@ -194,7 +369,9 @@ def test_cpu():
     ({"mac": "00:00:00:00:00:00"}, "not the MAC address"),
     ({"bridge": None}, "a MAC address without a bridge"),
     ({"kernel": None}, "a ramdisk without a kernel"),
-    ({"kernel": None, "ramdisk": None}, "no firmware to boot from; give a kernel"),
+    ({"kernel": None, "ramdisk": None}, "kind pvh of amd64 has no firmware to boot from; give a kernel"),
+    ({"kind": "qemu", "arch": "armhf", "kernel": None, "ramdisk": None}, "kind qemu of armhf has no firmware to boot from; give a kernel"),
+    ({"kind": "kvm", "kernel": None, "ramdisk": None, "disk": None}, "kind kvm of amd64 has no firmware to boot from and no disk; give a kernel"),
     ({"store": None}, "is the relative path boot/k and no store is given"),
 ])
 def test_refused(change, words):
