@@ -47,6 +47,12 @@ def family(kind):
     raise GuestError("kind %r is not one of %s" % (kind, ", ".join(KINDS)))
 
 
+def is_overlay(path):
+    """Whether a disk is a qcow2 file and not a raw one. Its name decides: what is in a raw disk is its guest's to write,
+    who could write what it wants to be taken for."""
+    return path.endswith(".qcow2")
+
+
 def _number(guest, key, least):
     value = guest[key]
     if isinstance(value, bool) or not str(value).isdigit() or int(value) < least:
@@ -115,9 +121,11 @@ def complete(guest, where=None):
     if not full["kernel"] and (kind in ("pvh", "pv") or not row.firmware or not full["disk"]):
         raise GuestError("guest %s: kind %s of %s has no firmware to boot from%s; give a kernel"
                          % (name, kind, row.debian, "" if full["disk"] else " and no disk"))
+    if hypervisor == "xen" and full["disk"] and is_overlay(full["disk"]):
+        raise GuestError("guest %s: disk %s is a qcow2 one, and Xen takes raw ones. Convert it: qemu-img convert -O raw" % (name, full["disk"]))
     if full["kernel"] and full.get("cmdline") is None:
-        full["cmdline"] = " ".join((["root=%s ro" % row.root[hypervisor]] if full["disk"] else [])
-                                   + ["console=%s" % row.console[hypervisor]])
+        full["cmdline"] = " ".join((["root=%s ro" % (full.get("root_device") or row.root[hypervisor])] if full["disk"] else [])
+                                   + ["console=%s" % row.console[hypervisor]] + ([full["append"]] if full.get("append") else []))
     mac = full.get("mac")
     if mac is not None:
         full["mac"] = str(mac).lower()
@@ -210,7 +218,7 @@ def _disk(devices, full):
         _set(disk, "target", dev=target, bus="ide" if full["kind"] == "hvm" else "xen")
     else:
         # cache=none: nothing of the guest's data stays in this host's memory when the guest leaves
-        _set(disk, "driver", name="qemu", type="raw", cache="none", io="native", discard="unmap")
+        _set(disk, "driver", name="qemu", type="qcow2" if is_overlay(full["disk"]) else "raw", cache="none", io="native", discard="unmap")
         _set(disk, "source", file=full["disk"])
         _set(disk, "target", dev=target, bus="virtio")
         _attach(disk, full)
@@ -337,6 +345,7 @@ def facts(root):
             "cache": driver.get("cache") if driver is not None else None,
             "readonly": item.find("readonly") is not None,
             "shareable": item.find("shareable") is not None,
+            "backing": [below.get("file") for below in item.findall(".//backingStore/source") if below.get("file")],
         })
     nics = [{
         "mac": item.find("mac").get("address") if item.find("mac") is not None else None,

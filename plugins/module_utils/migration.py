@@ -285,7 +285,7 @@ def gather(source, dom, params):
     live = hypervisor.live_xml(dom)
     guest = domain.facts(live)
     guest.update(state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=bool(dom.isPersistent()))
-    files = [disk["path"] for disk in guest["disks"] if disk["path"]] + [path for path in (guest["kernel"], guest["ramdisk"]) if path]
+    files = [path for disk in guest["disks"] for path in (disk["path"], *disk["backing"]) if path] + [path for path in (guest["kernel"], guest["ramdisk"]) if path]
     stores = {path: hypervisor.store_of(path) for path in files}
     markers = {}
     for root in {root for root in stores.values() if root}:

@@ -38,9 +38,9 @@ options:
     description:
       - The guest's architecture, by its Debian name. It decides over emulator, machine, CPU and console.
       - A guest whose architecture changes is another machine, which keeps only its name, UUID and what is said here.
+      - By default the one of its O(image), or V(amd64) without one.
     type: str
     choices: [amd64, i386, armel, armhf, arm64]
-    default: amd64
   memory:
     description: Memory in MiB.
     type: int
@@ -55,17 +55,29 @@ options:
       - By default libvirt's own on x86, a plain one that can move between different machines.
         On ARM, V(host-passthrough) for kind V(kvm), and for V(qemu) one that the architecture's kernels run on.
     type: str
+  image:
+    description:
+      - The image that the guest is made of, by its name or id in the registry (see M(our.cloud.image)).
+      - Its disk is made from it if it does not exist, and boots the image's kernel and ramdisk with the image's root device and command line.
+        What is said here counts for more.
+      - A guest belongs to the image that its disk was made from. When the name moves to another one, the guest stays with its own.
+        To make it anew, stop it and remove its disk.
+    type: str
+    version_added: 0.2.0
   kernel:
-    description: The kernel to boot. Relative to O(store).
+    description: The kernel to boot. Relative to O(store). Or its id in the registry.
     type: path
   ramdisk:
-    description: The ramdisk (initrd) made for that kernel. Relative to O(store).
+    description: The ramdisk (initrd) made for that kernel. Relative to O(store). Or its id in the registry.
     type: path
   cmdline:
     description: The kernel's command line. By default the root file system on the first disk, and the console.
     type: str
   disk:
-    description: The guest's disk, a raw file on the shared store. Relative to O(store). It must exist.
+    description:
+      - The guest's disk, a file on the shared store. Relative to O(store). A qcow2 one (not on Xen) if its name ends in C(.qcow2), else a raw one.
+      - Without O(image) it must exist. With it, the default is C(images/NAME.qcow2) on KVM, which has what differs from the image,
+        and C(images/NAME.img) on Xen, a copy. A disk that exists is never written to.
     type: path
   bridge:
     description: The host's bridge that the guest's network card is on.
@@ -73,9 +85,6 @@ options:
   mac:
     description: MAC address of the network card. By default libvirt chooses one, and it stays.
     type: str
-  store:
-    description: Where relative paths begin.
-    type: path
   autostart:
     description: Whether the guest starts with the hypervisor. Left alone if not given.
     type: bool
@@ -88,6 +97,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - our.cloud.registry
   - our.cloud.hypervisor
   - our.cloud.hypervisor.attributes
 attributes:
@@ -96,6 +106,7 @@ attributes:
   diff_mode:
     support: full
 seealso:
+  - module: our.cloud.image
   - module: our.cloud.vm_info
   - module: our.cloud.vm_migrate
 """
@@ -106,10 +117,16 @@ EXAMPLES = r"""
     name: our-vm
     kind: pvh
     memory: 256
-    store: /srv/cloud
-    kernel: boot/debian/vmlinuz
-    ramdisk: boot/debian/initrd.img
-    disk: images/our-vm.img
+    image: debian
+    bridge: br0
+
+- name: A guest of files that are in no registry
+  our.cloud.vm:
+    name: their-vm
+    kind: kvm
+    kernel: boot/vmlinuz
+    ramdisk: boot/initrd.img
+    disk: images/their-vm.img
     bridge: br0
 
 - name: Stop it, by force if it takes more than a minute
@@ -141,7 +158,17 @@ actions:
   returned: success
   type: list
   elements: str
-  sample: [define, start]
+  sample: [use emi-0f3a5c771e20, disk, define, start]
+image:
+  description: The id of the image that the guest is made of.
+  returned: when it is made of one
+  type: str
+  sample: emi-0f3a5c771e20
+disk:
+  description: The guest's disk.
+  returned: when it is made of an image
+  type: path
+  sample: /srv/cloud/images/our-vm.qcow2
 restart_needed:
   description: The definition changed (or would) while the guest runs. The change takes effect at its next start.
   returned: success
@@ -163,7 +190,10 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.our.cloud.plugins.module_utils import boot_files, domain, hypervisor, migration
 from ansible_collections.our.cloud.plugins.module_utils.arch import ARCHES
+from ansible_collections.our.cloud.plugins.module_utils.guest_image import GuestImage
 from ansible_collections.our.cloud.plugins.module_utils.hypervisor import CloudError
+from ansible_collections.our.cloud.plugins.module_utils.nfs_store import NfsStore, is_store
+from ansible_collections.our.cloud.plugins.module_utils.registry import Registry, RegistryError
 
 
 class Guest:
@@ -176,7 +206,8 @@ class Guest:
         self.family = "xen" if conn.getType() == "Xen" else "qemu"
         self.dom = hypervisor.find(conn, self.name)
         self.before = hypervisor.persistent_xml(self.dom) if self.dom is not None else None
-        self.actions, self.result = [], {"restart_needed": False}
+        self.actions, self.result, self.diff = [], {"restart_needed": False}, []
+        self.image = None
 
     def state(self):
         return hypervisor.state(self.dom) if self.dom is not None else "absent"
@@ -191,8 +222,15 @@ class Guest:
             return step()
         return None
 
+    def registered(self, image):
+        """What the registry has to do with this guest; None if there is no registry to ask."""
+        if not image and not is_store(self.params["store"]):
+            return None
+        storage = NfsStore(self.params["store"], self.module.check_mode)
+        return GuestImage(Registry(storage, self.module.check_mode), dict(self.params, image=image), self.family)
+
     def wanted(self):
-        """The definition as it should be; None if it is to be left alone."""
+        """The description as it should be, complete; None if it is to be left alone."""
         if not self.params["kind"]:
             if self.dom is None and self.params["state"] != "absent":
                 raise CloudError(self.host, "guest %s" % self.name, "it is not defined here, and `kind` is not given to define it",
@@ -202,23 +240,53 @@ class Guest:
             raise CloudError(self.host, "guest %s" % self.name, "kind %s needs %s and this is %s" % (
                 self.params["kind"], *(("Xen", "a KVM host") if self.family == "qemu" else ("a KVM host", "Xen"))),
                 "Kinds that run here: %s" % ", ".join(domain.XEN_KINDS if self.family == "xen" else domain.QEMU_KINDS))
-        full = domain.complete(self.params)
+        self.image = self.registered(self.params["image"])
+        guest = self.image.described() if self.image else self.params
+        full = domain.complete(guest)
         if self.before is None or not domain.is_same_machine(full, self.before):
-            full = domain.complete(self.params, hypervisor.host(self.conn))
-        file_system = None
-        if full["disk"]:
-            if not os.path.exists(full["disk"]):
-                raise CloudError(self.host, "disk %s" % full["disk"], "it does not exist",
-                                 "Is the store mounted here, and has the image been put into it?")
-            file_system = boot_files.disk(full["disk"], known=False, raw=True).format
+            full = domain.complete(guest, hypervisor.host(self.conn))
+        file_system = self.disk_format(full["disk"]) if full["disk"] else None
         if full["kernel"]:
             boot_files.check(full["kernel"], full["ramdisk"], full["arch"], full["hypervisor"], file_system)
-        return domain.overlay(full, self.before)
+        return full
+
+    def disk_format(self, disk):
+        """What the guest's disk has in it, as far as is known."""
+        if self.image and self.image.record and (self.image.is_new() or domain.is_overlay(disk)):
+            return self.image.record["format"]
+        if not os.path.exists(disk):
+            raise CloudError(self.host, "disk %s" % disk, "it does not exist", "Is the store mounted here? With an image it would be made")
+        return boot_files.disk(disk, known=False, raw=not domain.is_overlay(disk)).format
+
+    def need(self, full):
+        """What the guest needs of the registry, before it is defined."""
+        if not self.image:
+            return
+        wants = self.image.wants(full)
+        if wants:
+            self.do("use %s" % " ".join(wants), lambda: self.image.take(full))
+        if self.image.record:
+            self.result.update(image=self.image.record["id"], disk=self.image.disk)
+        if self.image.is_new():
+            self.diff.append({"before_header": "%s (disk)" % self.name, "after_header": "%s (disk)" % self.name, "before": "",
+                              "after": "%s, from %s\n" % (self.image.disk, self.image.record["id"])})
+            self.do("disk", self.image.make_disk)
+
+    def release(self, full):
+        """What it needs no more. While it runs it may be as it was before, and need that."""
+        if self.image and not (full and self.active()):
+            for key in self.image.surplus(full):
+                self.do("give up %s" % key, functools.partial(self.image.give_up, key))
 
     def define(self):
-        wanted = self.wanted()
-        if wanted is None:
+        full = self.wanted()
+        if full is None:
             return
+        self.need(full)
+        self.lay_over(domain.overlay(full, self.before))
+        self.release(full)
+
+    def lay_over(self, wanted):
         if self.before is not None and domain.same(self.before, wanted) and self.dom.isPersistent():
             return
         self.result["restart_needed"] = self.active()
@@ -260,7 +328,9 @@ class Guest:
             self.dom = None
 
         self.after = None
+        self.image = self.registered(None)
         self.do("undefine", step)
+        self.release(None)
 
     def set_autostart(self):
         wanted = self.params["autostart"]
@@ -295,8 +365,8 @@ class Guest:
         if self.module._diff:
             running = {"running": "running", "stopped": "stopped", "absent": "absent"}.get(target, previous)
             before = domain.to_text(self.before) if self.before is not None else ""
-            self.result["diff"] = [{"before_header": "%s (definition)" % self.name, "after_header": "%s (definition)" % self.name,
-                                    "before": before, "after": xml or ""}]
+            self.result["diff"] = self.diff + [{"before_header": "%s (definition)" % self.name, "after_header": "%s (definition)" % self.name,
+                                                "before": before, "after": xml or ""}]
             if {"start", "stop", "resume", "undefine"} & set(self.actions):
                 self.result["diff"].append({"before_header": "%s (state)" % self.name, "after_header": "%s (state)" % self.name,
                                             "before": "%s\n" % previous, "after": "%s\n" % running})
@@ -309,17 +379,18 @@ def main():
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["running", "present", "stopped", "absent"], "default": "running"},
             "kind": {"type": "str", "choices": ["pvh", "pv", "hvm", "kvm", "qemu"]},
-            "arch": {"type": "str", "choices": list(ARCHES), "default": "amd64"},
+            "arch": {"type": "str", "choices": list(ARCHES)},
             "memory": {"type": "int", "default": 256},
             "vcpus": {"type": "int", "default": 1},
             "cpu": {"type": "str"},
+            "image": {"type": "str"},
             "kernel": {"type": "path"},
             "ramdisk": {"type": "path"},
             "cmdline": {"type": "str"},
             "disk": {"type": "path"},
             "bridge": {"type": "str"},
             "mac": {"type": "str"},
-            "store": {"type": "path"},
+            "store": {"type": "path", "default": "/srv/cloud"},
             "autostart": {"type": "bool"},
             "timeout": {"type": "int", "default": 90},
             "force": {"type": "bool", "default": False},
@@ -331,7 +402,7 @@ def main():
         module.fail_json(msg=missing_required_lib("libvirt (Debian: python3-libvirt)"))
     try:
         module.exit_json(**Guest(module, hypervisor.open_local(module.params["uri"])).run())
-    except (CloudError, domain.GuestError, boot_files.BootFileError, hypervisor.libvirt.libvirtError) as error:
+    except (CloudError, domain.GuestError, boot_files.BootFileError, RegistryError, OSError, hypervisor.libvirt.libvirtError) as error:
         module.fail_json(msg=str(error))
 
 

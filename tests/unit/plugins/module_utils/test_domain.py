@@ -386,6 +386,30 @@ def test_not_a_domain(text):
         domain.parse(text)
 
 
+def test_a_disk_over_an_image():
+    guest = {**GUEST, "disk": "images/our-vm.qcow2"}
+    root = domain.overlay(domain.complete({**guest, "kind": "kvm"}))
+    assert root.find("devices/disk/driver").attrib == {"name": "qemu", "type": "qcow2", "cache": "none", "io": "native", "discard": "unmap"}
+    with pytest.raises(domain.GuestError, match="disk /srv/cloud/images/our-vm.qcow2 is a qcow2 one, and Xen takes raw ones"):
+        domain.complete(guest)
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"root_device": "LABEL=root"}, "root=LABEL=root ro console=hvc0"),
+    ({"append": "quiet"}, "root=/dev/xvda ro console=hvc0 quiet"),
+    ({"append": "quiet", "cmdline": "own"}, "own"),
+    ({"root_device": "/dev/xvda1", "disk": None}, "console=hvc0"),
+])
+def test_command_line(change, words):
+    assert domain.complete({**GUEST, **change})["cmdline"] == words
+
+
+def test_facts_of_a_chain():
+    text = NORMALISED.replace("</disk>", "<backingStore type='file'><format type='raw'/><source file='/srv/cloud/registry/emi-01/root.img'/>"
+                              "<backingStore/></backingStore></disk>")
+    assert domain.facts(domain.parse(text))["disks"][0]["backing"] == ["/srv/cloud/registry/emi-01/root.img"]
+
+
 def test_facts():
     facts = domain.facts(domain.parse(NORMALISED))
     assert (facts["name"], facts["kind"], facts["memory"], facts["vcpus"], facts["hostdevs"]) == ("our-vm", "qemu", 192, 1, 0)

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the modules kernel, ramdisk and image have in common, and the action plugin that sends them files."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+
+from ansible_collections.our.cloud.plugins.module_utils import registry, sparse
+from ansible_collections.our.cloud.plugins.module_utils.boot_files import BootFileError
+from ansible_collections.our.cloud.plugins.module_utils.nfs_store import NfsStore
+
+ERRORS = (registry.RegistryError, BootFileError, OSError)
+COMMON = {
+    "name": {"type": "str", "required": True},
+    "path": {"type": "path"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "owner": {"type": "str"},
+    "force": {"type": "bool", "default": False},
+    "store": {"type": "path", "default": "/srv/cloud"},
+    "remote_src": {"type": "bool", "default": False},
+    # from the action plugin: what the control machine has, and a pack of what is missing here
+    "_parts": {"type": "list", "elements": "dict"},
+    "_pack": {"type": "path"},
+}
+
+
+def parts_of(kind, params, path):
+    """The Parts that are to be registered; called where the files are."""
+    if kind == "kernel":
+        return [registry.kernel_part(path)]
+    if kind == "ramdisk":
+        return [registry.ramdisk_part(path)]
+    facts = {key: params.get(key) or None for key in ("arch", "kernel", "ramdisk", "root_device", "cmdline")}
+    if not os.path.isdir(path):
+        return [registry.image_part(path, facts)]
+    if facts["kernel"] or facts["ramdisk"]:
+        raise registry.RegistryError("%s is a directory, whose kernel and ramdisk are registered with it; leave kernel and ramdisk out, or give the file"
+                                     % path)
+    return registry.triple(path, facts)
+
+
+def text(record):
+    """A record as a diff shows it."""
+    shown = {key: value for key, value in (record or {}).items() if value is not None and key not in ("created", "digest")}
+    return "".join("%s: %s\n" % (key, value if isinstance(value, str) else json.dumps(value, sort_keys=True)) for key, value in sorted(shown.items()))
+
+
+def run(module, kind):
+    """The module's work; its result."""
+    params = module.params
+    storage = NfsStore(params["store"], module.check_mode)
+    known = registry.Registry(storage, module.check_mode)
+    before = known.find(kind, params["name"])
+    with contextlib.ExitStack() as stack:
+        if params["state"] == "absent":
+            result = known.remove(kind, params["name"], params["force"])
+            after = None
+        else:
+            stream = stack.enter_context(sparse.unpack(params["_pack"])) if params["_pack"] else None
+            if params["_parts"] is not None:
+                parts = [registry.arrived(told, stream) for told in params["_parts"]]
+            else:
+                parts = parts_of(kind, params, params["path"])
+            for part in parts:
+                stack.callback(part.close)
+            result = known.register(params["name"], parts, params["owner"] or getpass.getuser(), params.get("origin"))
+            after = result["record"]
+            result["file"] = storage.path(result["id"])
+            if not result["missing"]:
+                del result["missing"]
+    result["registered"] = result.pop("record")
+    if module._diff:
+        result["diff"] = {"before_header": "%s %s" % (kind, params["name"]), "after_header": "%s %s" % (kind, params["name"]),
+                          "before": text(before), "after": text(after)}
+    return result

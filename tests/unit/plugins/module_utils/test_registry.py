@@ -1,0 +1,680 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The registry over a store in a directory: what is registered, refused and removed, by one process and by several."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import boot_samples as sample
+import pytest
+
+from ansible_collections.our.cloud.plugins.module_utils import nfs_store, registration, registry, sparse
+from ansible_collections.our.cloud.plugins.module_utils.boot_files import BootFileError
+from ansible_collections.our.cloud.plugins.module_utils.nfs_store import MARKER, NfsStore
+from ansible_collections.our.cloud.plugins.module_utils.registry import Gone, Registry, RegistryError
+
+UNIT = pathlib.Path(__file__).resolve().parents[2]
+OWN_CONFIG = "CONFIG_XEN_BLKDEV_FRONTEND=%s\nCONFIG_VIRTIO_BLK=%s\nCONFIG_VIRTIO_PCI=y\nCONFIG_EXT4_FS=y\n"
+FACTS = dict.fromkeys(("arch", "kernel", "ramdisk", "root_device", "cmdline"))
+
+
+@pytest.fixture(autouse=True)
+def fixture_no_waiting(monkeypatch):
+    """For the disk: nothing here outlives the test."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: None)
+
+
+@pytest.fixture(name="root")
+def fixture_root(tmp_path):
+    root = tmp_path / "store"
+    (root / "images").mkdir(parents=True)
+    (root / MARKER).write_text("uuid\n", encoding="ascii")
+    return root
+
+
+@pytest.fixture(name="folder")
+def fixture_folder(tmp_path):
+    folder = tmp_path / "built"
+    folder.mkdir()
+    build(folder)
+    return folder
+
+
+def build(folder, kernel=None, ramdisk=None, disk=None):
+    """What a builder leaves."""
+    (folder / "vmlinuz").write_bytes(kernel or sample.bzimage())
+    (folder / "initrd.img").write_bytes(ramdisk or sample.compress("gzip", sample.cpio()))
+    (folder / "root.img").write_bytes(disk or sample.ext4())
+
+
+def site(root, check_mode=False):
+    return Registry(NfsStore(str(root), check_mode), check_mode)
+
+
+def register(root, path, kind="image", name="debian", check_mode=False, **params):
+    parts = registration.parts_of(kind, params, str(path))
+    try:
+        return site(root, check_mode).register(name, parts, "me", None)
+    finally:
+        for part in parts:
+            part.close()
+
+
+def tree(root):
+    """Everything below, links with where they lead."""
+    return sorted("%s -> %s" % (path.relative_to(root), os.readlink(path)) if path.is_symlink() else str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def guest(root, key, name="our-vm", disk="images/our-vm.qcow2"):
+    NfsStore(str(root)).use(key, "guest." + name, {"disk": disk, "image": "debian"})
+    if disk:
+        (root / disk).write_text("disk", encoding="ascii")
+
+
+# --- registering ----------------------------------------------------------------
+
+def test_what_a_builder_leaves(root, folder):
+    first = register(root, folder, check_mode=True)
+    assert tree(root) == [MARKER, "images"]
+    done = register(root, folder)
+    keys = [done["record"]["kernel"], done["record"]["ramdisk"], done["id"]]
+    assert [key[:4] + "x" * len(key[4:]) for key in keys] == ["eki-" + "x" * 12, "eri-" + "x" * 12, "emi-" + "x" * 12]
+    assert done["actions"] == ["register " + key for key in keys] + ["name %s debian" % key for key in keys]
+    assert (first["actions"], first["id"], first["changed"], first["previous"]) == (done["actions"], done["id"], True, None)
+    assert tree(root / "registry") == sorted(
+        ["names", *("names/" + kind for kind in ("image", "kernel", "ramdisk")),
+         *("names/%s/debian -> ../../%s" % each for each in zip(("kernel", "ramdisk", "image"), keys)),
+         *keys, *("%s/%s" % (key, name) for key in keys for name in ("about.json", "uses")),
+         *("%s/%s" % each for each in zip(keys, ("vmlinuz", "initrd.img", "root.img"))),
+         *("%s/uses/image.%s" % (key, keys[2]) for key in keys[:2])])
+    for key, name in zip(keys, ("vmlinuz", "initrd.img", "root.img")):
+        assert (root / "registry" / key / name).read_bytes() == (folder / name).read_bytes()
+    for check_mode in (True, False):
+        again = register(root, folder, check_mode=check_mode)
+        assert (again["changed"], again["actions"], again["id"], again["previous"]) == (False, [], keys[2], keys[2])
+
+
+def test_record(root, folder):
+    done = register(root, folder, arch="amd64", root_device="LABEL=root", cmdline="quiet")
+    record = site(root).find("image", "debian")
+    assert record.pop("created")[:2] == "20"
+    assert record == {
+        "id": done["id"], "kind": "image", "arch": "amd64", "kernel": record["kernel"], "ramdisk": record["ramdisk"], "root_device": "LABEL=root",
+        "cmdline": "quiet", "format": "ext4", "size": 1 << 20, "owner": "me", "origin": None,
+        "checksum": registry_checksum(folder / "root.img"), "digest": record["digest"]}
+    kernel = site(root).find("kernel", "debian")
+    assert (kernel["arches"], kernel["version"], kernel["format"]) == (["amd64"], "6.12.48+deb13-amd64", "bzImage")
+    assert site(root).find("ramdisk", "debian")["compression"] == "gzip"
+
+
+def registry_checksum(path):
+    with sparse.FileSource(str(path)) as source:
+        return sparse.checksum(source)
+
+
+def test_changed_content_takes_the_name(root, folder):
+    before = register(root, folder)
+    build(folder, disk=sample.ext4(label=b"other"))
+    after = register(root, folder)
+    assert after["previous"] == before["id"] != after["id"]
+    assert after["actions"] == ["register " + after["id"], "name %s debian" % after["id"]]
+    assert site(root).find("image", before["id"])["kernel"] == after["record"]["kernel"]
+    assert [record["names"] for record in site(root).listing("image")] == [[], ["debian"]]
+
+
+@pytest.mark.parametrize("more", [{"root_device": "/dev/vda1"}, {"cmdline": "quiet"}, {"arch": "i386"}])
+def test_an_image_is_all_that_makes_a_difference(root, folder, more):
+    (folder / "vmlinuz").write_bytes(sample.bzimage(protocol=0x20B))
+    assert register(root, folder, arch="amd64")["id"] != register(root, folder, **{"arch": "amd64", **more})["id"]
+
+
+def test_two_names(root, folder):
+    one = register(root, folder)
+    other = register(root, folder, name="also")
+    assert other["id"] == one["id"]
+    assert other["actions"] == ["name %s also" % key for key in (one["record"]["kernel"], one["record"]["ramdisk"], one["id"])]
+
+
+def test_parts_one_by_one(root, folder):
+    register(root, folder / "vmlinuz", "kernel", "k")
+    eri = register(root, folder / "initrd.img", "ramdisk", "r")["id"]
+    one = register(root, folder / "root.img", kernel="k", ramdisk=eri)
+    assert one["id"] == register(root, folder, name="all")["id"]
+    assert sorted(site(root).listing("kernel")[0]["names"]) == ["all", "k"]
+
+
+def test_a_file_is_read_once(root, folder, monkeypatch):
+    """Not for its checksum first, unless there is something of its size."""
+    read = []
+    blocks = sparse.FileSource.blocks
+
+    def watch(self):
+        read.append(os.path.basename(self.path))
+        return blocks(self)
+
+    monkeypatch.setattr(sparse.FileSource, "blocks", watch)
+    register(root, folder)
+    assert sorted(read) == ["initrd.img", "root.img", "vmlinuz"]
+
+
+def test_sparse_stays_sparse(root, folder):
+    with open(folder / "root.img", "r+b") as stream:
+        stream.truncate(1 << 30)
+    file = NfsStore(str(root)).path(register(root, folder)["id"])
+    assert os.path.getsize(file) == 1 << 30
+    assert os.stat(file).st_blocks * 512 < 2 << 20
+
+
+def test_whatever_the_umask_is_guests_can_read_it(root, folder):
+    before = os.umask(0o077)
+    try:
+        register(root, folder)
+    finally:
+        os.umask(before)
+    for path in (root / "registry").rglob("*"):
+        if not path.is_symlink() and path.name in ("registry", "vmlinuz", "initrd.img", "root.img", "names") or path.name.startswith("e"):
+            assert path.stat().st_mode & 0o005 == (0o005 if path.is_dir() else 0o004), path
+
+
+def test_configuration_comes_with_the_kernel(root, folder):
+    (folder / "vmlinuz").write_bytes(sample.bzimage("6.1.0-own (me@here)"))
+    (folder / "config-6.1.0-own").write_text(OWN_CONFIG % ("y", "y"), encoding="ascii")
+    (folder / "initrd.img").unlink()
+    done = register(root, folder)
+    assert done["record"]["ramdisk"] is None
+    assert (root / "registry" / done["record"]["kernel"] / "config").read_text(encoding="ascii") == OWN_CONFIG % ("y", "y")
+
+
+def test_firmware_boots_a_disk_with_partitions(root, folder):
+    (folder / "vmlinuz").unlink()
+    (folder / "initrd.img").unlink()
+    (folder / "root.img").write_bytes(sample.gpt())
+    record = register(root, folder)["record"]
+    assert (record["arch"], record["kernel"], record["format"]) == ("amd64", None, "gpt")
+
+
+# --- collisions -----------------------------------------------------------------
+
+def test_a_collision_is_seen(root, folder, monkeypatch):
+    monkeypatch.setattr(registry, "DIGITS", (0, 64))
+    one = register(root, folder / "initrd.img", "ramdisk", "one")["id"]
+    (folder / "initrd.img").write_bytes(sample.cpio())
+    other = register(root, folder / "initrd.img", "ramdisk", "other")["id"]
+    assert one == "eri-" and len(other) == 68
+    store = NfsStore(str(root))
+    assert store.get(one)["checksum"] != store.get(other)["checksum"]
+    assert not register(root, folder / "initrd.img", "ramdisk", "other")["changed"]
+
+
+# --- refused --------------------------------------------------------------------
+
+def refused(root, reason, *arguments, **params):
+    for check_mode in (True, False):
+        before = tree(root)
+        with pytest.raises((RegistryError, BootFileError), match=reason):
+            register(root, *arguments, check_mode=check_mode, **params)
+        assert tree(root) == before
+
+
+def test_a_kernel_that_cannot_mount_its_root(root, folder):
+    (folder / "initrd.img").unlink()
+    refused(root, "image .*built is not registered, as no guest could boot it: kernel .*vmlinuz needs a ramdisk and the guest has none: "
+                  "it is a Debian stock kernel .*Give the guest the ramdisk", folder)
+    register(root, folder / "vmlinuz", "kernel", "k")
+    refused(root, "image debian is not registered, as no guest could boot it: kernel .*needs a ramdisk", folder / "root.img", kernel="k")
+
+
+def test_one_hypervisor_is_enough(root, folder):
+    (folder / "vmlinuz").write_bytes(sample.bzimage("6.1.0-own (me@here)"))
+    (folder / "initrd.img").unlink()
+    (folder / "config").write_text(OWN_CONFIG % ("m", "m"), encoding="ascii")
+    refused(root, "config beside it says that CONFIG_VIRTIO_BLK is not built in", folder)
+    (folder / "config").write_text(OWN_CONFIG % ("m", "y"), encoding="ascii")
+    assert register(root, folder)["changed"]
+
+
+@pytest.mark.parametrize("name, content, reason", [
+    ("vmlinuz", b"<html>404</html>", "kernel .* is .*and a kernel is needed"),
+    ("vmlinuz", b"", "kernel .* is empty"),
+    ("vmlinuz", sample.bzimage()[:-3000], "kernel .* is cut short"),
+    ("vmlinuz", sample.elf(machine=243), "is for riscv, and no guest is; architectures of guests: amd64, arm64"),
+    ("initrd.img", sample.ext4(), "ramdisk .*and a ramdisk is needed"),
+    ("initrd.img", sample.compress("gzip", sample.cpio())[:-20], "ramdisk .* is cut short"),
+    ("root.img", b"", "disk .* is empty"),
+    ("root.img", sample.ext4()[:-4096], "disk .* is cut short"),
+    ("root.img", sample.qcow2(), "qemu-img convert -O raw"),
+    ("root.img", bytes(1 << 20), "is zeros, and a disk is needed"),
+    ("root.img", bytes(4086) + b"SWAPSPACE2", "is swap space, and nothing boots from that"),
+])
+def test_wrong_files(root, folder, name, content, reason):
+    (folder / name).write_bytes(content)
+    refused(root, reason, folder)
+
+
+@pytest.mark.parametrize("missing, reason", [
+    (["root.img"], "disk .*root.img cannot be read: No such file"),
+    (["vmlinuz"], "has a ramdisk .initrd.img. and no kernel .vmlinuz.; build it again"),
+    (["vmlinuz", "initrd.img"], "has neither a kernel nor partitions, so nothing boots it"),
+])
+def test_missing_files(root, folder, missing, reason):
+    for name in missing:
+        (folder / name).unlink()
+    refused(root, reason, folder)
+
+
+@pytest.mark.parametrize("params, reason", [
+    ({"arch": "arm64"}, "is said to be for arm64 and its kernel is for amd64"),
+    ({"kernel": "k"}, "is a directory, whose kernel and ramdisk are registered with it"),
+    ({"name": "a/b"}, "is not letters"),
+    ({"name": "emi-01234567"}, "or is an id"),
+])
+def test_wrong_words(root, folder, params, reason):
+    refused(root, reason, folder, **params)
+
+
+@pytest.mark.parametrize("params, reason", [
+    ({"kernel": "none"}, "there is no kernel none in the registry; there are: k"),
+    ({"kernel": "eri-0123456789ab"}, "there is no kernel eri-0123456789ab"),
+    ({"ramdisk": "r"}, "a ramdisk without a kernel boots nothing"),
+    ({"kernel": "k", "ramdisk": "none"}, "there is no ramdisk none in the registry; there are: none"),
+    ({"kernel": "k", "arch": "armhf"}, "is said to be for armhf and its kernel is for amd64"),
+    ({"arch": "arm64"}, "arm64 guests have no firmware"),
+])
+def test_wrong_words_of_one_file(root, folder, params, reason):
+    register(root, folder / "vmlinuz", "kernel", "k")
+    refused(root, reason, folder / "root.img", **params)
+
+
+def test_an_architecture_that_is_not_sure(root, folder):
+    (folder / "vmlinuz").write_bytes(sample.zimage())
+    (folder / "initrd.img").write_bytes(sample.cpio())
+    refused(root, "its kernel boots guests of armel and armhf; say which with arch", folder)
+    assert register(root, folder, arch="armhf")["record"]["arch"] == "armhf"
+
+
+def test_no_store(tmp_path, folder):
+    with pytest.raises(RegistryError, match="is not the site's store .there is no .our-cloud-store in it.. Is it mounted here"):
+        register(tmp_path / "none", folder)
+    # a check of a machine that has none yet
+    assert register(tmp_path / "none", folder, check_mode=True)["changed"]
+    assert not (tmp_path / "none").exists()
+
+
+# --- a full disk ----------------------------------------------------------------
+
+def test_too_little_space(root, folder, monkeypatch):
+    class Full:
+        f_bavail, f_frsize = 10, 1 << 20
+    monkeypatch.setattr(os, "statvfs", lambda path: Full)
+    with pytest.raises(RegistryError, match=r"registry has 10 MiB free and 16 MiB are needed. Remove images that nobody needs"):
+        register(root, folder)
+    assert tree(root) == [MARKER, "images", "registry"]
+
+
+def test_full_in_the_middle(root, folder, monkeypatch):
+    def full(*dummy):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    register(root, folder)
+    before = tree(root)
+    build(folder, disk=sample.ext4(label=b"other"))
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(RegistryError, match="store is full; nothing was registered"):
+        register(root, folder)
+    assert tree(root) == before
+
+
+def test_a_limit_in_the_middle(root, folder):
+    """A write that the kernel refuses."""
+    (folder / "root.img").write_bytes(sample.ext4(8 << 20)[:4096] + b"\1" * ((8 << 20) - 4096))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6 << 20, before[1]))
+        with pytest.raises(RegistryError, match="cannot be written, nothing was registered: File too large"):
+            register(root, folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert site(root).listing("image") == []
+    assert not [name for name in os.listdir(root / "registry") if name.startswith(".")]
+
+
+# --- others at the same time ----------------------------------------------------
+
+OTHER = """
+import sys, time
+sys.path[:0] = [%r, %r]
+import conftest
+import test_registry
+from ansible_collections.our.cloud.plugins.module_utils import sparse
+root, folder, name, pause = sys.argv[1:]
+digest = sparse._digest
+def slow(data):
+    print("copying", flush=True)
+    time.sleep(float(pause))
+    return digest(data)
+sparse._digest = slow
+import pathlib
+done = test_registry.register(pathlib.Path(root), pathlib.Path(folder), name=name)
+print(done["id"], flush=True)
+""" % (str(UNIT), str(pathlib.Path(__file__).parent))
+
+
+def other(root, folder, name="debian", pause="0"):
+    """Another process that registers."""
+    return subprocess.Popen([sys.executable, "-c", OTHER, str(root), str(folder), name, pause], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_register_the_same_at_once(root, folder):
+    processes = [other(root, folder, name, "0.2") for name in ("one", "two")]
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    keys = {output.split()[-1] for output, dummy in said}
+    assert len(keys) == 1
+    assert [record["names"] for record in site(root).listing("image")] == [["one", "two"]]
+    assert not [name for name in os.listdir(root / "registry") if name.startswith(".")]
+
+
+def test_a_name_is_taken_at_once(root, folder, tmp_path):
+    """One of both has it afterwards, and both images are whole."""
+    second = tmp_path / "second"
+    second.mkdir()
+    build(second, disk=sample.ext4(label=b"other"))
+    processes = [other(root, each, pause="0.1") for each in (folder, second)]
+    keys = [process.communicate()[0].split()[-1] for process in processes]
+    assert sorted(record["id"] for record in site(root).listing("image")) == sorted(keys)
+    assert site(root).find("image", "debian")["id"] in keys
+
+
+def test_killed_in_the_middle(root, folder):
+    process = other(root, folder, pause="30")
+    assert process.stdout.readline() == "copying\n"
+    # a second one, which lives
+    living = other(root, folder, "living", pause="1")
+    assert living.stdout.readline() == "copying\n"
+    process.kill()
+    process.communicate()
+    left = [name for name in os.listdir(root / "registry") if name.startswith(".part-")]
+    assert len(left) == 2
+    assert site(root).listing("kernel") == [] and site(root).find("kernel", "debian") is None
+    assert register(root, folder)["changed"]
+    left = [name for name in os.listdir(root / "registry") if name.startswith(".part-")]
+    assert len(left) <= 1
+    assert living.communicate()[0].split()[-1] == site(root).find("image", "living")["id"] == site(root).find("image", "debian")["id"]
+    assert not [name for name in os.listdir(root / "registry") if name.startswith(".part-")]
+
+
+def test_somebody_was_faster(root, folder, monkeypatch):
+    """The same content appears between the copy and the rename."""
+    rename = os.rename
+
+    def late(origin, target):
+        if os.path.basename(target).startswith("eri-") and not os.path.exists(target):
+            monkeypatch.setattr(os, "rename", rename)
+            register(root, folder / "initrd.img", "ramdisk", "faster")
+        rename(origin, target)
+
+    monkeypatch.setattr(os, "rename", late)
+    done = register(root, folder / "initrd.img", "ramdisk", "slower")
+    assert [record["names"] for record in site(root).listing("ramdisk")] == [["faster", "slower"]]
+    assert done["record"]["id"] == done["id"]
+
+
+# --- from another machine -------------------------------------------------------
+
+def send(root, parts, packed=None, check_mode=False):
+    """As the action plugin and the module do."""
+    missing = [part for part in parts if packed is not None and part.kind in packed]
+    told = [part.told() if part in missing else dict(part.told(), files=None) for part in parts]
+    stream = None
+    if missing:
+        path = str(root.parent / "pack")
+        sparse.pack([source for part in missing for source in part.sources.values()], path)
+        stream = sparse.unpack(path)
+    return site(root, check_mode).register("debian", [registry.arrived(each, stream) for each in told], "me", None)
+
+
+def test_sent(root, folder):
+    (folder / "config").write_text(OWN_CONFIG % ("y", "y"), encoding="ascii")
+    parts = registration.parts_of("image", FACTS, str(folder))
+    for part in parts:
+        part.measure()
+    checked = send(root, parts, check_mode=True)
+    asked = send(root, parts)
+    assert asked["missing"] == checked["missing"] == ["kernel", "ramdisk", "image"]
+    assert tree(root) == [MARKER, "images"]
+    for part in parts:
+        part.inspect()
+    done = send(root, parts, asked["missing"])
+    assert done["missing"] == [] and done["actions"] == checked["actions"] == asked["actions"] + ["name %s debian" % key for key in (
+        done["record"]["kernel"], done["record"]["ramdisk"], done["id"])]
+    assert (root / "registry" / done["record"]["kernel"] / "config").exists()
+    assert send(root, parts)["actions"] == []
+    build(folder, ramdisk=sample.cpio())
+    parts = registration.parts_of("image", FACTS, str(folder))
+    for part in parts:
+        part.measure()
+    asked = send(root, parts)
+    assert asked["missing"] == ["ramdisk", "image"]
+    assert send(root, parts, asked["missing"])["previous"] == done["id"]
+
+
+def test_sent_and_changed_on_the_way(root, folder):
+    parts = registration.parts_of("image", FACTS, str(folder))
+    for part in parts:
+        part.measure()
+    parts[1].checksum = "sha256-4m:" + "0" * 64
+    with pytest.raises(RegistryError, match="the ramdisk's file is not what was announced"):
+        send(root, parts, ["kernel", "ramdisk", "image"])
+    assert site(root).listing("ramdisk") == [] and site(root).listing("image") == []
+
+
+# --- removing -------------------------------------------------------------------
+
+def remove(root, wanted="debian", kind="image", force=False):
+    """The four steps."""
+    would = site(root, True).remove(kind, wanted, force)
+    done = site(root).remove(kind, wanted, force)
+    assert would == done
+    for check_mode in (True, False):
+        assert not site(root, check_mode).remove(kind, wanted, force)["changed"]
+    return done["actions"]
+
+
+def kept(root, reason, wanted="debian", kind="image"):
+    before = tree(root)
+    for check_mode in (True, False):
+        with pytest.raises(RegistryError, match=reason):
+            site(root, check_mode).remove(kind, wanted)
+    assert tree(root) == before
+
+
+def test_an_image_goes_with_its_kernel_and_ramdisk(root, folder):
+    record = register(root, folder)["record"]
+    assert remove(root) == [
+        "remove " + record["id"], "forget image debian", "remove " + record["kernel"], "forget kernel debian",
+        "remove " + record["ramdisk"], "forget ramdisk debian"]
+    assert tree(root / "registry") == ["names", "names/image", "names/kernel", "names/ramdisk"]
+
+
+def test_what_others_need_or_name_stays(root, folder):
+    record = register(root, folder)["record"]
+    register(root, folder / "vmlinuz", "kernel", "own")
+    build(folder, disk=sample.ext4(label=b"other"))
+    register(root, folder, name="second")
+    assert remove(root) == ["remove " + record["id"], "forget image debian", "forget kernel debian", "forget ramdisk debian"]
+    assert site(root).find("image", "second")["kernel"] == record["kernel"]
+    assert remove(root, "second")[2:] == ["forget kernel second", "remove " + record["ramdisk"], "forget ramdisk second"]
+    assert site(root).listing("kernel")[0]["names"] == ["own"]
+
+
+def test_one_of_two_names(root, folder):
+    key = register(root, folder)["id"]
+    register(root, folder, name="also")
+    assert remove(root, "also") == ["forget image also"]
+    assert site(root).find("image", "debian")["id"] == key
+
+
+def test_by_id_with_all_names(root, folder):
+    key = register(root, folder)["id"]
+    register(root, folder, name="also")
+    assert remove(root, key)[:3] == ["remove " + key, "forget image also", "forget image debian"]
+
+
+def test_an_image_that_a_guest_needs(root, folder):
+    record = register(root, folder)["record"]
+    guest(root, record["id"])
+    guest(root, record["id"], "a", None)
+    reason = "image %s debian is needed by guest a, guest our-vm .disk images/our-vm.qcow2.. Remove these first" % record["id"]
+    kept(root, reason)
+    kept(root, reason, record["id"])
+    NfsStore(str(root)).unuse(record["id"], "guest.a")
+    kept(root, "is needed by guest our-vm")
+    # its disk was made from the image; without the disk there is no need
+    (root / "images/our-vm.qcow2").unlink()
+    assert remove(root)[0] == "remove " + record["id"]
+
+
+def test_a_disk_outside_of_the_store_is_not_judged_from_here(root, folder):
+    record = register(root, folder)["record"]
+    NfsStore(str(root)).use(record["id"], "guest.x", {"disk": "/dev/elsewhere"})
+    kept(root, "guest x .disk /dev/elsewhere.")
+
+
+def test_a_kernel_that_an_image_needs(root, folder):
+    record = register(root, folder)["record"]
+    kept(root, "kernel %s debian is needed by image %s" % (record["kernel"], record["id"]), kind="kernel")
+    kept(root, "ramdisk %s debian is needed by image %s" % (record["ramdisk"], record["id"]), record["ramdisk"], "ramdisk")
+    guest(root, record["kernel"], disk=None)
+    kept(root, "needed by guest our-vm, image", kind="kernel")
+
+
+def test_by_force(root, folder):
+    record = register(root, folder)["record"]
+    guest(root, record["id"])
+    assert remove(root, force=True)[0] == "remove " + record["id"]
+    assert (root / "images/our-vm.qcow2").exists()
+
+
+def test_half_a_use_is_a_use(root, folder):
+    key = register(root, folder)["id"]
+    (root / "registry" / key / "uses" / "guest.x").write_text("{", encoding="ascii")
+    kept(root, "is needed by guest x")
+
+
+def test_what_is_not_there(root, folder):
+    assert site(root).remove("image", "debian")["actions"] == []
+    assert site(root).remove("image", "emi-0123456789ab")["actions"] == []
+    key = register(root, folder)["id"]
+    # a name that leads nowhere is no image
+    NfsStore(str(root)).remove(key, True)
+    assert site(root).find("image", "debian") is None
+    assert remove(root) == ["forget image debian"]
+
+
+def test_begun_to_be_needed_while_it_is_removed(root, folder, monkeypatch):
+    """A guest's use comes after the question and before the end: the server lets one of both win."""
+    key = register(root, folder)["id"]
+    rmdir = os.rmdir
+
+    def late(path):
+        if path.endswith("/uses"):
+            monkeypatch.setattr(os, "rmdir", rmdir)
+            # by a host that still knows where the directory was
+            (pathlib.Path(path) / "guest.late").write_text("{}", encoding="ascii")
+        rmdir(path)
+
+    monkeypatch.setattr(os, "rmdir", late)
+    with pytest.raises(RegistryError, match="is needed by guest late"):
+        site(root).remove("image", "debian")
+    assert site(root).find("image", "debian")["id"] == key
+    assert not register(root, folder)["changed"]
+
+
+def test_registered_again_while_it_is_removed(root, folder, monkeypatch):
+    """And then needed: the use goes over to what is there now."""
+    key = register(root, folder)["id"]
+    rmdir = os.rmdir
+
+    def late(path):
+        if path.endswith("/uses"):
+            monkeypatch.setattr(os, "rmdir", rmdir)
+            (pathlib.Path(path) / "guest.late").write_text("{}", encoding="ascii")
+            assert register(root, folder)["id"] == key
+        rmdir(path)
+
+    monkeypatch.setattr(os, "rmdir", late)
+    with pytest.raises(RegistryError, match="is needed by guest late"):
+        site(root).remove("image", "debian")
+    assert list(NfsStore(str(root)).uses(key)) == ["guest.late"]
+
+
+def test_needed_when_it_is_gone(root, folder):
+    key = register(root, folder)["id"]
+    remove(root)
+    with pytest.raises(Gone, match="is no longer in the registry"):
+        NfsStore(str(root)).use(key, "guest.x", {})
+
+
+def test_a_kernel_is_removed_while_its_image_is_registered(root, folder, monkeypatch):
+    """Its use stands for nothing until the image is there, and is passed over."""
+    register(root, folder / "vmlinuz", "kernel", "k")
+    register(root, folder / "initrd.img", "ramdisk", "r")
+    rename = os.rename
+
+    def late(origin, target):
+        if os.path.basename(target).startswith("emi-"):
+            monkeypatch.setattr(os, "rename", rename)
+            assert site(root).remove("kernel", "k")["changed"]
+        rename(origin, target)
+
+    monkeypatch.setattr(os, "rename", late)
+    with pytest.raises(Gone, match="eki-.* is no longer in the registry"):
+        register(root, folder / "root.img", kernel="k", ramdisk="r")
+    assert site(root).listing("image") == []
+    assert site(root).listing("ramdisk")[0]["needed_by"] == []
+
+
+# --- listing --------------------------------------------------------------------
+
+def test_listing(root, folder):
+    old = register(root, folder)
+    build(folder, kernel=sample.bzimage("6.13 (me)"))
+    new = register(root, folder)
+    guest(root, new["id"])
+    listed = {record["id"]: record for kind in registry.PREFIX for record in site(root).listing(kind)}
+    assert [listed[old["id"]][key] for key in ("names", "needed_by", "unused")] == [[], [], True]
+    assert [listed[new["id"]][key] for key in ("names", "needed_by", "unused")] == [["debian"], ["guest our-vm (disk images/our-vm.qcow2)"], False]
+    assert listed[old["record"]["kernel"]]["needed_by"] == ["image " + old["id"]]
+    assert sorted(listed[new["record"]["ramdisk"]]["needed_by"]) == sorted("image " + each["id"] for each in (old, new))
+    assert listed[new["id"]]["file"] == str(root / "registry" / new["id"] / "root.img")
+    assert site(root).used_by("guest.our-vm") == {new["id"]: {"disk": "images/our-vm.qcow2", "image": "debian"}}
+
+
+def test_damaged_record(root, folder):
+    key = register(root, folder)["id"]
+    (root / "registry" / key / "about.json").write_text("{", encoding="ascii")
+    with pytest.raises(RegistryError, match="about.json is damaged .*remove its directory and register it again"):
+        site(root).listing("image")
+
+
+def test_paths(root):
+    store = NfsStore(str(root))
+    assert store.key_of(store.path("eki-0123456789ab")) == "eki-0123456789ab"
+    assert store.key_of(str(root / "registry/../registry/emi-0123456789ab/root.img")) == "emi-0123456789ab"
+    for path in ("/boot/vmlinuz", str(root / "boot/eki-0123456789ab/vmlinuz"), str(root / "registry/eki-0123456789ab/config")):
+        assert store.key_of(path) is None
+
+
+def test_the_store_is_a_storage():
+    assert issubclass(NfsStore, registry.Storage) and not NfsStore.__abstractmethods__
+    assert nfs_store.FOLDER == "registry"

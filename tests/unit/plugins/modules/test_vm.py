@@ -1,0 +1,208 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module vm with guests of images, in four steps, with a hypervisor that is a dictionary."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.our.cloud.plugins.module_utils import domain, hypervisor, migration, registration
+from ansible_collections.our.cloud.plugins.module_utils.nfs_store import MARKER, NfsStore
+from ansible_collections.our.cloud.plugins.module_utils.registry import Registry, RegistryError
+from ansible_collections.our.cloud.plugins.modules import vm
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "module_utils"))
+
+import boot_samples as sample  # noqa: E402  pylint: disable=wrong-import-position
+
+DEFAULTS = {"name": "our-vm", "state": "running", "kind": "kvm", "arch": None, "memory": 256, "vcpus": 1, "cpu": None, "image": "debian", "kernel": None,
+            "ramdisk": None, "cmdline": None, "disk": None, "bridge": "br0", "mac": None, "autostart": None, "timeout": 1, "force": False, "uri": None}
+
+
+class Dom:
+    def __init__(self, conn, root):
+        self.conn, self.root, self.running = conn, root, False
+
+    def name(self):
+        return self.root.findtext("name")
+
+    def isPersistent(self):
+        return True
+
+    def autostart(self):
+        return False
+
+    def create(self):
+        self.running = True
+
+
+class Conn:
+    """One hypervisor and its guests."""
+
+    def __init__(self, family="qemu"):
+        self.family, self.guests = family, {}
+
+    def getHostname(self):
+        return "node1"
+
+    def getType(self):
+        return {"qemu": "QEMU", "xen": "Xen"}[self.family]
+
+
+@pytest.fixture(name="conn")
+def fixture_conn(monkeypatch):
+    conn = Conn()
+
+    def define(where, root):
+        dom = where.guests.setdefault(root.findtext("name"), Dom(where, root))
+        dom.root = root
+        return dom
+
+    def stop(dom, *dummy):
+        dom.running = False
+        return "graceful"
+
+    monkeypatch.setattr(hypervisor, "find", lambda where, name: where.guests.get(name))
+    monkeypatch.setattr(hypervisor, "persistent_xml", lambda dom: dom.root)
+    monkeypatch.setattr(hypervisor, "define", define)
+    monkeypatch.setattr(hypervisor, "undefine", lambda dom: dom.conn.guests.pop(dom.name()))
+    monkeypatch.setattr(hypervisor, "state", lambda dom: "running" if dom.running else "stopped")
+    monkeypatch.setattr(hypervisor, "active", lambda dom: dom.running)
+    monkeypatch.setattr(hypervisor, "stop", stop)
+    monkeypatch.setattr(hypervisor, "orphans", lambda where: [])
+    monkeypatch.setattr(hypervisor, "host", lambda where: None)
+    monkeypatch.setattr(migration, "running_job", lambda name: None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: None)
+    return conn
+
+
+@pytest.fixture(name="root")
+def fixture_root(tmp_path, monkeypatch):
+    root = tmp_path / "store"
+    (root / "images").mkdir(parents=True)
+    (root / MARKER).write_text("uuid\n", encoding="ascii")
+
+    def run(argv, **dummy):
+        pathlib.Path(argv[-1]).write_bytes(sample.qcow2(backing=argv[-2].encode()))
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return root
+
+
+def put(root, label=b"root"):
+    folder = root.parent / "built"
+    folder.mkdir(exist_ok=True)
+    (folder / "vmlinuz").write_bytes(sample.bzimage())
+    (folder / "initrd.img").write_bytes(sample.cpio())
+    (folder / "root.img").write_bytes(sample.ext4(label=label))
+    return site(root).register("debian", registration.parts_of("image", {}, str(folder)), "me", None)["id"]
+
+
+def site(root):
+    return Registry(NfsStore(str(root)))
+
+
+def run(conn, root, check_mode=False, **params):
+    class Module:
+        _diff = True
+    Module.params, Module.check_mode = dict(DEFAULTS, store=str(root), **params), check_mode
+    return vm.Guest(Module, conn).run()
+
+
+def four_steps(conn, root, **params):
+    """Check, real, check, real: both first ones say the same, both last ones that nothing is left. What was done."""
+    steps = [run(conn, root, check_mode, **params) for check_mode in (True, False, True, False)]
+    assert steps[0]["actions"] == steps[1]["actions"]
+    assert [step["changed"] for step in steps] == [bool(steps[1]["actions"])] * 2 + [False] * 2
+    assert steps[0]["diff"] == steps[1]["diff"]
+    return steps[1]
+
+
+@pytest.mark.parametrize("family, kind, suffix, form", [("qemu", "kvm", "qcow2", "qcow2"), ("xen", "pvh", "img", "raw")])
+def test_a_guest_of_an_image(conn, root, family, kind, suffix, form):
+    conn.family = family
+    key = put(root)
+    record = site(root).find("image", "debian")
+    disk = str(root / "images") + "/our-vm." + suffix
+    done = four_steps(conn, root, kind=kind)
+    assert done["actions"] == ["use " + key, "disk", "define", "start"]
+    assert (done["image"], done["disk"], done["state"]) == (key, disk, "running")
+    assert done["diff"][0]["after"] == "%s, from %s\n" % (disk, key)
+    facts = domain.facts(conn.guests["our-vm"].root)
+    assert (facts["kernel"], facts["ramdisk"]) == tuple(NfsStore(str(root)).path(record[each]) for each in ("kernel", "ramdisk"))
+    assert (facts["disks"][0]["path"], facts["disks"][0]["format"]) == (disk, form)
+    # the name moves, the guest stays as it was
+    assert put(root, b"new") != key
+    assert four_steps(conn, root, kind=kind)["actions"] == []
+    with pytest.raises(RegistryError, match="needed by guest our-vm"):
+        site(root).remove("image", key)
+    gone = four_steps(conn, root, kind=kind, state="absent")
+    assert gone["actions"] == ["stop", "undefine"]
+    # it is made again from what its disk was made of
+    assert four_steps(conn, root, kind=kind)["actions"] == ["define", "start"]
+    four_steps(conn, root, kind=kind, state="absent")
+    os.unlink(disk)
+    assert site(root).remove("image", key)["changed"]
+
+
+def test_absent_asks_for_no_image(conn, root):
+    put(root)
+    run(conn, root)
+    site(root).remove("image", "debian", force=True)
+    assert four_steps(conn, root, state="absent")["actions"] == ["stop", "undefine"]
+
+
+def test_a_guest_that_is_not_here_is_somebody_elses(conn, root):
+    """A definition that is cleaned up on another host does not take the image away from the guest."""
+    key = put(root)
+    run(conn, root)
+    assert four_steps(Conn(), root, state="absent")["actions"] == []
+    assert list(NfsStore(str(root)).uses(key)) == ["guest.our-vm"]
+
+
+def test_a_kernel_of_the_registry(conn, root):
+    put(root)
+    record = site(root).find("image", "debian")
+    (root / "images/own.img").write_bytes(sample.ext4())
+    own = {"image": None, "disk": "images/own.img"}
+    ids = {each: record[each] for each in ("kernel", "ramdisk")}
+    assert four_steps(conn, root, **own, **ids)["actions"] == ["use %(kernel)s %(ramdisk)s" % ids, "define", "start"]
+    (root / "vmlinuz").write_bytes(sample.bzimage("6.1.0-own (me)"))
+    # what runs may need it until it is stopped
+    changed = four_steps(conn, root, **own, kernel="vmlinuz")
+    assert changed["actions"] == ["define"] and changed["restart_needed"]
+    run(conn, root, **own, kernel="vmlinuz", state="stopped")
+    assert four_steps(conn, root, **own, kernel="vmlinuz", state="stopped")["actions"] == ["give up " + ids[each] for each in ("kernel", "ramdisk")]
+    four_steps(conn, root, **own, **ids)
+    assert four_steps(conn, root, state="absent")["actions"][2:] == ["give up " + ids[each] for each in ("kernel", "ramdisk")]
+
+
+def test_without_any_registry(conn, tmp_path):
+    (tmp_path / "vmlinuz").write_bytes(sample.bzimage("6.1.0-own (me)"))
+    (tmp_path / "disk.img").write_bytes(sample.ext4())
+    assert four_steps(conn, tmp_path, image=None, kernel="vmlinuz", disk="disk.img")["actions"] == ["define", "start"]
+    with pytest.raises(RegistryError, match="is not the site's store"):
+        run(conn, tmp_path)
+
+
+def test_refused_before_anything_is_done(conn, root):
+    put(root)
+    for params in ({"image": "none"}, {"memory": 1}, {"kernel": "none"}, {"arch": "arm64"}):
+        for check_mode in (True, False):
+            with pytest.raises(ValueError):
+                run(conn, root, check_mode, **params)
+    assert os.listdir(root / "images") == [] and conn.guests == {}
+    assert site(root).listing("image")[0]["needed_by"] == []
+
+
+def test_a_disk_that_is_not_there(conn, root):
+    with pytest.raises(hypervisor.CloudError, match="it does not exist. Is the store mounted here. With an image it would be made"):
+        run(conn, root, image=None, disk="images/none.img")
