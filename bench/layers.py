@@ -41,8 +41,6 @@ def fresh(site):
     done = site.must("playbooks/lab.yml")
     say("fresh machines after %s" % figures.number(done.seconds, "s"))
     site.must("playbooks/guest_image.yml")
-    for pack in (site.inventory / ".images").glob("*/pack-*.tar.gz"):
-        pack.unlink()
     site.ssh = Ssh(site.state_dir / "ssh_config")
 
 

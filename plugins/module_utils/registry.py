@@ -384,8 +384,9 @@ class Registry:
         found = []
         for record in self.storage.all(kind):
             called = sorted(self._called(record))
-            needed = [said(user, about) for user, about in sorted(self.storage.uses(record["id"]).items())]
-            found.append(dict(record, names=called, needed_by=needed, unused=not called and not needed, file=self.storage.path(record["id"])))
+            uses = sorted(self.storage.uses(record["id"]).items())
+            found.append(dict(record, names=called, needed_by=[said(*use) for use in uses], unused=not called and not uses,
+                              guests=[user.partition(".")[2] for user, dummy in uses if user.startswith("guest.")], file=self.storage.path(record["id"])))
         return found
 
     def used_by(self, user):

@@ -96,6 +96,11 @@ images:
       type: list
       elements: str
       sample: [guest our-vm (disk images/our-vm.qcow2)]
+    guests:
+      description: The names of these guests.
+      type: list
+      elements: str
+      sample: [our-vm]
     unused:
       description: Whether it has neither a name nor somebody who needs it.
       type: bool

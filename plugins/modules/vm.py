@@ -365,8 +365,8 @@ class Guest:
         if self.module._diff:
             running = {"running": "running", "stopped": "stopped", "absent": "absent"}.get(target, previous)
             before = domain.to_text(self.before) if self.before is not None else ""
-            self.result["diff"] = self.diff + [{"before_header": "%s (definition)" % self.name, "after_header": "%s (definition)" % self.name,
-                                                "before": before, "after": xml or ""}]
+            self.result["diff"] = [{"before_header": "%s (definition)" % self.name, "after_header": "%s (definition)" % self.name,
+                                    "before": before, "after": xml or ""}] + self.diff
             if {"start", "stop", "resume", "undefine"} & set(self.actions):
                 self.result["diff"].append({"before_header": "%s (state)" % self.name, "after_header": "%s (state)" % self.name,
                                             "before": "%s\n" % previous, "after": "%s\n" % running})

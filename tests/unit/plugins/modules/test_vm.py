@@ -135,7 +135,7 @@ def test_a_guest_of_an_image(conn, root, family, kind, suffix, form):
     done = four_steps(conn, root, kind=kind)
     assert done["actions"] == ["use " + key, "disk", "define", "start"]
     assert (done["image"], done["disk"], done["state"]) == (key, disk, "running")
-    assert done["diff"][0]["after"] == "%s, from %s\n" % (disk, key)
+    assert done["diff"][1]["after"] == "%s, from %s\n" % (disk, key)
     facts = domain.facts(conn.guests["our-vm"].root)
     assert (facts["kernel"], facts["ramdisk"]) == tuple(NfsStore(str(root)).path(record[each]) for each in ("kernel", "ramdisk"))
     assert (facts["disks"][0]["path"], facts["disks"][0]["format"]) == (disk, form)

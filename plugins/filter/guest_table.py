@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: guest_table
+short_description: The guests of a site as a table
+version_added: 0.2.0
+author:
+  - The our.cloud founders (@our-cloud)
+description:
+  - Lines that are aligned, for people to read.
+positional: _input, registry
+options:
+  _input:
+    description: By hypervisor, what M(our.cloud.vm_info) returned there.
+    type: dict
+    required: true
+  registry:
+    description: What M(our.cloud.image_info) returned.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show the guests
+  ansible.builtin.debug:
+    msg: "{{ {'node1': on_node1, 'node2': on_node2} | our.cloud.guest_table(registry) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The lines, the first of which is the heading.
+  type: list
+  elements: str
+"""
+
+from ansible_collections.our.cloud.plugins.module_utils.tables import guests
+
+
+class FilterModule:
+    """The filter our.cloud.guest_table."""
+
+    def filters(self):
+        return {"guest_table": guests}

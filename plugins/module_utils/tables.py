@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a site has, in lines that people read."""
+
+from __future__ import annotations
+
+NOTHING = "-"
+
+
+def table(head, rows):
+    """Aligned lines; numbers to the right."""
+    lines = [list(head)] + [[NOTHING if cell in (None, "", []) else ", ".join(cell) if isinstance(cell, list) else str(cell) for cell in row] for row in rows]
+    right = [bool(rows) and all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return ["  ".join(cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(line, widths, right)).rstrip() for line in lines]
+
+
+def images(registry):
+    """Of what image_info returned: images with their kernels and ramdisks, then those that belong to none."""
+    release = {kernel["id"]: kernel["version"] for kernel in registry["kernels"]}
+    rows = [[image["id"], image["names"], image["arch"], image["size"] >> 20, image["kernel"], release.get(image["kernel"]), image["ramdisk"],
+             (image["origin"] or {}).get("recipe"), image["owner"], image["created"], image["guests"]]
+            for image in registry["images"]]
+    lines = table(("image", "names", "arch", "MiB", "kernel", "release", "ramdisk", "recipe", "owner", "registered", "guests"), rows)
+    booted = {image[kind] for image in registry["images"] for kind in ("kernel", "ramdisk")}
+    rest = [[kind, one["id"], one["names"], one["size"] >> 10, one["guests"]]
+            for kind in ("kernel", "ramdisk") for one in registry[kind + "s"] if one["id"] not in booted]
+    return lines + ([""] + table(("of no image", "id", "names", "KiB", "guests"), rest) if rest else [])
+
+
+def guests(hosts, registry):
+    """Of what vm_info returned, by host, and image_info."""
+    image_of = {guest: (image["names"] or [image["id"]])[0] for image in registry["images"] for guest in image["guests"]}
+    rows = []
+    for host, info in hosts.items():
+        for guest in info["guests"]:
+            job = guest.get("migration")
+            state = "moving to %s" % job.get("target", "?") if job else guest["state"]
+            rows.append([guest["name"], host, state, guest["kind"], guest["arch"], guest["memory"], guest["vcpus"], image_of.get(guest["name"]),
+                         [disk["path"] for disk in guest["disks"] if disk["path"]]])
+    return table(("guest", "host", "state", "kind", "arch", "MiB", "CPUs", "image", "disk"), sorted(rows))

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.our.cloud.plugins.module_utils import tables
+
+
+def image(key, names, guests=(), **more):
+    return {"id": key, "names": names, "arch": "amd64", "size": 1 << 30, "kernel": "eki-1", "ramdisk": "eri-1", "origin": None, "owner": "me",
+            "created": "2026-01-01T12:00:00Z", "guests": list(guests), **more}
+
+
+def part(key, names=(), guests=(), **more):
+    return {"id": key, "names": list(names), "size": 9 << 20, "guests": list(guests), **more}
+
+
+REGISTRY = {
+    "images": [image("emi-1", [], ["a"]), image("emi-2", ["debian", "stable"], origin={"recipe": "debian-13", "hash": None}, size=300 << 20, ramdisk=None)],
+    "kernels": [part("eki-1", version="6.12"), part("eki-2", ["own"], ["x", "y"], version="6.13")], "ramdisks": [part("eri-1"), part("eri-2")]}
+
+
+def test_images():
+    assert tables.images(REGISTRY) == [
+        "image  names           arch    MiB  kernel  release  ramdisk  recipe     owner  registered            guests",
+        "emi-1  -               amd64  1024  eki-1   6.12     eri-1    -          me     2026-01-01T12:00:00Z  a",
+        "emi-2  debian, stable  amd64   300  eki-1   6.12     -        debian-13  me     2026-01-01T12:00:00Z  -",
+        "",
+        "of no image  id     names   KiB  guests",
+        "kernel       eki-2  own    9216  x, y",
+        "ramdisk      eri-2  -      9216  -"]
+
+
+def test_nothing():
+    empty = {"images": [], "kernels": [], "ramdisks": []}
+    assert tables.images(empty) == ["image  names  arch  MiB  kernel  release  ramdisk  recipe  owner  registered  guests"]
+    assert tables.guests({}, empty) == ["guest  host  state  kind  arch  MiB  CPUs  image  disk"]
+
+
+def guest(name, **more):
+    return {"name": name, "state": "running", "kind": "kvm", "arch": "x86_64", "memory": 256, "vcpus": 1, "disks": [{"path": "/srv/cloud/images/%s.img" % name}],
+            **more}
+
+
+def test_guests():
+    hosts = {"node2": {"guests": [guest("b", migration={"target": "node1", "percent": 3}), guest("c", disks=[{"path": None}], memory=16, kind="pvh")]},
+             "node1": {"guests": [guest("a", state="stopped")]}, "node3": {"guests": []}}
+    assert tables.guests(hosts, REGISTRY) == [
+        "guest  host   state            kind  arch    MiB  CPUs  image  disk",
+        "a      node1  stopped          kvm   x86_64  256     1  emi-1  /srv/cloud/images/a.img",
+        "b      node2  moving to node1  kvm   x86_64  256     1  -      /srv/cloud/images/b.img",
+        "c      node2  running          pvh   x86_64   16     1  -      -"]
