@@ -15,6 +15,8 @@ TITLES = {
     "noop": "Nothing to do",
     "hosts": "More hosts",
     "migrate": "Moving a guest",
+    "register": "Registering an image",
+    "identify": "Telling kernels, ramdisks and disks by their content",
 }
 WHAT = {
     "layers": "Each layer's playbook, and a plain shell script that makes the same changes over ssh (bench/plain/), both with all "
@@ -27,6 +29,10 @@ WHAT = {
                "the control machine with the connection to the source open already. The module's time has its prechecks and its "
                "verification in it: both hosts are asked, and the guest's address must answer. The ping gap is the longest time "
                "without an answer beyond the 200 ms between two pings, sent from the gateway.",
+    "register": "An image of 2 GiB with 512 MiB of data that cannot be compressed, from and to directories of this computer's disk; the "
+                "original is in its memory. Its registration reads it once, computes its checksum, and reads the copy back from the disk; "
+                "when it ends the copy is safe there, as after `cp` and `sync`. Who begins changes from pair to pair.",
+    "identify": "1,000 files, a quarter each of kernels, ramdisks, disks and web pages, one after the other in one thread.",
 }
 HEADING = """\
 # Benchmarks

@@ -20,6 +20,7 @@ import time
 
 import figures
 import page
+from images import identify, register
 from layers import layers
 from machines import CACHE, CHECKOUT, NotTaken, Site, no_op, say, take
 from moves import migrate
@@ -57,7 +58,9 @@ def hosts(site, pairs, result):
         result["notes"].append("The straight line through these figures: %.1f s, and %.1f s more for each host." % straight)
 
 
-BENCHES = {"layers": (layers, 1), "noop": (noop, 2), "hosts": (hosts, 3), "migrate": (migrate, 5)}
+BENCHES = {"layers": (layers, 1), "noop": (noop, 2), "hosts": (hosts, 3), "migrate": (migrate, 5), "register": (register, 5), "identify": (identify, 5)}
+# which work on the site as it is
+ON_SITE = ("noop", "hosts", "migrate")
 
 
 def machine(site):
@@ -105,7 +108,7 @@ def measure(site, names, pairs, keep):
             result = results[name] = {"date": datetime.datetime.now().strftime("%Y-%m-%d %H:%M"), "commit": commit(), "rows": [], "notes": []}
             began = time.monotonic()
             try:
-                if name != "layers" and not is_up:
+                if name in ON_SITE and not is_up:
                     bring_up(site)
                     is_up = True
                 say("%s begins" % name)

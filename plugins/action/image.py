@@ -16,7 +16,6 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.our.cloud.plugins.module_utils import registration, sparse
-from ansible_collections.our.cloud.plugins.module_utils.registry import RegistryError
 
 
 class ActionModule(ActionBase):
@@ -63,12 +62,9 @@ class ActionModule(ActionBase):
             self._fixup_perms2((self._connection._shell.tmpdir, there))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        answer = self._ask(parts, wanted, there, task_vars)
-        if answer.get("missing"):
-            raise RegistryError("its %s was removed from the registry meanwhile; try again" % " and ".join(answer["missing"]))
-        return answer
+        return self._ask(parts, wanted, there, task_vars)
 
     def _ask(self, parts, sent, pack, task_vars):
         told = [part.told() if part in sent else dict(part.told(), files=None) for part in parts]
-        args = dict({"owner": getpass.getuser()}, **self._task.args, _parts=told, _pack=pack)
+        args = dict({"owner": getpass.getuser()}, **self._task.args, parts=told, pack=pack)
         return self._execute_module(module_args=args, task_vars=task_vars)

@@ -43,6 +43,11 @@ options:
     description: The file is on the machine that the module runs on. By default it is sent from the control machine, without its holes, if it is missing.
     type: bool
     default: false
+  parts:
+    description: What the control machine has. Given by the action plugin, by nobody else.
+    type: list
+    elements: dict
+  pack:
+    description: What was missing and has been sent. Given by the action plugin, by nobody else.
+    type: path
 """
-
-    # the RETURN of kernel, ramdisk and image is in each of them: fragments have no part in it

@@ -23,9 +23,8 @@ COMMON = {
     "force": {"type": "bool", "default": False},
     "store": {"type": "path", "default": "/srv/cloud"},
     "remote_src": {"type": "bool", "default": False},
-    # from the action plugin: what the control machine has, and a pack of what is missing here
-    "_parts": {"type": "list", "elements": "dict"},
-    "_pack": {"type": "path"},
+    "parts": {"type": "list", "elements": "dict"},
+    "pack": {"type": "path"},
 }
 
 
@@ -61,9 +60,9 @@ def run(module, kind):
             result = known.remove(kind, params["name"], params["force"])
             after = None
         else:
-            stream = stack.enter_context(sparse.unpack(params["_pack"])) if params["_pack"] else None
-            if params["_parts"] is not None:
-                parts = [registry.arrived(told, stream) for told in params["_parts"]]
+            stream = stack.enter_context(sparse.unpack(params["pack"])) if params["pack"] else None
+            if params["parts"] is not None:
+                parts = [registry.arrived(told, stream) for told in params["parts"]]
             else:
                 parts = parts_of(kind, params, params["path"])
             for part in parts:

@@ -317,6 +317,9 @@ class Registry:
 
         record = self._there(part)
         if record is not None:
+            # somebody was faster; what comes behind it in a pack is wanted
+            for source in (part.sources or {}).values():
+                source.skip()
             return record
         if part.sources is None:
             result["missing"].append(part.kind)
