@@ -20,11 +20,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
 
 from ansible_collections.our.cloud.plugins.module_utils import sparse
 from ansible_collections.our.cloud.plugins.module_utils.registry import FILE, KEY, PREFIX, Gone, RegistryError, Storage, keys, kind_of
-from ansible_collections.our.cloud.plugins.module_utils.workspace import Workspace
+from ansible_collections.our.cloud.plugins.module_utils.workspace import NEW, Workspace
 
 MARKER = ".our-cloud-store"
 FOLDER, ABOUT, USES, NAMES = "registry", "about.json", "uses", "names"
@@ -66,10 +67,12 @@ def _make(folder):
 
 
 def _refresh(folder):
-    """Make the NFS client forget what it remembers of a directory: it does when it sees that a change of its own was not the only one."""
+    """Make the NFS client forget what it remembers of a directory, for up to a minute otherwise.
+    It does when it sees that a change of its own was not the only one."""
     try:
-        tempfile.NamedTemporaryFile(dir=folder, prefix=".look-").close()
-    except FileNotFoundError:
+        os.rmdir(tempfile.mkdtemp(dir=folder, prefix=NEW))
+    except OSError:
+        # it is not there, or not to be written to: then this is as good as it gets
         pass
 
 
@@ -99,8 +102,17 @@ class NfsStore(Storage):
 
     def __init__(self, root, check_mode=False):
         self.root, self.folder = os.path.normpath(root), os.path.join(root, FOLDER)
+        # a check changes nothing, not even for a moment
+        self.check_mode, self.seen = check_mode, set()
         if not check_mode and not is_store(root):
             raise RegistryError("%s is not the site's store (there is no %s in it). Is it mounted here? Run the image_store playbook" % (root, MARKER))
+
+    def _list(self, folder):
+        """What is in a directory now; the first time whatever this host remembers."""
+        if not self.check_mode and folder not in self.seen:
+            _refresh(folder)
+            self.seen.add(folder)
+        return [name for name in _list(folder) if not name.startswith(".")]
 
     # --- what is there
 
@@ -113,7 +125,7 @@ class NfsStore(Storage):
         return None if about is None else dict(about, id=key)
 
     def all(self, kind):
-        found = [self.get(key) for key in _list(self.folder) if KEY.match(key) and key.startswith(PREFIX[kind])]
+        found = [self.get(key) for key in self._list(self.folder) if KEY.match(key) and key.startswith(PREFIX[kind])]
         return sorted((record for record in found if record), key=lambda record: (record["created"], record["id"]))
 
     def path(self, key):
@@ -129,7 +141,8 @@ class NfsStore(Storage):
 
     def names(self, kind):
         folder = os.path.join(self.folder, NAMES, kind)
-        return {name: os.path.basename(os.readlink(os.path.join(folder, name))) for name in _list(folder)}
+        found = {name: _leads_to(os.path.join(folder, name)) for name in self._list(folder)}
+        return {name: key for name, key in found.items() if key}
 
     def set_name(self, kind, name, key):
         folder = os.path.join(self.folder, NAMES, kind)
@@ -198,6 +211,7 @@ class NfsStore(Storage):
             raise
 
     def remove(self, key, force):
+        _refresh(os.path.join(self.folder, key, USES))
         for disk in {os.path.dirname(about["disk"]) for about in self._uses(key).values() if about.get("disk")}:
             _refresh(os.path.join(self.root, disk))
         needed = self.uses(key)
@@ -211,8 +225,11 @@ class NfsStore(Storage):
             except FileNotFoundError:
                 return {}
             uses = os.path.join(away, USES)
-            for user in os.listdir(uses):
-                if force or not self._is_true(user, _use(os.path.join(uses, user))):
+            for user in _list(uses):
+                if user.startswith(NEW):
+                    # what a killed _refresh left
+                    shutil.rmtree(os.path.join(uses, user), ignore_errors=True)
+                elif force or not self._is_true(user, _use(os.path.join(uses, user))):
                     _unlink(os.path.join(uses, user))
             try:
                 os.rmdir(uses)
@@ -220,7 +237,10 @@ class NfsStore(Storage):
                 if error.errno not in TAKEN:
                     raise
                 self._put_back(key, away)
-                return self.uses(key)
+                needed = self.uses(key)
+                if not needed:
+                    raise RegistryError("somebody looks at %s in this moment, and it was not removed; try again" % key) from None
+                return needed
             for need in [record[each] for each in ("kernel", "ramdisk") if record and record.get(each)]:
                 self.unuse(need, "image." + key)
         return {}
@@ -243,7 +263,7 @@ class NfsStore(Storage):
 
     def _uses(self, key):
         folder = os.path.join(self.folder, key, USES)
-        return {user: _use(os.path.join(folder, user)) for user in _list(folder)}
+        return {user: _use(os.path.join(folder, user)) for user in _list(folder) if not user.startswith(".")}
 
     def _is_true(self, user, about):
         """A guest needs an image as long as its disk exists: it may be made of it. An image needs a kernel as long as it is there."""
@@ -278,6 +298,14 @@ def _use(path):
         return _read(path) or {}
     except ValueError:
         return {}
+
+
+def _leads_to(path):
+    """Where a name leads; None if it is gone, or none."""
+    try:
+        return os.path.basename(os.readlink(path))
+    except OSError:
+        return None
 
 
 def _unlink(path):

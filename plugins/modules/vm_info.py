@@ -129,7 +129,7 @@ guests:
       description: The kernel's command line.
       type: str
     disks:
-      description: Its disks, each with C(path), C(target), C(device), C(driver), C(format), C(cache).
+      description: Its disks, each with C(path), C(target), C(device), C(driver), C(format), C(cache), C(backing) (the files below it).
       type: list
       elements: dict
     interfaces:

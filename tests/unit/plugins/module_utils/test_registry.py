@@ -517,6 +517,13 @@ def test_what_others_need_or_name_stays(root, folder):
     assert site(root).listing("kernel")[0]["names"] == ["own"]
 
 
+def test_leftovers_of_a_look_are_no_need(root, folder):
+    key = register(root, folder)["id"]
+    (root / "registry" / key / "uses" / ".new-host-1-x").mkdir()
+    assert site(root).listing("image")[0]["needed_by"] == []
+    assert remove(root)[0] == "remove " + key
+
+
 def test_one_of_two_names(root, folder):
     key = register(root, folder)["id"]
     register(root, folder, name="also")
@@ -598,6 +605,23 @@ def test_begun_to_be_needed_while_it_is_removed(root, folder, monkeypatch):
         site(root).remove("image", "debian")
     assert site(root).find("image", "debian")["id"] == key
     assert not register(root, folder)["changed"]
+
+
+def test_looked_at_while_it_is_removed(root, folder, monkeypatch):
+    """By another remover, who makes sure that it sees what is there."""
+    key = register(root, folder)["id"]
+    rmdir = os.rmdir
+
+    def late(path):
+        if path.endswith("/uses"):
+            monkeypatch.setattr(os, "rmdir", rmdir)
+            (pathlib.Path(path) / ".new-x").mkdir()
+        rmdir(path)
+
+    monkeypatch.setattr(os, "rmdir", late)
+    with pytest.raises(RegistryError, match="somebody looks at emi-.* in this moment, and it was not removed; try again"):
+        site(root).remove("image", "debian")
+    assert site(root).find("image", "debian")["id"] == key
 
 
 def test_registered_again_while_it_is_removed(root, folder, monkeypatch):
