@@ -220,7 +220,10 @@ def complete(what, facts, arches, kernel, ramdisk):
         if arches and len(arches) > 1:
             raise RegistryError("image %s: its kernel boots guests of %s; say which with arch" % (what, " and ".join(arches)))
         facts["arch"] = arches[0] if arches else "amd64"
-    row = arch(facts["arch"])
+    try:
+        row = arch(facts["arch"])
+    except ValueError as error:
+        raise RegistryError("image %s: %s" % (what, error)) from None
     if arches and row.debian not in arches:
         raise RegistryError("image %s is said to be for %s and its kernel is for %s; give it another kernel or arch"
                             % (what, row.debian, " and ".join(arches)))

@@ -274,6 +274,7 @@ def test_missing_files(root, folder, missing, reason):
 
 @pytest.mark.parametrize("params, reason", [
     ({"arch": "arm64"}, "is said to be for arm64 and its kernel is for amd64"),
+    ({"arch": "x86_64"}, "architecture 'x86_64' is not one of amd64"),
     ({"kernel": "k"}, "is a directory, whose kernel and ramdisk are registered with it"),
     ({"name": "a/b"}, "is not letters"),
     ({"name": "emi-01234567"}, "or is an id"),
