@@ -285,8 +285,8 @@ def gather(source, dom, params):
     live = hypervisor.live_xml(dom)
     guest = domain.facts(live)
     guest.update(state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=bool(dom.isPersistent()))
-    files = [path for disk in guest["disks"] for path in (disk["path"], *disk["backing"]) if path] + [path for path in (guest["kernel"], guest["ramdisk"]) if path]
-    stores = {path: hypervisor.store_of(path) for path in files}
+    files = [path for disk in guest["disks"] for path in (disk["path"], *disk["backing"])] + [guest["kernel"], guest["ramdisk"]]
+    stores = {path: hypervisor.store_of(path) for path in files if path}
     markers = {}
     for root in {root for root in stores.values() if root}:
         with open(os.path.join(root, ".our-cloud-store"), encoding="utf-8", errors="replace") as stream:

@@ -143,7 +143,8 @@ def test_somebody_is_faster(folder, monkeypatch):
 
     monkeypatch.setattr(action, "_transfer_file", late)
     done = action.run(task_vars={})
-    assert [word[:12] for word in done["actions"]] == ["register eri", "register emi", "name eri-" + done["registered"]["ramdisk"][4:7], "name " + done["id"][:7]]
+    record = done["registered"]
+    assert done["actions"] == ["register " + record["ramdisk"], "register " + done["id"], "name %(ramdisk)s debian" % record, "name %(id)s debian" % record]
     assert not Action(folder).run(task_vars={})["changed"]
 
 

@@ -12,7 +12,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 
 import boot_samples as sample
 import pytest
