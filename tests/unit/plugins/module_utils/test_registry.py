@@ -345,7 +345,7 @@ def test_a_limit_in_the_middle(root, folder):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert site(root).listing("image") == []
-    assert not [name for name in os.listdir(root / "registry") if name.startswith(".")]
+    assert parts(root) == []
 
 
 # --- others at the same time ----------------------------------------------------
@@ -360,7 +360,10 @@ root, folder, name, pause = sys.argv[1:]
 digest = sparse._digest
 def slow(data):
     print("copying", flush=True)
-    time.sleep(float(pause))
+    if pause == "told":
+        sys.stdin.readline()
+    else:
+        time.sleep(float(pause))
     return digest(data)
 sparse._digest = slow
 import pathlib
@@ -369,9 +372,10 @@ print(done["id"], flush=True)
 """ % (str(UNIT), str(pathlib.Path(__file__).parent))
 
 
-def other(root, folder, name="debian", pause="0"):
-    """Another process that registers."""
-    return subprocess.Popen([sys.executable, "-c", OTHER, str(root), str(folder), name, pause], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def other(root, folder, name="debian", pause="told"):
+    """Another process that registers, and pauses for so many seconds after each block, or until it is told to go on."""
+    return subprocess.Popen([sys.executable, "-c", OTHER, str(root), str(folder), name, pause], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
 
 
 def test_two_register_the_same_at_once(root, folder):
@@ -381,7 +385,7 @@ def test_two_register_the_same_at_once(root, folder):
     keys = {output.split()[-1] for output, dummy in said}
     assert len(keys) == 1
     assert [record["names"] for record in site(root).listing("image")] == [["one", "two"]]
-    assert not [name for name in os.listdir(root / "registry") if name.startswith(".")]
+    assert parts(root) == []
 
 
 def test_a_name_is_taken_at_once(root, folder, tmp_path):
@@ -396,21 +400,22 @@ def test_a_name_is_taken_at_once(root, folder, tmp_path):
 
 
 def test_killed_in_the_middle(root, folder):
-    process = other(root, folder, pause="30")
-    assert process.stdout.readline() == "copying\n"
-    # a second one, which lives
-    living = other(root, folder, "living", pause="1")
-    assert living.stdout.readline() == "copying\n"
-    process.kill()
-    process.communicate()
-    left = [name for name in os.listdir(root / "registry") if name.startswith(".part-")]
-    assert len(left) == 2
+    killed, living = other(root, folder), other(root, folder, "living")
+    assert [process.stdout.readline() for process in (killed, living)] == ["copying\n"] * 2
+    killed.kill()
+    killed.communicate()
+    assert len(parts(root)) == 2
     assert site(root).listing("kernel") == [] and site(root).find("kernel", "debian") is None
     assert register(root, folder)["changed"]
-    left = [name for name in os.listdir(root / "registry") if name.startswith(".part-")]
-    assert len(left) <= 1
-    assert living.communicate()[0].split()[-1] == site(root).find("image", "living")["id"] == site(root).find("image", "debian")["id"]
-    assert not [name for name in os.listdir(root / "registry") if name.startswith(".part-")]
+    # what is left is the living one's
+    assert len(parts(root)) == 1 and "-%d-" % living.pid in parts(root)[0]
+    key = living.communicate("go on\n" * 9)[0].split()[-1]
+    assert key == site(root).find("image", "living")["id"] == site(root).find("image", "debian")["id"]
+    assert parts(root) == []
+
+
+def parts(root):
+    return [name for name in os.listdir(root / "registry") if name.startswith(".")]
 
 
 def test_somebody_was_faster(root, folder, monkeypatch):
