@@ -14,18 +14,18 @@ from ansible_collections.our.cloud.plugins.module_utils.recipe import FILE_COMMA
 
 # The environment comes from recipe_room. Names that begin with RECIPE_ or recipe_ are the build's own.
 LIBRARY = r"""# What the scripts of macrosteps are written in: a function for every command of a recipe.
-# RECIPE_MACROSTEP is its name, RECIPE_ROOT the appliance, RECIPE_UPPER the directory that takes what is written to it,
-# RECIPE_VIEW this computer, of which only the working directory can be written to, RECIPE_CURRENT the current directory,
-# RECIPE_STATE a directory for what is passed on, RECIPE_LAYERS one for checkpoints, RECIPE_PROGRESS a file.
+# RECIPE_MACROSTEP is its name, RECIPE_ROOT the appliance, RECIPE_VIEW this computer, of which only the working directory can be
+# written to, RECIPE_CURRENT the current directory, RECIPE_STATE a directory for what is passed on, RECIPE_PROGRESS a file,
+# RECIPE_LAYERS the directory of checkpoints and RECIPE_UPPER what in it takes all that is written to the appliance.
 shopt -s inherit_errexit
 export -n ${!RECIPE_*}
 RECIPE_finished='' RECIPE_microstep='' RECIPE_command='' RECIPE_where='' RECIPE_text='' RECIPE_path=''
-exec 9>>"$RECIPE_STATE/failed" </dev/null
+exec 99>>"$RECIPE_STATE/failed" </dev/null
 
 # What begins a shell in the appliance: a command fails when any part of it fails. $1 is the command, $2 this for bash.
 RECIPE_IN_BASH='set -Eeuo pipefail
 shopt -s inherit_errexit
-trap '\''[ "$BASH_SUBSHELL" != 0 ] || printf "%s\0" "$BASH_COMMAND" >&9'\'' ERR
+trap '\''[ "$BASH_SUBSHELL" != 0 ] || printf "%s\0" "$BASH_COMMAND" >&99'\'' ERR
 eval "$1"'
 RECIPE_IN_SH='command -v bash >/dev/null && exec bash -c "$2" bash "$1"
 set -eu
@@ -45,11 +45,11 @@ recipe_save() {
     mv "$RECIPE_STATE/variables.new" "$RECIPE_STATE/variables"
 }
 
-recipe_note() { [ "$BASH_SUBSHELL" != 0 ] || printf '%s\0' "$1" >&9; }
+recipe_note() { [ "$BASH_SUBSHELL" != 0 ] || printf '%s\0' "$1" >&99; }
 
 recipe_fail() {
     printf '%s\n' "$1" >&2
-    printf '%s\0' "$1" >&9
+    printf '%s\0' "$1" >&99
     exit 1
 }
 
@@ -201,7 +201,7 @@ set_var() { # FILE:LINE NAME
 checkpoint() { # KEY
     recipe_save
     rm -rf "$RECIPE_LAYERS/$1.partial"
-    cp -a --reflink=auto "$RECIPE_UPPER" "$RECIPE_LAYERS/$1.partial"
+    cp -a --reflink=auto "$RECIPE_LAYERS/$RECIPE_UPPER" "$RECIPE_LAYERS/$1.partial"
     cp "$RECIPE_STATE/variables" "$RECIPE_LAYERS/$1.variables"
     mv "$RECIPE_LAYERS/$1.partial" "$RECIPE_LAYERS/$1"
 }
