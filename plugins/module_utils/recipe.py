@@ -36,7 +36,11 @@ SHELL_ACTIVE = re.compile(r'[$`"\\]')
 
 
 class RecipeError(Exception):
-    """What is wrong with a recipe, where, and what to do."""
+    """What is wrong with a recipe or its build, where, and what to do. ``details`` are for those who go on from there."""
+
+    def __init__(self, text, details=None):
+        super().__init__(text)
+        self.details = details or {}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import shutil
 import signal
@@ -23,15 +24,8 @@ from ansible_collections.our.cloud.plugins.module_utils.recipe_workdir import EM
 # The date of what is built when its recipe names none: one that does not change. Debian 13's release.
 EPOCH = 1754697600
 TAIL = 15
+NO_SPACE = "No space left on device"
 READ_ONLY = " exec_appliance may write below the working directory alone: the appliance's /etc is ./etc there"
-
-
-class BuildError(RecipeError):
-    """A macrostep that failed; ``details`` say where, for those who go on from there."""
-
-    def __init__(self, text, details):
-        super().__init__(text)
-        self.details = details
 
 
 class Interrupted(BaseException):
@@ -93,6 +87,7 @@ class Build:
         self.stop_at = self.position("break_at") or self.end
         self.start_at = self.position("start_at")
         self.room = Room(self.paths)
+        self.progress = params["progress"] or os.path.join(self.paths.state, "progress")
         self.log = None
         self.look()
 
@@ -144,7 +139,7 @@ class Build:
     def result(self, **more):
         return {
             "recipe": self.resolved.name, "variables": self.resolved.variables, "workdir": self.paths.workdir, "log": self.paths.log,
-            "plan": [planned.shown() for planned in self.planned], **more,
+            "key": self.keys[-1][-1], "plan": [planned.shown() for planned in self.planned], **more,
         }
 
     # Where it begins
@@ -189,18 +184,19 @@ class Build:
 
     def run(self):
         """Build; the result. Whoever stops it, nothing stays running or mounted."""
-        try:
-            with Signals(), Lock(self.paths) as lock:
-                self.paths.make()
-                self.room.prepare()
-                self.look()
-                self.preflight()
-                self.clean_up()
-                write(self.paths.library, LIBRARY)
-                with open(self.paths.log, "w", encoding="utf-8") as self.log:
+        with Signals(), Lock(self.paths) as lock:
+            self.paths.make()
+            self.room.prepare()
+            self.look()
+            self.preflight()
+            self.clean_up()
+            write(self.paths.library, LIBRARY)
+            with open(self.paths.log, "w", encoding="utf-8") as self.log:
+                try:
                     return self.build(lock)
-        except OSError as exc:
-            raise RecipeError(f"{exc.filename or self.paths.workdir}: {exc.strerror}.{self.space()}") from exc
+                except Interrupted as exc:
+                    self.room.remove(self.paths.layer(LIVE))
+                    raise RecipeError(f"the build of {self.resolved.name} was ended by {exc}. The next one resumes where it was") from exc
 
     def preflight(self):
         """Refuse after a second what would fail after an hour."""
@@ -258,7 +254,7 @@ class Build:
             tries -= 1
             if status == 0:
                 break
-            failure = self.failure(macrostep, status)
+            failure = self.failure(macrostep, status, resumed)
             if tries:
                 self.say(f"{failure.args[0]}\nonce more")
                 self.room.remove(self.paths.layer(LIVE))
@@ -278,7 +274,7 @@ class Build:
 
     def environment(self, macrostep):
         return {
-            "RECIPE_MACROSTEP": macrostep.name, "RECIPE_CURRENT": os.getcwd(), "RECIPE_PROGRESS": self.params["progress"] or os.path.join(self.paths.state, "progress"),
+            "RECIPE_MACROSTEP": macrostep.name, "RECIPE_CURRENT": os.getcwd(), "RECIPE_PROGRESS": self.progress,
             "SOURCE_DATE_EPOCH": str(self.epoch),
         }
 
@@ -292,11 +288,7 @@ class Build:
 
     def in_room(self, argv, variables, place, lock, writes=True):
         environment = self.room.environment([key for dummy, key in place.chain], LIVE if writes else "", place.start, variables)
-        try:
-            return self.room.run(argv, environment, self.log, (lock.fileno(),))
-        except Interrupted as exc:
-            self.room.remove(self.paths.layer(LIVE))
-            raise RecipeError(f"the build of {self.resolved.name} was stopped by {exc}. The next one resumes where it was") from exc
+        return self.room.run(argv, environment, self.log, (lock.fileno(),))
 
     def commit(self, place, macrostep):
         """Make what has been written the checkpoint of a macrostep."""
@@ -316,23 +308,26 @@ class Build:
         self.memory.update(live={"macrostep": macrostep, "microstep": microstep, "key": place.key, "clean": clean})
         self.room.write_shell([key for dummy, key in place.chain], LIVE)
 
-    def failure(self, macrostep, status):
-        """What went wrong, as the script's trap has written it."""
-        told = read(os.path.join(self.paths.state, "failure")).split("\0")
-        self.log.flush()
-        if len(told) < 5:
-            microstep, said = names_of(macrostep)[0], f"its script ended with status {status} and said nothing"
+    def failure(self, macrostep, status, resumed):
+        """What went wrong, as the script's trap has written it. resumed: in a state that was kept, and is again."""
+        told = readable(read(os.path.join(self.paths.state, "failure"))).split("\0")
+        names = names_of(macrostep)
+        if len(told) < 5 or told[1] not in names:
+            microstep, said = names[0], f"its script ended with status {status} before anything ran"
         else:
             status, microstep, kind, where, command = told[:5]
             said = f"{kind} ({os.path.join(self.data.path, where)}) failed with status {status}" + (f": {command.strip()}" if command.strip() else "")
-        then = {
-            "keep": f"It is as it was left: {self.paths.shell} opens a shell in it, start_at={macrostep.name}/{microstep} goes on",
-        }.get(self.params["on_error"], f"The next build resumes with {macrostep.name}")
+        if resumed or self.params["on_error"] == "keep":
+            then = f"It is as it was left. {self.paths.shell} opens a shell in it, start_at={macrostep.name}/{microstep} goes on"
+        else:
+            then = f"The next build resumes with {macrostep.name}"
         tail = self.tail()
-        text = (f"{self.resolved.name}: macrostep {macrostep.name}, microstep {microstep}: {said}. Last lines of {self.paths.log}:\n{tail}\n{then}."
-                f"{self.space() if 'No space left' in tail else ''}{READ_ONLY if 'Read-only file system' in tail else ''}")
-        return BuildError(text, {"failed_at": {"macrostep": macrostep.name, "microstep": microstep}, "log": self.paths.log, "workdir": self.paths.workdir,
-                                 "shell": self.paths.shell})
+        following = names[names.index(microstep) + 1:]
+        return RecipeError(
+            f"{self.resolved.name}: macrostep {macrostep.name}, microstep {microstep}: {said}. Last lines of {self.paths.log}:\n{tail}\n{then}."
+            + (self.space() if NO_SPACE in tail else "") + (READ_ONLY if "Read-only file system" in tail else ""), {
+                "failed_at": {"macrostep": macrostep.name, "microstep": microstep, "next": f"{macrostep.name}/{following[0]}" if following else None},
+                "recipe": self.resolved.name, "workdir": self.paths.workdir, "log": self.paths.log, "shell": self.paths.shell})
 
     def make_output(self, place, lock):
         """Make the output unless it is there. Whether it was made now."""
@@ -345,7 +340,6 @@ class Build:
         write(program, output.script(self.kind))
         status = self.in_room(["bash", program, partial], output.variables(name, place.key, self.epoch, self.resolved), place, lock, writes=False)
         if status:
-            self.log.flush()
             raise RecipeError(f"{name}: the output of type {self.kind} cannot be made. Last lines of {self.paths.log}:\n{self.tail()}\n{self.space()}")
         output.finish(self.kind, name, partial, self.epoch, self.paths.tmp)
         shutil.rmtree(self.paths.output, ignore_errors=True)
@@ -370,20 +364,36 @@ class Build:
     def tell(self, text):
         """A line of progress."""
         self.say(f"=== {text}")
-        with open(self.params["progress"] or os.path.join(self.paths.state, "progress"), "a", encoding="utf-8") as file:
+        with open(self.progress, "a", encoding="utf-8") as file:
             file.write(f"{int(time.time())} {text}\n")
 
     def tail(self):
+        """The last lines of what the last command said."""
         with open(self.paths.log, "rb") as file:
             file.seek(max(0, os.path.getsize(self.paths.log) - 8192))
             lines = file.read().decode(errors="replace").splitlines()
-        begin = max((number for number, line in enumerate(lines) if line.startswith("-- ")), default=-1)
+        begin = max((number for number, line in enumerate(lines) if line.startswith(("-- ", "=== "))), default=-1)
         return "\n".join(lines[begin + 1:][-TAIL:]) or "(nothing)"
 
     def space(self):
         """What to say when the disk may be full."""
         free = os.statvfs(self.paths.base)
         return f" {self.paths.base} has {free.f_bavail * free.f_frsize // 2**20} MiB free. Remedy: free some space, or choose another workdir_base"
+
+
+def ensure(params, check_mode, diff_mode):
+    """What the module appliance does; its result."""
+    try:
+        if params["state"] == "absent":
+            return {"changed": remove_build(params, check_mode), "recipe": params["recipe"]}
+        build = Build(params)
+        if params["dry_run"]:
+            return build.result(changed=False, scripts=build.scripts())
+        differences = {"diff": build.differences()} if diff_mode else {}
+        return {**(build.result(changed=build.would_change()) if check_mode else build.run()), **differences}
+    except OSError as exc:
+        space = "" if exc.errno != errno.ENOSPC else ". Remedy: free some space, or choose another workdir_base"
+        raise RecipeError(f"{exc.filename or 'the build'}: {exc.strerror}{space}") from exc
 
 
 def remove_build(params, check_mode):
@@ -397,6 +407,11 @@ def remove_build(params, check_mode):
         Room(paths).remove(paths.workdir)
         remove(paths.lock)
     return True
+
+
+def readable(text):
+    """A text that may have bytes which are no characters, for messages."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def names_of(macrostep):

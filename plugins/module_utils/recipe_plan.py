@@ -21,7 +21,7 @@ CHECKPOINT = "checkpoint"
 RESUMED = "resumed"
 CHANGED = "changed"
 NEVER_BUILT = "never built"
-LOST = "its checkpoint is gone"
+LOST = "no checkpoint"
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,16 @@ LIBRARY = r"""# What the scripts of macrosteps are written in: a function for ev
 # RECIPE_LAYERS the directory of checkpoints and RECIPE_UPPER what in it takes all that is written to the appliance.
 shopt -s inherit_errexit
 export -n ${!RECIPE_*}
-RECIPE_finished='' RECIPE_microstep='' RECIPE_command='' RECIPE_where='' RECIPE_text='' RECIPE_path=''
+RECIPE_finished='' RECIPE_microstep='' RECIPE_command='' RECIPE_where='' RECIPE_text='' RECIPE_shown='' RECIPE_path=''
 exec 99>>"$RECIPE_STATE/failed" </dev/null
 
-# What begins a shell in the appliance: a command fails when any part of it fails. $1 is the command, $2 this for bash.
+# What begins a shell in the appliance: a command fails when any part of it fails. $1 is the command.
 RECIPE_IN_BASH='set -Eeuo pipefail
 shopt -s inherit_errexit
-trap '\''[ "$BASH_SUBSHELL" != 0 ] || printf "%s\0" "$BASH_COMMAND" >&99'\'' ERR
+eval "$2"
+trap '\''recipe_note "$BASH_COMMAND" "${PIPESTATUS[*]}"'\'' ERR
 eval "$1"'
-RECIPE_IN_SH='command -v bash >/dev/null && exec bash -c "$2" bash "$1"
+RECIPE_IN_SH='command -v bash >/dev/null && exec bash -c "$2" bash "$1" "$3"
 set -eu
 (set -o pipefail) 2>/dev/null && set -o pipefail
 eval "$1"'
@@ -45,7 +46,13 @@ recipe_save() {
     mv "$RECIPE_STATE/variables.new" "$RECIPE_STATE/variables"
 }
 
-recipe_note() { [ "$BASH_SUBSHELL" != 0 ] || printf '%s\0' "$1" >&99; }
+# Which command has failed: for the trap ERR. A command of this library is not what somebody wants to know about.
+recipe_note() { # BASH_COMMAND PIPESTATUS
+    case $BASH_SUBSHELL:${RECIPE_command-}:$2 in
+    0:exec_current:*' '* | 0::*' '*) printf 'a pipe that ends with %s (status %s)\0' "$1" "$2" >&99 ;;
+    0:exec_current:* | 0::*) printf '%s\0' "$1" >&99 ;;
+    esac
+}
 
 recipe_fail() {
     printf '%s\n' "$1" >&2
@@ -59,19 +66,22 @@ recipe_exit() {
     [ -z "$RECIPE_finished" ] || exit 0
     trap - ERR
     set +e
+    recipe_save
     IFS= read -rd '' failed <"$RECIPE_STATE/failed"
+    failed=${failed:-$RECIPE_shown}
     [ "$status" != 0 ] || failed='exit, which ends the whole macrostep: return ends a command early'
     printf '%s\0' "$status" "$RECIPE_microstep" "$RECIPE_command" "$RECIPE_where" "$failed" >"$RECIPE_STATE/failure"
     exit $((status ? status : 1))
 }
 
 # Begin a command, whatever the one before did to the shell. Its text is the standard input.
-recipe_begin() { # KIND FILE:LINE
+recipe_begin() { # KIND FILE:LINE [what it is about, if that is not its text]
     set -Eeuo pipefail
-    trap 'recipe_note "$BASH_COMMAND"' ERR
+    trap 'recipe_note "$BASH_COMMAND" "${PIPESTATUS[*]}"' ERR
     trap recipe_exit EXIT
     RECIPE_command=$1 RECIPE_where=$2
     IFS= read -rd '' RECIPE_text || true
+    RECIPE_shown=${3:-$RECIPE_text}
     : >"$RECIPE_STATE/failed"
     printf -- '-- %s (%s)\n' "$1" "$2"
     cd "$RECIPE_CURRENT"
@@ -163,7 +173,7 @@ exec_appliance() {
     chroot "$RECIPE_VIEW" "$BASH" -c "$(declare -f recipe_variables recipe_save recipe_note)"'
 set -Eeuo pipefail
 shopt -s inherit_errexit
-trap '\''recipe_note "$BASH_COMMAND"'\'' ERR
+trap '\''recipe_note "$BASH_COMMAND" "${PIPESTATUS[*]}"'\'' ERR
 RECIPE_STATE=$1
 . "$RECIPE_STATE/variables"
 cd "$2"
@@ -175,24 +185,24 @@ recipe_save' bash "$RECIPE_STATE" "$RECIPE_ROOT" "$RECIPE_text"
 exec_chroot() {
     recipe_begin exec_chroot "$1"
     recipe_mounts
-    env -u TMPDIR HOME=/root chroot "$RECIPE_ROOT" /bin/sh -c "$RECIPE_IN_SH" sh "$RECIPE_text" "$RECIPE_IN_BASH"
+    env -u TMPDIR HOME=/root chroot "$RECIPE_ROOT" /bin/sh -c "$RECIPE_IN_SH" sh "$RECIPE_text" "$RECIPE_IN_BASH" "$(declare -f recipe_note)"
 }
 
 write_file() { # FILE:LINE PATH
-    recipe_begin write_file "$1"
+    recipe_begin write_file "$1" "$2"
     recipe_resolve "$2"
     printf '%s' "$RECIPE_text" >"$RECIPE_path"
 }
 
 append_file() { # FILE:LINE PATH
-    recipe_begin append_file "$1"
+    recipe_begin append_file "$1" "$2"
     recipe_resolve "$2"
     printf '%s' "$RECIPE_text" >>"$RECIPE_path"
 }
 
 # In double quotes: what the shell finds in there is the shell's.
 set_var() { # FILE:LINE NAME
-    recipe_begin set_var "$1"
+    recipe_begin set_var "$1" "$2"
     eval "$2=\"${RECIPE_text%$'\n'}\""
     export "${2?}"
 }
@@ -266,4 +276,4 @@ def refuse_unreadable(command, text, macrostep, microstep):
     # an unfinished here-document is only warned about
     if done.returncode or done.stdout:
         said = done.stdout.decode(errors="replace").strip().splitlines() or ["bash cannot read it"]
-        raise command.where.error(f"macrostep {macrostep.name}, microstep {microstep.name}: {command.kind}: {said[0].removeprefix('bash: -c: ')}")
+        raise command.where.error(f"macrostep {macrostep.name}, microstep {microstep.name}: {command.kind}: {said[0].removeprefix('bash: ').removeprefix('-c: ')}")
