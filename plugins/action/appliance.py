@@ -13,6 +13,8 @@ import time
 from ansible.plugins.action import ActionBase
 
 PAUSE = 0.5
+# The recipes that come with the collection.
+OWN = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "..", "appliances")
 
 
 def lines(text, recipe, began):
@@ -29,10 +31,10 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         del tmp
-        arguments = dict(self._task.args)
+        arguments = {"data_dir": os.path.normpath(OWN), **self._task.args}
         # Somebody who wants the file himself reads it himself.
         if self._task.check_mode or arguments.get("progress"):
-            return {**result, **self._execute_module(task_vars=task_vars)}
+            return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "progress")
             ended = threading.Event()

@@ -123,7 +123,7 @@ class Build:
     def script(self, number, keys, start=0, stop=None):
         """keys: of the microsteps from start on."""
         macrostep = self.resolved.macrosteps[number]
-        names = [microstep.name for microstep in macrostep.microsteps]
+        names = names_of(macrostep.microsteps)
         checkpoints = dict(zip(names[start:-1], keys)) if self.params["checkpoints"] == "microstep" else {}
         return script(self.resolved.name, macrostep, start, stop, checkpoints)
 
@@ -154,28 +154,39 @@ class Build:
             place.key = place.start = self.keys[number][place.micro - 1]
         return place
 
+    def left(self):
+        """Where the last build left a macrostep half done, as a place; none if it did not."""
+        live, chain = self.memory["live"], self.memory["chain"]
+        number = len(chain)
+        if not live or not self.has_layer(LIVE) or number == self.end[0] or live["macrostep"] != self.resolved.macrosteps[number].name:
+            return None
+        names = names_of(self.resolved.macrosteps[number].microsteps)
+        clean = live["clean"] and live["microstep"] in names and not os.path.exists(self.paths.by_hand)
+        return Place(number, names.index(live["microstep"]) if clean else 0, live["key"] if clean else "", chain, live=True)
+
     def place_told(self):
         """Where start_at says, in the state that the last build left. A state that the recipe alone would not give gets a key that no
         other build has, so that nothing made from it is taken for the recipe's."""
         macro, micro = self.start_at
-        names = [macrostep.name for macrostep in self.resolved.macrosteps]
-        chain, live, wanted = self.memory["chain"], self.memory["live"], planning.shown(self.resolved, self.start_at)
+        wanted = planning.shown(self.resolved, self.start_at)
         if self.start_at > self.stop_at:
             raise RecipeError(f"break_at is before start_at={wanted}")
-        if [name for name, dummy in chain[:macro]] != names[:macro] or not all(self.has_layer(key) for dummy, key in chain[:macro]):
-            raise RecipeError(f"start_at: the working directory {self.paths.workdir} has no state before {wanted}. Remedy: build with break_at={wanted} first")
-        kept = bool(live) and live["macrostep"] == names[macro] and len(chain) == macro and self.has_layer(LIVE)
-        below = chain[macro - 1][1] if macro else planning.first_key(self.epoch)
-        expected = self.keys[macro][micro - 1] if micro else self.keys[macro - 1][-1] if macro else below
-        place = Place(macro, micro, below, chain[:macro])
-        if kept and (micro or live["microstep"] == names_of(self.resolved.macrosteps[macro])[0]):
-            clean = live["clean"] and not os.path.exists(self.paths.by_hand) and live["microstep"] == wanted.partition("/")[2]
-            place.live, place.key = True, live["key"] if clean else ""
-        elif micro and self.has_layer(expected):
-            place.start = place.key = expected
+        names, chain, left = names_of(self.resolved.macrosteps), self.memory["chain"], self.left()
+        expected = self.keys[macro][micro - 1] if micro else self.keys[macro - 1][-1] if macro else planning.first_key(self.epoch)
+        if left and left.macro == macro and (micro or left.micro == 0):
+            place = Place(macro, micro, left.key if left.micro == micro else "", chain, live=True)
+        elif left and left.macro == macro - 1 and not micro:
+            # what is half done is to count as done
+            place = Place(left.macro, len(self.keys[left.macro]), "", chain, live=True)
+        elif len(chain) >= macro and micro and self.has_layer(expected):
+            place = Place(macro, micro, expected, chain[:macro], start=expected)
         elif micro:
             raise RecipeError(f"start_at: the working directory {self.paths.workdir} was not left in {names[macro]}."
                               f" Remedy: build with break_at={wanted} or on_error=keep first, or start at {names[macro]}")
+        else:
+            place = Place(macro, 0, chain[macro - 1][1] if 0 < macro <= len(chain) else expected, chain[:macro])
+        if [name for name, dummy in place.chain] != names[:place.macro] or not all(self.has_layer(key) for dummy, key in place.chain):
+            raise RecipeError(f"start_at: the working directory {self.paths.workdir} has no state before {wanted}. Remedy: build with break_at={wanted} first")
         if place.key != expected:
             place.key = planning.digest("by hand", uuid.uuid4().hex)
         return place
@@ -241,7 +252,7 @@ class Build:
         """Run a macrostep from a place on, up to its end or the breakpoint; the place is then there."""
         macrostep = self.resolved.macrosteps[place.macro]
         stop = self.stop_at[1] if place.macro == self.stop_at[0] else len(macrostep.microsteps)
-        keys = planning.microstep_keys(place.key, macrostep, place.micro)
+        keys = planning.microstep_keys(place.key, macrostep, place.micro) or [place.key]
         program = os.path.join(self.paths.state, "macrostep.sh")
         write(program, self.script(place.macro, keys, place.micro, stop))
         self.memory.update(stopped=keys[-1])
@@ -260,7 +271,7 @@ class Build:
                 self.room.remove(self.paths.layer(LIVE))
                 continue
             if self.params["on_error"] == "keep" or resumed:
-                place.micro = names_of(macrostep).index(failure.details["failed_at"]["microstep"])
+                place.micro = names_of(macrostep.microsteps).index(failure.details["failed_at"]["microstep"])
                 self.keep(place, clean=False)
             else:
                 self.room.remove(self.paths.layer(LIVE))
@@ -311,7 +322,7 @@ class Build:
     def failure(self, macrostep, status, resumed):
         """What went wrong, as the script's trap has written it. resumed: in a state that was kept, and is again."""
         told = readable(read(os.path.join(self.paths.state, "failure"))).split("\0")
-        names = names_of(macrostep)
+        names = names_of(macrostep.microsteps)
         if len(told) < 5 or told[1] not in names:
             microstep, said = names[0], f"its script ended with status {status} before anything ran"
         else:
@@ -322,11 +333,12 @@ class Build:
         else:
             then = f"The next build resumes with {macrostep.name}"
         tail = self.tail()
-        following = names[names.index(microstep) + 1:]
+        following = [f"{macrostep.name}/{name}" for name in names[names.index(microstep) + 1:]]
+        following += [other.name for other in self.resolved.macrosteps[self.resolved.macrosteps.index(macrostep) + 1:]]
         return RecipeError(
             f"{self.resolved.name}: macrostep {macrostep.name}, microstep {microstep}: {said}. Last lines of {self.paths.log}:\n{tail}\n{then}."
             + (self.space() if NO_SPACE in tail else "") + (READ_ONLY if "Read-only file system" in tail else ""), {
-                "failed_at": {"macrostep": macrostep.name, "microstep": microstep, "next": f"{macrostep.name}/{following[0]}" if following else None},
+                "failed_at": {"macrostep": macrostep.name, "microstep": microstep, "next": following[0] if following else None},
                 "recipe": self.resolved.name, "workdir": self.paths.workdir, "log": self.paths.log, "shell": self.paths.shell})
 
     def make_output(self, place, lock):
@@ -414,8 +426,8 @@ def readable(text):
     return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
-def names_of(macrostep):
-    return [microstep.name for microstep in macrostep.microsteps]
+def names_of(steps):
+    return [step.name for step in steps]
 
 
 def read_date(resolved):

@@ -39,7 +39,7 @@ FIRST_INODE = 11
 ROOT_INODE = 2
 
 # Not this computer's own, which differs from release to release.
-MKE2FS_CONFIG = """[defaults]
+MKE2FS_SETTINGS = """[defaults]
 base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
 default_mntopts = acl,user_xattr
 enable_periodic_fsck = 0
@@ -78,10 +78,11 @@ size() {
         awk '{ kib += 4 + ($1 == "f" ? 4 * int(($2 + 4095) / 4096) : 0) } END { print 16 * int((kib * 1.2 / 1024 + 64) / 16 + 1) }'
 }
 
-root_file_system() { # FILE, options and size of mke2fs
+root_file_system() { # FILE KIB EXTENDED_OPTIONS
     local said
     hide
-    said=$(mke2fs -q -t ext4 -L root -m 1 -U "$UUID" -d "$RECIPE_ROOT" "${@:2}" 2>&1) ||
+    printf '%s' "$MKE2FS_SETTINGS" >"$RECIPE_STATE/mke2fs.conf"
+    said=$(MKE2FS_CONFIG=$RECIPE_STATE/mke2fs.conf mke2fs -q -t ext4 -L root -m 1 -U "$UUID" -E "hash_seed=$UUID,root_owner=0:0$3" -d "$RECIPE_ROOT" "$1" "${2}k" 2>&1) ||
         fail "the root file system cannot be made: $said. If it is too small: set size_mib in the recipe's global"
 }
 
@@ -112,7 +113,7 @@ label-id: $DISK_UUID
 start=1MiB, size=2MiB, type=21686148-6449-6E6F-744E-656564454649, uuid=$CORE_UUID
 start=3MiB, type=L, uuid=$UUID
 END
-root_file_system -E "hash_seed=$UUID,offset=$ROOT_AT" "$NAME.raw" "$((mib * 1024))k"
+root_file_system "$NAME.raw" "$((mib * 1024))" ",offset=$ROOT_AT"
 grub=$RECIPE_ROOT/usr/lib/grub/i386-pc/boot.img core=$RECIPE_ROOT/boot/grub/i386-pc/core.img
 if [ -f "$grub" ] && [ -f "$core" ]; then
     cat "$grub" >boot.img
@@ -143,7 +144,7 @@ rm -rf medium
     "triple": """kernel
 mib=$(size)
 truncate -s "${mib}M" root.img
-root_file_system -E "hash_seed=$UUID" root.img
+root_file_system root.img "$((mib * 1024))" ''
 """,
 }
 SCRIPTS["qcow2"] = SCRIPTS["raw"]
@@ -171,7 +172,7 @@ def variables(name, key, epoch, resolved):
     """The environment of a script. key: everything that the appliance is made from."""
     return {
         "NAME": name, "SOURCE_DATE_EPOCH": str(epoch), "E2FSPROGS_FAKE_TIME": str(epoch), "SIZE_MIB": resolved.variables.get("size_mib", ""),
-        "KERNEL_ARGUMENTS": resolved.variables.get("kernel_arguments", ""), "ROOT_AT": str(ROOT_AT),
+        "KERNEL_ARGUMENTS": resolved.variables.get("kernel_arguments", ""), "ROOT_AT": str(ROOT_AT), "MKE2FS_SETTINGS": MKE2FS_SETTINGS,
         "UUID": uuid(key, 1), "DISK_UUID": uuid(key, 2), "CORE_UUID": uuid(key, 3),
     }
 

@@ -74,7 +74,7 @@ lay() {{
 view() {{
     mount --make-rshared /
     mount --rbind / "$RECIPE_VIEW"
-    "$RECIPE_PYTHON" -c '
+    "$RECIPE_PYTHON" -IS -c '
 import ctypes, os, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
 for path, add, drop in ((sys.argv[1], 1, 0), (sys.argv[2], 0, 1)):

@@ -28,9 +28,10 @@ options:
     type: str
     required: true
   data_dir:
-    description: The data directory, which has the folders C(recipes) and C(steps).
+    description:
+      - The data directory, which has the folders C(recipes) and C(steps).
+      - By default the collection's own, the folder C(appliances).
     type: path
-    required: true
   state:
     description:
       - V(present) builds what is not built yet.
@@ -80,14 +81,13 @@ EXAMPLES = r"""
 - name: Build an appliance
   our.cloud.appliance:
     recipe: hello
-    data_dir: /home/lisa/appliances
 
 - name: With other values, up to a microstep
   our.cloud.appliance:
     recipe: hello
     data_dir: /home/lisa/appliances
     variables: {greeting: Good morning}
-    break_at: system/greeting
+    break_at: greeting/message_is_seen
 """
 
 RETURN = r"""
@@ -124,10 +124,10 @@ stopped_at:
   returned: when it has
   type: str
 failed_at:
-  description: The macrostep and microstep that failed, and the microstep after it if the macrostep has one.
+  description: The macrostep and microstep that failed, and what O(start_at) would call the place after it, if there is one.
   returned: when one failed
   type: dict
-  sample: {"macrostep": "system", "microstep": "greeting", "next": "system/network"}
+  sample: {"macrostep": "greeting", "microstep": "message", "next": "greeting/message_is_seen"}
 workdir:
   description: The working directory.
   returned: when O(state=present)
@@ -153,7 +153,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "recipe": {"type": "str", "required": True},
-            "data_dir": {"type": "path", "required": True},
+            "data_dir": {"type": "path"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "variables": {"type": "dict", "default": {}},
             "workdir_base": {"type": "path"},

@@ -30,10 +30,8 @@ root:
           mkdir -p dev etc proc root sys tmp usr/bin
           ln -s usr/bin bin
           chmod 1777 tmp
-          for program in bash cat chmod ls ln mkdir mount rm sleep touch; do
-              cp -L "$(type -P $program)" usr/bin/
-              ldd usr/bin/$program | grep -o '/[^ ]*' | xargs cp -L --parents -t . 2>/dev/null
-          done
+          cp -L $(type -P bash cat ls touch) usr/bin/
+          ldd usr/bin/* | grep -o '/lib[^ ]*' | sort -u | xargs cp -L --parents -t .
           cp -r --parents /usr/lib/locale/C.utf8 .
           ln -s bash usr/bin/sh
           ln usr/bin/cat usr/bin/dog
