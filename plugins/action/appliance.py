@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -49,9 +50,12 @@ class ActionModule(ActionBase):
 
     def _show(self, path, recipe, ended):
         """Show what comes until it has ended. It only reads a file: the module runs in the thread that it was called in."""
-        began, seen, last = int(time.time()), "", False
+        began, parent, seen, last = int(time.time()), os.getppid(), "", False
         while not last:
             last = ended.wait(PAUSE)
+            if os.getppid() != parent and os.getpgrp() == os.getpid():
+                # the playbook was killed; its worker and the module would go on
+                os.killpg(0, signal.SIGTERM)
             try:
                 with open(path, encoding="utf-8") as file:
                     text = file.read()

@@ -237,6 +237,7 @@ class Build:
 
     def build(self, lock):
         place, began = self.place, self.place.at
+        self.tell(f"log {self.paths.log}")
         self.memory.update(chain=place.chain)
         while place.at < self.stop_at:
             self.run_macrostep(place, lock)

@@ -429,7 +429,7 @@ def test_dry_run_returns_the_scripts(counted):
 def test_progress(counted, tmp_path):
     counted.build(progress=str(tmp_path / "progress"))
     lines = [line.partition(" ")[2] for line in (tmp_path / "progress").read_text().splitlines()]
-    assert lines == ["macrostep 1/3 a", "microstep a/one", "microstep a/two", "macrostep 2/3 b", "microstep b/one", "microstep b/two",
+    assert lines == [f"log {counted.workdir}/build.log", "macrostep 1/3 a", "microstep a/one", "microstep a/two", "macrostep 2/3 b", "microstep b/one", "microstep b/two",
                      "macrostep 3/3 c", "microstep c/one", "microstep c/two", "output tgz"]
 
 
