@@ -24,6 +24,7 @@ from ansible_collections.our.cloud.plugins.module_utils.recipe_workdir import EM
 # The date of what is built when its recipe names none: one that does not change. Debian 13's release.
 EPOCH = 1754697600
 TAIL = 15
+FULL = 4  # MiB: with less, whatever fails may have failed for that
 NO_SPACE = "No space left on device"
 READ_ONLY = " exec_appliance may write below the working directory alone: the appliance's /etc is ./etc there"
 
@@ -195,19 +196,26 @@ class Build:
 
     def run(self):
         """Build; the result. Whoever stops it, nothing stays running or mounted."""
-        with Signals(), Lock(self.paths) as lock:
-            self.paths.make()
-            self.room.prepare()
-            self.look()
-            self.preflight()
-            self.clean_up()
-            write(self.paths.library, LIBRARY)
-            with open(self.paths.log, "w", encoding="utf-8") as self.log:
-                try:
-                    return self.build(lock)
-                except Interrupted as exc:
-                    self.room.remove(self.paths.layer(LIVE))
-                    raise RecipeError(f"the build of {self.resolved.name} was ended by {exc}. The next one resumes where it was") from exc
+        with Signals():
+            try:
+                with Lock(self.paths) as lock:
+                    self.paths.make()
+                    self.room.prepare()
+                    self.look()
+                    self.preflight()
+                    self.clean_up()
+                    return self.logged(lock)
+            except Interrupted as exc:
+                raise RecipeError(f"the build of {self.resolved.name} was ended by {exc}. The next one resumes where it was") from exc
+
+    def logged(self, lock):
+        write(self.paths.library, LIBRARY)
+        with open(self.paths.log, "w", encoding="utf-8") as self.log:
+            try:
+                return self.build(lock)
+            except Interrupted:
+                self.room.remove(self.paths.layer(LIVE))
+                raise
 
     def preflight(self):
         """Refuse after a second what would fail after an hour."""
@@ -262,18 +270,21 @@ class Build:
         tries = 2 if self.params["on_error"] == "retry" and not resumed else 1
         while True:
             self.set_variables(place)
-            status = self.in_room(["bash", program], self.environment(macrostep), place, lock)
+            status, told = self.in_room(["bash", program], self.environment(macrostep), place, lock)
             tries -= 1
             if status == 0:
                 break
-            failure = self.failure(macrostep, status, resumed)
+            failure = self.failure(macrostep, status, told, resumed)
             if tries:
                 self.say(f"{failure.args[0]}\nonce more")
                 self.room.remove(self.paths.layer(LIVE))
                 continue
             if self.params["on_error"] == "keep" or resumed:
                 place.micro = names_of(macrostep.microsteps).index(failure.details["failed_at"]["microstep"])
-                self.keep(place, clean=False)
+                try:
+                    self.keep(place, clean=False)
+                except OSError as exc:
+                    failure = RecipeError(f"{failure} It could not be kept: {exc.strerror}", failure.details)
             else:
                 self.room.remove(self.paths.layer(LIVE))
             raise failure
@@ -292,15 +303,13 @@ class Build:
 
     def set_variables(self, place):
         """The variables that the last macrostep left, or what a place has of its own."""
-        for name in ("failure", "failed"):
-            remove(os.path.join(self.paths.state, name))
         if not place.live:
             source = place.start or (place.chain[-1][1] if place.chain else "")
             write(os.path.join(self.paths.state, "variables"), read(self.paths.variables(source)) if source else "")
 
     def in_room(self, argv, variables, place, lock, writes=True):
         environment = self.room.environment([key for dummy, key in place.chain], LIVE if writes else "", place.start, variables)
-        return self.room.run(argv, environment, self.log, (lock.fileno(),))
+        return self.room.run(argv, environment, self.log, (lock,))
 
     def commit(self, place, macrostep):
         """Make what has been written the checkpoint of a macrostep."""
@@ -320,9 +329,9 @@ class Build:
         self.memory.update(live={"macrostep": macrostep, "microstep": microstep, "key": place.key, "clean": clean})
         self.room.write_shell([key for dummy, key in place.chain], LIVE)
 
-    def failure(self, macrostep, status, resumed):
-        """What went wrong, as the script's trap has written it. resumed: in a state that was kept, and is again."""
-        told = readable(read(os.path.join(self.paths.state, "failure"))).split("\0")
+    def failure(self, macrostep, status, told, resumed):
+        """What went wrong, as the script's trap has told. resumed: in a state that was kept, and is again."""
+        told = told.decode(errors="replace").split("\0")
         names = names_of(macrostep.microsteps)
         if len(told) < 5 or told[1] not in names:
             microstep, said = names[0], f"its script ended with status {status} before anything ran"
@@ -338,7 +347,7 @@ class Build:
         following += [other.name for other in self.resolved.macrosteps[self.resolved.macrosteps.index(macrostep) + 1:]]
         return RecipeError(
             f"{self.resolved.name}: macrostep {macrostep.name}, microstep {microstep}: {said}. Last lines of {self.paths.log}:\n{tail}\n{then}."
-            + (self.space() if NO_SPACE in tail else "") + (READ_ONLY if "Read-only file system" in tail else ""), {
+            + (self.space() if NO_SPACE in tail or self.free() < FULL else "") + (READ_ONLY if "Read-only file system" in tail else ""), {
                 "failed_at": {"macrostep": macrostep.name, "microstep": microstep, "next": following[0] if following else None},
                 "recipe": self.resolved.name, "workdir": self.paths.workdir, "log": self.paths.log, "shell": self.paths.shell})
 
@@ -351,7 +360,7 @@ class Build:
         os.mkdir(partial)
         program = os.path.join(self.paths.state, "output.sh")
         write(program, output.script(self.kind))
-        status = self.in_room(["bash", program, partial], output.variables(name, place.key, self.epoch, self.resolved), place, lock, writes=False)
+        status, dummy = self.in_room(["bash", program, partial], output.variables(name, place.key, self.epoch, self.resolved), place, lock, writes=False)
         if status:
             raise RecipeError(f"{name}: the output of type {self.kind} cannot be made. Last lines of {self.paths.log}:\n{self.tail()}\n{self.space()}")
         output.finish(self.kind, name, partial, self.epoch, self.paths.tmp)
@@ -390,8 +399,12 @@ class Build:
 
     def space(self):
         """What to say when the disk may be full."""
-        free = os.statvfs(self.paths.base)
-        return f" {self.paths.base} has {free.f_bavail * free.f_frsize // 2**20} MiB free. Remedy: free some space, or choose another workdir_base"
+        return f" {self.paths.base} has {self.free()} MiB free. Remedy: free some space, or choose another workdir_base"
+
+    def free(self):
+        """MiB that can be written to the working directory."""
+        status = os.statvfs(self.paths.base)
+        return status.f_bavail * status.f_frsize // 2**20
 
 
 def ensure(params, check_mode, diff_mode):
@@ -420,11 +433,6 @@ def remove_build(params, check_mode):
         Room(paths).remove(paths.workdir)
         remove(paths.lock)
     return True
-
-
-def readable(text):
-    """A text that may have bytes which are no characters, for messages."""
-    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def names_of(steps):

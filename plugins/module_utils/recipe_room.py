@@ -43,9 +43,22 @@ rm -rf probe
 ENTER = f"""#!/usr/bin/env bash
 # Runs a command in the room of an appliance, as its process 1: enter COMMAND...
 # From the environment: RECIPE_WORKDIR, RECIPE_LAYERS, RECIPE_SNAPSHOTS (overlay or copies), RECIPE_LOWER (layers, the top one first),
-# RECIPE_UPPER (the layer that is written to, or nothing), RECIPE_FROM (what it is a copy of at first), RECIPE_LEASH (a file descriptor).
+# RECIPE_UPPER (the layer that is written to, or nothing), RECIPE_FROM (what it is a copy of at first), RECIPE_LEASH (a file descriptor
+# that comes to its end when nobody wants the room any more).
 set -euo pipefail
+umask 022
 export LIBMOUNT_FORCE_MOUNT2=always # the newer calls take no long list of layers
+
+# What no namespace takes with it.
+detach_loops() {{
+    local file loop
+    for file in /sys/block/loop*/loop/backing_file; do
+        if [ -f "$file" ] && [[ $(<"$file") == "$RECIPE_WORKDIR"/* ]]; then
+            loop=${{file#/sys/block/}}
+            losetup --detach "/dev/${{loop%%/*}}"
+        fi
+    done
+}}
 
 lay() {{
     local options=lowerdir=$RECIPE_LOWER
@@ -70,9 +83,11 @@ lay() {{
     cd /
 }}
 
-# This computer, of which only the working directory can be written to. What is mounted on one side is seen on the other.
+# This computer, of which only the working directory can be written to. What is mounted in there on one side is seen on the other.
 view() {{
-    mount --make-rshared /
+    mount --make-rshared "$RECIPE_WORKDIR"
+    mount --bind "$RECIPE_VIEW" "$RECIPE_VIEW"
+    mount --make-private "$RECIPE_VIEW" # or all that is put there would be shared
     mount --rbind / "$RECIPE_VIEW"
     "$RECIPE_PYTHON" -IS -c '
 import ctypes, os, struct, sys
@@ -104,9 +119,11 @@ leave() {{
             umount "$target" 2>/dev/null || umount --lazy "$target"
         fi
     done
+    detach_loops
     exit "$status"
 }}
 
+detach_loops
 lay
 view
 mounts=$(cut -d ' ' -f 1 /proc/self/mountinfo | tr '\\n' ' ')
@@ -147,7 +164,7 @@ class Room:
         if not self.root:
             argv += ["--map-root-user", "--map-auto"]
         if mounts:
-            argv += ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+            argv += ["--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
         return argv if len(argv) > 1 else []
 
     def simple(self, argv, mounts=False):
@@ -194,24 +211,22 @@ exec {shlex.join(argv)} bash -c 'cd "$RECIPE_ROOT" && exec "$@"' bash "$@"
         os.chmod(self.paths.shell, 0o700)
 
     def run(self, argv, environment, log, held=()):
-        """Run a command in the room to its end; its status. held: file descriptors that it keeps open as long as it lives."""
-        leash, end = os.pipe()
-        try:
+        """Run a command in the room to its end; its status and what it wrote to RECIPE_TOLD. held: files that it keeps open as long as it lives."""
+        # ours, the room's
+        hand, leash = (os.fdopen(end, mode) for end, mode in zip(reversed(os.pipe()), ("wb", "rb")))
+        ear, mouth = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb")))
+        with hand, leash, ear, mouth:
             with subprocess.Popen(
                     [*self.unshare(True), "bash", self.paths.enter, *argv], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                    env={**environment, "RECIPE_LEASH": str(leash)}, pass_fds=(leash, *held), start_new_session=True) as process:
-                os.close(leash)
-                leash = None
+                    env={**environment, "RECIPE_LEASH": str(leash.fileno()), "RECIPE_TOLD": str(mouth.fileno())},
+                    pass_fds=[file.fileno() for file in (leash, mouth, *held)], start_new_session=True) as process:
                 try:
-                    return process.wait()
+                    process.wait()
                 finally:
-                    os.close(end)
-                    end = None
+                    hand.close()
                     stop(process)
-        finally:
-            for descriptor in (leash, end):
-                if descriptor is not None:
-                    os.close(descriptor)
+            mouth.close()
+            return process.returncode, ear.read()
 
 
 def stop(process):

@@ -16,7 +16,8 @@ from ansible_collections.our.cloud.plugins.module_utils.recipe import FILE_COMMA
 LIBRARY = r"""# What the scripts of macrosteps are written in: a function for every command of a recipe.
 # RECIPE_MACROSTEP is its name, RECIPE_ROOT the appliance, RECIPE_VIEW this computer, of which only the working directory can be
 # written to, RECIPE_CURRENT the current directory, RECIPE_STATE a directory for what is passed on, RECIPE_PROGRESS a file,
-# RECIPE_LAYERS the directory of checkpoints and RECIPE_UPPER what in it takes all that is written to the appliance.
+# RECIPE_LAYERS the directory of checkpoints and RECIPE_UPPER what in it takes all that is written to the appliance. RECIPE_TOLD is
+# a file descriptor, which works when the disk is full.
 shopt -s inherit_errexit
 export -n ${!RECIPE_*}
 RECIPE_finished='' RECIPE_microstep='' RECIPE_command='' RECIPE_where='' RECIPE_text='' RECIPE_shown='' RECIPE_path=''
@@ -42,8 +43,8 @@ recipe_variables() {
 
 # Those that are new or changed since the macrostep began, for what comes after it.
 recipe_save() {
-    { recipe_variables | grep -vxFf "$RECIPE_STATE/at-start" || [ $? = 1 ]; } >"$RECIPE_STATE/variables.new"
-    mv "$RECIPE_STATE/variables.new" "$RECIPE_STATE/variables"
+    { recipe_variables | grep -vxFf "$RECIPE_STATE/at-start" || [ $? = 1 ]; } >"$RECIPE_STATE/variables.new" &&
+        mv "$RECIPE_STATE/variables.new" "$RECIPE_STATE/variables"
 }
 
 # Which command has failed: for the trap ERR. A command of this library is not what somebody wants to know about.
@@ -70,7 +71,7 @@ recipe_exit() {
     IFS= read -rd '' failed <"$RECIPE_STATE/failed"
     failed=${failed:-$RECIPE_shown}
     [ "$status" != 0 ] || failed='exit, which ends the whole macrostep: return ends a command early'
-    printf '%s\0' "$status" "$RECIPE_microstep" "$RECIPE_command" "$RECIPE_where" "$failed" >"$RECIPE_STATE/failure"
+    printf '%s\0' "$status" "$RECIPE_microstep" "$RECIPE_command" "$RECIPE_where" "$failed" >&"$RECIPE_TOLD"
     exit $((status ? status : 1))
 }
 
@@ -121,12 +122,12 @@ recipe_resolve() { # PATH
     RECIPE_path=$RECIPE_ROOT$here
 }
 
-# A process table, a few devices and terminals for the appliance, until the macrostep ends. Nothing of this computer's own
-# /dev is there to be removed.
+# A process table, a few devices and terminals for the appliance, until the macrostep ends. No setting of this computer's kernel
+# can be changed there, and nothing of its /dev be removed.
 recipe_mounts() {
     local name dev=$RECIPE_ROOT/dev proc=$RECIPE_ROOT/proc
     if [ -d "$proc" ] && [ ! -L "$proc" ] && ! mountpoint -q "$proc"; then
-        mount -t proc -o nosuid,nodev,noexec proc "$proc"
+        mount -t proc -o ro,nosuid,nodev,noexec proc "$proc"
     fi
     if [ -d "$dev" ] && [ ! -L "$dev" ] && ! mountpoint -q "$dev"; then
         mount -t tmpfs -o nosuid,mode=755 tmpfs "$dev"

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import re
+import socket
 import time
 
 from ansible_collections.our.cloud.plugins.module_utils.recipe import RecipeError
@@ -79,12 +80,13 @@ class Lock:
         deadline = time.monotonic() + PATIENCE
         while not self.take():
             holder = read(self.paths.lock).strip()
-            pid = re.match(r"process (\d+)", holder)
-            if pid and os.path.exists(f"/proc/{pid.group(1)}") or time.monotonic() > deadline:
+            known = re.match(r"process (\d+) of \S+ on (\S+) ", holder)
+            gone = known and known.group(2) == socket.gethostname() and not os.path.exists(f"/proc/{known.group(1)}")
+            if known and not gone or time.monotonic() > deadline:
                 raise RecipeError(f"{self.paths.name} is being built by {holder or 'somebody'}. Remedy: wait until that ends, or end it")
             time.sleep(0.1)
         self.file.truncate(0)
-        self.file.write(f"process {os.getpid()} of {user_name()} since {datetime.datetime.now().isoformat(' ', 'seconds')}\n")
+        self.file.write(f"process {os.getpid()} of {user_name()} on {socket.gethostname()} since {datetime.datetime.now().isoformat(' ', 'seconds')}\n")
         self.file.flush()
         return self.file
 

@@ -74,6 +74,7 @@ def test_from_nothing_and_again(toy):
     - check_appliance_cmd: cat touch
     - exec_chroot: |
         test "$(cat /proc/1/comm)" = bash
+        test ! -w /proc/sys/kernel/hostname
         echo "$computed, $PWD, $HOME, ${TMPDIR-none}" >/etc/seen
         echo gone >/dev/null
         ls /dev | cat >/etc/devices
@@ -209,9 +210,19 @@ def test_the_microstep_beyond_255_is_named(toy):
     assert "macrostep many, microstep m257: exec_current" in str(toy.error())
 
 
-def test_a_full_disk_is_said(toy):
-    error = failing(toy, "exec_appliance: |\n    mount -t tmpfs -o size=64k tmpfs tmp\n    ls -R /usr/share/doc > tmp/x")
-    assert re.search(r"No space left on device\nThe next build resumes with bad\. \S+ has \d+ MiB free\. Remedy: free some space", str(error))
+@pytest.mark.parametrize("on_error, also", [("abort", ""), ("keep", " It could not be kept: No space left on device")])
+def test_a_full_disk_is_said(toy, on_error, also):
+    """A small file system of its own, seen by the build alone."""
+    toy.recipe("small", "bad")
+    toy.step("small", "- small: [exec_appliance: touch small]\n")
+    toy.step("bad", "- fine: [exec_current: echo fine]\n- broken: [exec_appliance: cp /dev/zero zero]\n")
+    toy.base.mkdir()
+    owner = [] if os.geteuid() == 0 else ["--map-root-user", "--map-auto"]
+    script = 'mount -t tmpfs -o size=4m tmpfs "$1" && "${@:2}"; status=$?; ls "$1/toy/.build/layers" >&2; exit $status'
+    said = toy.start("unshare", *owner, "--mount", "bash", "-c", script, "bash", str(toy.base), on_error=on_error).communicate(timeout=60)[1]
+    assert "toy: macrostep bad, microstep broken: exec_appliance" in said
+    assert re.search(rf"\. {toy.base} has \d MiB free\. Remedy: free some space, or choose another workdir_base{also}\n", said)
+    assert ("\nlive\n" in said) == (on_error == "keep")
 
 
 def test_a_command_that_is_missing_here_is_told_before_anything_runs(toy):
@@ -492,6 +503,20 @@ def test_somebody_elses_directory_is_refused(toy):
     assert "belongs to user" in str(toy.error())
 
 
+def test_what_is_mounted_is_seen_by_all_commands(toy):
+    toy.recipe("root", "mounts")
+    toy.step("mounts", """\
+- m:
+    - exec_appliance: mkdir tmp/m; mount --rbind /dev tmp/m; umount -R tmp/m
+    - exec_appliance: mount -t tmpfs tmpfs tmp/m; touch tmp/m/one; test -e /dev/pts/ptmx
+    - exec_chroot: test -e /tmp/m/one; touch /tmp/m/two
+    - exec_current: test -e $$chroot/tmp/m/two; mount -t tmpfs tmpfs $$chroot/tmp/m; touch $$chroot/tmp/m/three
+    - exec_appliance: test -e tmp/m/three; umount tmp/m; test -e tmp/m/two; umount tmp/m; rmdir tmp/m
+""")
+    toy.build()
+    assert "tmp/m" not in toy.files()
+
+
 # Whatever ends a build
 
 ENDLESS = """\
@@ -565,7 +590,7 @@ def test_a_second_build_is_refused_with_the_holders_name(endless):
     process = endless.start()
     try:
         wait_for((endless.workdir / "running").exists)
-        assert re.fullmatch(rf"toy is being built by process {process.pid} of \S+ since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\. Remedy: wait until that ends, or end it",
+        assert re.fullmatch(rf"toy is being built by process {process.pid} of \S+ on \S+ since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\. Remedy: wait until that ends, or end it",
                             str(endless.error()))
         assert endless.why() == {"endless": "resumed"}
     finally:

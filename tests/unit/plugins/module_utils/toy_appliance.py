@@ -4,6 +4,7 @@
 """A data directory and a working directory for builds that take a blink: the appliance is this computer's bash and a few programs."""
 from __future__ import annotations
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -76,16 +77,15 @@ class Toy:
         """What a check says: {macrostep: why}, those that run alone."""
         return {step["macrostep"]: step["why"] for step in self.build(check_mode=True, **params)["plan"] if step["runs"]}
 
-    def start(self, **params):
-        """A build in a process of its own."""
+    def start(self, *before, **params):
+        """A build in a process of its own. before: a program that runs it."""
         program = ("import importlib.util, json, sys\n"
                    "spec = importlib.util.spec_from_file_location('conftest', sys.argv[1]); spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
                    "from ansible_collections.our.cloud.plugins.module_utils import recipe_build\n"
                    "try:\n    recipe_build.ensure(json.loads(sys.argv[2]), False, False)\n"
                    "except recipe_build.RecipeError as exc:\n    sys.exit(str(exc))\n")
         conftest = pathlib.Path(__file__).resolve().parents[2] / "conftest.py"
-        import json
-        return subprocess.Popen([sys.executable, "-c", program, str(conftest), json.dumps(self.params(**params))], stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen([*before, sys.executable, "-c", program, str(conftest), json.dumps(self.params(**params))], stderr=subprocess.PIPE, text=True)
 
     @property
     def log(self):
