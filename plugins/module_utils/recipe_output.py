@@ -82,14 +82,15 @@ root_file_system() { # FILE KIB EXTENDED_OPTIONS
     local said
     hide
     printf '%s' "$MKE2FS_SETTINGS" >"$RECIPE_STATE/mke2fs.conf"
-    said=$(MKE2FS_CONFIG=$RECIPE_STATE/mke2fs.conf mke2fs -q -t ext4 -L root -m 1 -U "$UUID" -E "hash_seed=$UUID,root_owner=0:0$3" -d "$RECIPE_ROOT" "$1" "${2}k" 2>&1) ||
+    said=$(MKE2FS_CONFIG=$RECIPE_STATE/mke2fs.conf mke2fs -q -t ext4 -L root -m 1 -U "$UUID" -E "hash_seed=$UUID,root_owner=0:0$3" \\
+        -d "$RECIPE_ROOT" "$1" "${2}k" 2>&1) ||
         fail "the root file system cannot be made: $said. If it is too small: set size_mib in the recipe's global"
 }
 
 kernel() {
     local kernels=("$RECIPE_ROOT"/boot/vmlinu[xz]-*) version
-    [ -f "${kernels[0]}" ] && [ "${#kernels[@]}" = 1 ] ||
-        fail "the appliance has $([ -f "${kernels[0]}" ] && echo "${#kernels[@]} kernels" || echo 'no kernel') in /boot and must have one. Remedy: install or remove one in a step"
+    [ -f "${kernels[0]}" ] || fail "the appliance has no kernel in /boot. Remedy: install one in a step"
+    [ "${#kernels[@]}" = 1 ] || fail "the appliance has ${#kernels[@]} kernels in /boot. Remedy: remove all but one in a step"
     version=${kernels[0]##*/vmlinu[xz]-}
     [ -f "$RECIPE_ROOT/boot/initrd.img-$version" ] ||
         fail "the appliance has no ramdisk /boot/initrd.img-$version. Remedy: install initramfs-tools in a step"

@@ -31,7 +31,8 @@ PROBE = f"""set -eu
 cd "$1"
 rm -rf probe
 mkdir -p probe/lower probe/upper probe/work probe/root
-if mount -t overlay -o lowerdir=probe/lower,upperdir=probe/upper,workdir=probe/work,{OVERLAY} overlay probe/root 2>/dev/null && : 2>/dev/null >probe/root/file; then
+if mount -t overlay -o lowerdir=probe/lower,upperdir=probe/upper,workdir=probe/work,{OVERLAY} overlay probe/root 2>/dev/null &&
+    : 2>/dev/null >probe/root/file; then
     echo overlay
     umount probe/root
 else

@@ -36,9 +36,8 @@ eval "$1"'
 
 # The shell's variables but those that change by themselves, as lines that set them anywhere.
 recipe_variables() {
-    declare -p | sed -nE -e '/^declare -[A-Za-z]*r/d' \
-        -e '/^declare -[^ ]+ (BASH\w*|RECIPE_\w*|COMP_\w+|DIRSTACK|EPOCH\w+|FUNCNAME|GROUPS|HISTCMD|LINENO|OLDPWD|OPT(IND|ERR|ARG)|PIPESTATUS|PWD|RANDOM|SECONDS|SHLVL|SRANDOM|_)(=|$)/d' \
-        -e 's/^declare /declare -g /p'
+    local RECIPE_own='BASH\w*|RECIPE_\w*|COMP_\w+|DIRSTACK|EPOCH\w+|FUNCNAME|GROUPS|HISTCMD|LINENO|OLDPWD|OPT(IND|ERR|ARG)|PIPESTATUS|PWD|RANDOM|SECONDS'
+    declare -p | sed -nE -e '/^declare -[A-Za-z]*r/d' -e "/^declare -[^ ]+ ($RECIPE_own|SHLVL|SRANDOM|_)(=|$)/d" -e 's/^declare /declare -g /p'
 }
 
 # Those that are new or changed since the macrostep began, for what comes after it.
@@ -277,4 +276,5 @@ def refuse_unreadable(command, text, macrostep, microstep):
     # an unfinished here-document is only warned about
     if done.returncode or done.stdout:
         said = done.stdout.decode(errors="replace").strip().splitlines() or ["bash cannot read it"]
-        raise command.where.error(f"macrostep {macrostep.name}, microstep {microstep.name}: {command.kind}: {said[0].removeprefix('bash: ').removeprefix('-c: ')}")
+        place = f"macrostep {macrostep.name}, microstep {microstep.name}: {command.kind}"
+        raise command.where.error(f"{place}: {said[0].removeprefix('bash: ').removeprefix('-c: ')}")

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils import recipe_room
+from ansible_collections.our.cloud.plugins.module_utils import recipe_build, recipe_room
 from toy_appliance import ROOT, Toy
 
 
@@ -48,10 +48,6 @@ def processes(word):
         except OSError:
             pass
     return found
-
-
-def count(path):
-    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
 # From nothing, and again
@@ -153,7 +149,8 @@ def test_a_failure_names_everything(shared):
     toy = shared
     error = failing(toy, "exec_chroot: |\n    echo before\n    echo out of the box >&2\n    cat /nowhere | cat >/dev/null\n    echo after")
     assert str(error) == (
-        f"toy: macrostep bad, microstep broken: exec_chroot ({toy.path}/steps/common/bad.yaml:3) failed with status 1: a pipe that ends with cat > /dev/null (status 1 0). "
+        f"toy: macrostep bad, microstep broken: exec_chroot ({toy.path}/steps/common/bad.yaml:3) failed with status 1: "
+        "a pipe that ends with cat > /dev/null (status 1 0). "
         f"Last lines of {toy.workdir}/build.log:\nbefore\nout of the box\ncat: /nowhere: No such file or directory\nThe next build resumes with bad."
     )
     assert error.details["failed_at"] == {"macrostep": "bad", "microstep": "broken", "next": "bad/never"}
@@ -240,7 +237,8 @@ def fixture_counted(toy):
     """Three macrosteps that count how often they run."""
     toy.recipe("a", "b", "c")
     for name in "abc":
-        toy.step(name, f"- one: [exec_current: echo {name}1 >>$$workdir/ran]\n- two:\n    - exec_current: echo {name}2 >>$$workdir/ran\n    - exec_appliance: echo 1 >>{name}\n")
+        toy.step(name, f"- one: [exec_current: echo {name}1 >>$$workdir/ran]\n"
+                       f"- two:\n    - exec_current: echo {name}2 >>$$workdir/ran\n    - exec_appliance: echo 1 >>{name}\n")
 
     def ran():
         path = toy.workdir / "ran"
@@ -290,7 +288,6 @@ def test_a_change_invalidates_what_follows_and_nothing_else(counted):
 
 
 def recipe_diff(toy):
-    from ansible_collections.our.cloud.plugins.module_utils import recipe_build
     return recipe_build.ensure(toy.params(), True, True)["diff"]
 
 
@@ -440,8 +437,8 @@ def test_dry_run_returns_the_scripts(counted):
 def test_progress(counted, tmp_path):
     counted.build(progress=str(tmp_path / "progress"))
     lines = [line.partition(" ")[2] for line in (tmp_path / "progress").read_text().splitlines()]
-    assert lines == [f"log {counted.workdir}/build.log", "macrostep 1/3 a", "microstep a/one", "microstep a/two", "macrostep 2/3 b", "microstep b/one", "microstep b/two",
-                     "macrostep 3/3 c", "microstep c/one", "microstep c/two", "output tgz"]
+    assert lines == [f"log {counted.workdir}/build.log", "macrostep 1/3 a", "microstep a/one", "microstep a/two",
+                     "macrostep 2/3 b", "microstep b/one", "microstep b/two", "macrostep 3/3 c", "microstep c/one", "microstep c/two", "output tgz"]
 
 
 # Nothing outside of the working directory
@@ -507,7 +504,7 @@ def test_what_is_mounted_is_seen_by_all_commands(toy):
     toy.recipe("root", "mounts")
     toy.step("mounts", """\
 - m:
-    - exec_appliance: mkdir tmp/m; mount --rbind /dev tmp/m; umount -R tmp/m
+    - exec_appliance: mkdir tmp/m; mount --rbind /dev tmp/m; umount --lazy tmp/m
     - exec_appliance: mount -t tmpfs tmpfs tmp/m; touch tmp/m/one; test -e /dev/pts/ptmx
     - exec_chroot: test -e /tmp/m/one; touch /tmp/m/two
     - exec_current: test -e $$chroot/tmp/m/two; mount -t tmpfs tmpfs $$chroot/tmp/m; touch $$chroot/tmp/m/three
@@ -523,6 +520,7 @@ ENDLESS = """\
 - start:
     - exec_appliance: mkdir -p m
     - exec_current: |
+        test ! -e $$workdir/over || return 0
         for name in first second; do
             mkfifo $$workdir/$name
             bash -c 'trap "echo $1 >>$2; exit" TERM; read -rt 98765 line <>"$3"' bash $name $$workdir/ended $$workdir/$name 98765 &
@@ -531,7 +529,6 @@ ENDLESS = """\
         mount -t tmpfs tmpfs $$chroot/m
         mkdir $$chroot/m/n
         mount -t tmpfs tmpfs $$chroot/m/n
-        touch $$workdir/running
         sleep 98765
 """
 
@@ -541,16 +538,18 @@ def fixture_endless(toy):
     """A build that mounts and starts things, and goes on for ever unless there is a file named over."""
     toy.recipe("fine", "endless")
     toy.step("fine", "- fine: [exec_appliance: touch fine]\n")
-    toy.step("endless", "- check:\n    - exec_current: 'test ! -e $$workdir/over || over=yes'\n" + ENDLESS.replace("    - exec_current: |\n", "    - exec_current: |\n        test -z \"${over-}\" || return 0\n"))
-    return toy
+    toy.step("endless", ENDLESS)
+    yield toy
+    for process in toy.started:
+        process.kill()
+        process.communicate(timeout=30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_build_that_is_ended_leaves_nothing(endless, number):
     mounts = pathlib.Path("/proc/self/mountinfo").read_text()
     process = endless.start()
-    wait_for((endless.workdir / "running").exists)
-    assert len(processes("98765")) == 3
+    wait_for(lambda: len(processes("98765")) == 3)
     process.send_signal(number)
     said = process.communicate(timeout=30)[1]
     wait_for(lambda: not processes("98765"))
@@ -570,8 +569,8 @@ def test_a_build_that_is_ended_leaves_nothing(endless, number):
 
 def test_a_room_whose_first_process_is_killed_leaves_nothing(endless):
     process = endless.start()
-    wait_for((endless.workdir / "running").exists)
-    room, = [pid for pid in processes("--kill-child") if str(endless.workdir / ".build/enter.sh") in pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
+    wait_for(lambda: len(processes("98765")) == 3)
+    room, = set(processes("--kill-child")) & set(processes(str(endless.workdir / ".build/enter.sh")))
     os.kill(room, signal.SIGKILL)
     assert "macrostep endless" in process.communicate(timeout=30)[1]
     wait_for(lambda: not processes("98765"))
@@ -586,13 +585,19 @@ def test_what_a_macrostep_starts_and_mounts_ends_with_it(toy):
     assert set(toy.files()) == {"m/y"}
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/dev/loop-control"), reason="loop devices are root's, and some computers have none")
+def test_loop_devices_are_given_back(toy):
+    """They are in no namespace."""
+    toy.recipe("loop")
+    toy.step("loop", "- a: [exec_current: cd $$workdir; truncate -s 1M image; losetup --find image; losetup --associated image | grep image]\n")
+    toy.build()
+    assert "image" in toy.log
+    assert subprocess.run(["losetup", "--associated", toy.workdir / "image"], capture_output=True, check=True).stdout == b""
+
+
 def test_a_second_build_is_refused_with_the_holders_name(endless):
     process = endless.start()
-    try:
-        wait_for((endless.workdir / "running").exists)
-        assert re.fullmatch(rf"toy is being built by process {process.pid} of \S+ on \S+ since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\. Remedy: wait until that ends, or end it",
-                            str(endless.error()))
-        assert endless.why() == {"endless": "resumed"}
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    wait_for(lambda: len(processes("98765")) == 3)
+    assert re.fullmatch(rf"toy is being built by process {process.pid} of \S+ on \S+ since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\. "
+                        "Remedy: wait until that ends, or end it", str(endless.error()))
+    assert endless.why() == {"endless": "resumed"}

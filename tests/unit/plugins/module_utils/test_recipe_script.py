@@ -69,7 +69,7 @@ EOF
 
 microstep announce
 write_file steps/springfield/lanes.yaml:5 /etc/motd <<'EOF'
-012 lanes, bright homer moe, for homer moe.
+1.20 lanes, bright homer moe, for homer moe.
 The rest is at ftp://mirror.example.org/alley/springfield-lanes
 EOF
 append_file steps/springfield/lanes.yaml:10 /etc/apt/sources.list <<'EOF'

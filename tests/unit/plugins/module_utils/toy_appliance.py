@@ -49,6 +49,7 @@ class Toy:
         for folder in ("recipes", "steps/common"):
             (self.path / folder).mkdir(parents=True, exist_ok=True)
         self.base = self.path / base
+        self.started = []
         self.workdir = self.base / "toy"
         self.recipe("root")
         self.step("root", ROOT)
@@ -85,7 +86,8 @@ class Toy:
                    "try:\n    recipe_build.ensure(json.loads(sys.argv[2]), False, False)\n"
                    "except recipe_build.RecipeError as exc:\n    sys.exit(str(exc))\n")
         conftest = pathlib.Path(__file__).resolve().parents[2] / "conftest.py"
-        return subprocess.Popen([*before, sys.executable, "-c", program, str(conftest), json.dumps(self.params(**params))], stderr=subprocess.PIPE, text=True)
+        self.started.append(subprocess.Popen([*before, sys.executable, "-c", program, str(conftest), json.dumps(self.params(**params))], stderr=subprocess.PIPE, text=True))
+        return self.started[-1]
 
     @property
     def log(self):
