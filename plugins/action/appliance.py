@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         del tmp
-        arguments = {"data_dir": os.path.normpath(OWN), **self._task.args}
+        arguments = {"data_dir": os.path.normpath(OWN), "directory": os.getcwd(), **self._task.args}
         # Somebody who wants the file himself reads it himself.
         if self._task.check_mode or arguments.get("progress"):
             return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}

@@ -209,6 +209,7 @@ class Build:
                 raise RecipeError(f"the build of {self.resolved.name} was ended by {exc}. The next one resumes where it was") from exc
 
     def logged(self, lock):
+        """Build with a log and with what the room needs."""
         write(self.paths.library, LIBRARY)
         with open(self.paths.log, "w", encoding="utf-8") as self.log:
             try:
@@ -244,6 +245,7 @@ class Build:
             self.memory.update(live=None)
 
     def build(self, lock):
+        """From the place where it begins to the end, or the breakpoint."""
         place, began = self.place, self.place.at
         self.tell(f"log {self.paths.log}")
         self.memory.update(chain=place.chain)
@@ -255,7 +257,7 @@ class Build:
             return self.result(changed=changed, stopped_at=planning.shown(self.resolved, place.at), shell=self.paths.shell)
         changed |= self.make_output(place, lock)
         self.collect_garbage(place.chain)
-        return self.result(changed=changed, files=self.memory["output"]["files"])
+        return self.result(changed=changed, files=self.memory["output"]["files"], key=place.key)
 
     def run_macrostep(self, place, lock):
         """Run a macrostep from a place on, up to its end or the breakpoint; the place is then there."""
@@ -297,7 +299,7 @@ class Build:
 
     def environment(self, macrostep):
         return {
-            "RECIPE_MACROSTEP": macrostep.name, "RECIPE_CURRENT": os.getcwd(), "RECIPE_PROGRESS": self.progress,
+            "RECIPE_MACROSTEP": macrostep.name, "RECIPE_CURRENT": self.params["directory"] or os.getcwd(), "RECIPE_PROGRESS": self.progress,
             "SOURCE_DATE_EPOCH": str(self.epoch),
         }
 

@@ -48,7 +48,6 @@ ENTER = f"""#!/usr/bin/env bash
 # that comes to its end when nobody wants the room any more).
 set -euo pipefail
 umask 022
-export LIBMOUNT_FORCE_MOUNT2=always # the newer calls take no long list of layers
 
 # What no namespace takes with it.
 detach_loops() {{
@@ -79,7 +78,8 @@ lay() {{
         else
             options+=,userxattr
         fi
-        mount -t overlay -o "$options" overlay "$RECIPE_ROOT"
+        # the newer system calls take no long list of layers
+        LIBMOUNT_FORCE_MOUNT2=always mount -t overlay -o "$options" overlay "$RECIPE_ROOT"
     fi
     cd /
 }}
@@ -205,6 +205,7 @@ class Room:
 set -euo pipefail
 exec 9<>{shlex.quote(self.paths.lock)}
 flock -n 9 || {{ echo "it is being built by $(cat {shlex.quote(self.paths.lock)})" >&2; exit 1; }}
+echo "process $$ of $(id -un) on $(hostname) since $(date '+%F %T'), a shell" >{shlex.quote(self.paths.lock)}
 : >{shlex.quote(self.paths.by_hand)}
 [ $# -gt 0 ] || set -- bash
 exec {shlex.join(argv)} bash -c 'cd "$RECIPE_ROOT" && exec "$@"' bash "$@"

@@ -48,6 +48,9 @@ options:
       - The directory that the working directory is made in, under the recipe's name.
       - By default the recipe's C(workdir_base), and without that C(~/.cache/our.cloud/builds).
     type: path
+  directory:
+    description: The directory that C(exec_current) runs in. By default the one in which the playbook was started.
+    type: path
   break_at:
     description: Stop before this macrostep (C(macro)) or microstep (C(macro/micro)) and leave the working directory as it is.
     type: str
@@ -105,7 +108,9 @@ variables:
   returned: when O(state=present)
   type: dict
 key:
-  description: A hash of everything that the recipe builds the appliance from.
+  description:
+    - A hash of everything that the appliance is made from. The same recipe has the same one.
+    - A build that went on from a state which somebody had touched (O(start_at)) has one of its own.
   returned: when O(state=present)
   type: str
 plan:
@@ -142,8 +147,6 @@ shell:
   type: str
 """
 
-import traceback
-
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.our.cloud.plugins.module_utils import recipe_build
 from ansible_collections.our.cloud.plugins.module_utils.recipe import RecipeError, yaml
@@ -157,6 +160,7 @@ def main():
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "variables": {"type": "dict", "default": {}},
             "workdir_base": {"type": "path"},
+            "directory": {"type": "path"},
             "break_at": {"type": "str"},
             "start_at": {"type": "str"},
             "on_error": {"type": "str", "choices": ["abort", "keep", "retry"], "default": "abort"},
@@ -167,7 +171,7 @@ def main():
         supports_check_mode=True,
     )
     if yaml is None:
-        module.fail_json(msg=missing_required_lib("PyYAML"), exception=traceback.format_exc())
+        module.fail_json(msg=missing_required_lib("PyYAML"))
     try:
         result = recipe_build.ensure(module.params, module.check_mode, module._diff)
     except RecipeError as exc:

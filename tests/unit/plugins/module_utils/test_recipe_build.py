@@ -371,9 +371,10 @@ def test_a_state_that_was_touched_by_hand_is_not_taken_for_the_recipes(counted):
     assert f"It is as it was left. {shell} opens a shell in it, start_at=b/two goes on." in message
     subprocess.run([shell, "touch", "by-hand"], check=True)
     counted.ran()
-    counted.build(start_at="b/two")
+    result = counted.build(start_at="b/two")
     assert counted.ran() == "b2 c1 c2"
     assert counted.files() == {"a": "1\n", "by-hand": "", "c": "1\n"}
+    assert result["key"] != counted.build(check_mode=True)["key"]
     assert counted.why() == {"b": "no checkpoint", "c": "follows b"}
     counted.error()
 

@@ -13,7 +13,7 @@ import tarfile
 from ansible_collections.our.cloud.plugins.module_utils import recipe_build
 
 PARAMS = {
-    "recipe": "toy", "state": "present", "variables": {}, "break_at": None, "start_at": None, "on_error": "abort", "checkpoints": "macrostep",
+    "recipe": "toy", "state": "present", "variables": {}, "directory": None, "break_at": None, "start_at": None, "on_error": "abort", "checkpoints": "macrostep",
     "dry_run": False, "progress": None,
 }
 RECIPE = """\
