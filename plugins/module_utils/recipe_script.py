@@ -62,16 +62,16 @@ recipe_fail() {
 
 # Tell the build how it ended. A script that was left by exit has not come to its end.
 recipe_exit() {
-    local status=$? failed=''
+    local RECIPE_status=$? RECIPE_failed=''
     [ -z "$RECIPE_finished" ] || exit 0
     trap - ERR
     set +e
     recipe_save
-    IFS= read -rd '' failed <"$RECIPE_STATE/failed"
-    failed=${failed:-$RECIPE_shown}
-    [ "$status" != 0 ] || failed='exit, which ends the whole macrostep: return ends a command early'
-    printf '%s\0' "$status" "$RECIPE_microstep" "$RECIPE_command" "$RECIPE_where" "$failed" >&"$RECIPE_TOLD"
-    exit $((status ? status : 1))
+    IFS= read -rd '' RECIPE_failed <"$RECIPE_STATE/failed"
+    RECIPE_failed=${RECIPE_failed:-$RECIPE_shown}
+    [ "$RECIPE_status" != 0 ] || RECIPE_failed='exit, which ends the whole macrostep: return ends a command early'
+    printf '%s\0' "$RECIPE_status" "$RECIPE_microstep" "$RECIPE_command" "$RECIPE_where" "$RECIPE_failed" >&"$RECIPE_TOLD"
+    exit $((RECIPE_status ? RECIPE_status : 1))
 }
 
 # Begin a command, whatever the one before did to the shell. Its text is the standard input.

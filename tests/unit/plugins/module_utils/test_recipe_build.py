@@ -396,6 +396,15 @@ def test_a_kept_state_survives_a_second_failure(counted):
     assert counted.files()["b"] == "1\n1\n1\n"
 
 
+def test_a_kept_state_has_its_variables(counted):
+    counted.step("b", "- one: [exec_current: status=set failed=too]\n- two: [exec_current: echo $status $failed >>$$workdir/ran; test -e $$workdir/flag]\n")
+    counted.error(on_error="keep")
+    assert counted.ran() == "a1 a2 set too"
+    (counted.workdir / "flag").touch()
+    counted.build(start_at="b/two")
+    assert counted.ran() == "set too c1 c2"
+
+
 def test_what_is_half_done_can_count_as_done(counted):
     replace(counted, "b", "echo 1 >>b", "false")
     assert counted.error(on_error="keep").details["failed_at"] == {"macrostep": "b", "microstep": "two", "next": "c"}
