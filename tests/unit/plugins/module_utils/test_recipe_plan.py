@@ -20,8 +20,8 @@ def resolved(*texts, line=1):
     return recipe.Resolved("r", {}, tuple(macrosteps), where)
 
 
-def plan(these, have=(), memory=NOTHING):
-    return [(step.name, step.why, step.start) for step in recipe_plan.plan(these, recipe_plan.all_keys(these, 1), set(have).__contains__, memory)]
+def plan(these, have=(), memory=None):
+    return [(step.name, step.why, step.start) for step in recipe_plan.plan(these, recipe_plan.all_keys(these, 1), set(have).__contains__, memory or NOTHING)]
 
 
 def memory_of(these, **more):

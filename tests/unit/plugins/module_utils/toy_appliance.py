@@ -13,7 +13,8 @@ import tarfile
 from ansible_collections.our.cloud.plugins.module_utils import recipe_build
 
 PARAMS = {
-    "recipe": "toy", "state": "present", "variables": {}, "directory": None, "break_at": None, "start_at": None, "on_error": "abort", "checkpoints": "macrostep",
+    "recipe": "toy", "state": "present", "variables": {}, "directory": None, "break_at": None, "start_at": None, "on_error": "abort",
+    "checkpoints": "macrostep",
     "dry_run": False, "progress": None,
 }
 RECIPE = """\
@@ -86,7 +87,8 @@ class Toy:
                    "try:\n    recipe_build.ensure(json.loads(sys.argv[2]), False, False)\n"
                    "except recipe_build.RecipeError as exc:\n    sys.exit(str(exc))\n")
         conftest = pathlib.Path(__file__).resolve().parents[2] / "conftest.py"
-        self.started.append(subprocess.Popen([*before, sys.executable, "-c", program, str(conftest), json.dumps(self.params(**params))], stderr=subprocess.PIPE, text=True))
+        argv = [*before, sys.executable, "-c", program, str(conftest), json.dumps(self.params(**params))]
+        self.started.append(subprocess.Popen(argv, stderr=subprocess.PIPE, text=True))
         return self.started[-1]
 
     @property
