@@ -8,7 +8,7 @@ PLAYBOOK := $(BIN)/ansible-playbook
 INVENTORY ?= lab
 
 LAB_PACKAGES := fdisk mmdebstrap openssh-client python3-venv qemu-system-x86 qemu-utils uidmap vde2
-TEST_PACKAGES := docker.io iproute2 nftables shellcheck
+TEST_PACKAGES := docker.io grub-common grub-pc-bin iproute2 mtools nftables shellcheck squashfs-tools xorriso
 
 # Mitogen: on emulated machines minutes become seconds. Everything works without it: make lab ACCELERATE=no
 ACCELERATE ?= yes
@@ -38,7 +38,7 @@ lab-status: deps ## show the machines of the lab
 lab-destroy: deps ## end the machines of the lab and remove their disks
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/lab.yml -e lab_state=absent
 
-test: test-deps ## all of it: lint, unit, sanity, molecule
+test: test-deps ## lint, unit, sanity, and the scenario gateway
 	tests/all
 
 lint: test-deps ## ansible-lint (production), yamllint, shellcheck

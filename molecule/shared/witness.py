@@ -46,15 +46,26 @@ def ssh(folder, config, host, command, shared=True):
     return argv + [host, command]
 
 
-def until(condition, what, bound=BOUND):
-    """Wait for it; what was seen last is told when it does not come."""
+def scene(folder, config, guest, hosts):
+    """What the hypervisors have and have logged, for whoever reads why the test has failed."""
+    command = ("date; virsh list --all; xl list 2>/dev/null; journalctl -k -n 10 --no-pager;"
+               " tail -v -n 15 /var/log/libvirt/*/%s.log /var/log/libvirt/libxl/libxl-driver.log" % shlex.quote(guest))
+    text = ""
+    for host in hosts:
+        done = subprocess.run(ssh(folder, config, host, command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        text += "\n==== %s\n%s" % (host, done.stdout)
+    return text
+
+
+def until(condition, what, bound=BOUND, more=str):
+    """Wait for it; what was seen last is told when it does not come, and what `more` finds."""
     end = time.monotonic() + bound
     while True:
         seen, good = condition()
         if good:
             return seen
         if time.monotonic() > end:
-            sys.exit("%s: not within %d s; seen: %s" % (what, bound, seen))
+            sys.exit("%s: not within %d s; seen: %s%s" % (what, bound, seen, more()))
         time.sleep(0.25)
 
 
@@ -154,7 +165,8 @@ def run(folder, config, guest, hosts, percent, then, command):
         if "ended" in lines(folder, "ping"):
             sys.exit("ping has ended: %s" % lines(folder, "ping")[-5:])
         return {"stream": stream[-1:], "ended": ended, "pings": len(pings)}, ended or (len(stream) > 3 and len(pings) > 10)
-    until(going_on, "counter and pings after `%s`, which said: %s" % (shlex.join(command), output[-1500:]))
+    until(going_on, "counter and pings after `%s`, which said: %s" % (shlex.join(command), output[-1500:]),
+          more=lambda: scene(folder, config, guest, hosts))
     stream = stream_seen(lines(folder, "stream", begin["stream"]))
     ended = "ended" in lines(folder, "stream")
     pings = replies(lines(folder, "ping", begin["ping"]))

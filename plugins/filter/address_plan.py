@@ -50,9 +50,15 @@ options:
     type: list
     elements: dict
     default: []
-  facts:
-    description: The gateway's network facts. Without them the interfaces are not looked for.
-    type: dict
+  links:
+    description: The gateway's interfaces, as C(ip -json -details address) tells them. Without them the interfaces are not looked for.
+    type: list
+    elements: dict
+  routes:
+    description: The gateway's default routes, as C(ip -json route show default) tells them.
+    type: list
+    elements: dict
+    default: []
   public:
     description: C(name) or C(mac) of the interface that leads outside.
     type: dict

@@ -84,41 +84,34 @@ def parse_address(value, network):
     return address
 
 
-def find_interface(facts, name, mac):
+def find_interface(links, name, mac):
     """The name of the interface that has this name or, without a name, this MAC address.
 
+    links: the interfaces as `ip -json -details address` tells them.
     ValueError if there is none or if it is not clear which. A bridge has the MAC address of its
     port and is the one that carries the addresses.
     """
-    devices = [fact for fact in facts.values() if isinstance(fact, dict) and "device" in fact]
     if name:
-        if any(device["device"] == name for device in devices):
+        if any(link["ifname"] == name for link in links):
             return name
-        raise ValueError(
-            "no interface is named %s; there are %s" % (name, ", ".join(_describe(devices)))
-        )
+        raise ValueError("no interface is named %s; there are %s" % (name, ", ".join(_describe(links))))
     mac = normalise_mac(mac)
-    found = [device for device in devices if str(device.get("macaddress", "")).lower() == mac]
-    bridges = [device for device in found if device.get("type") == "bridge"]
+    found = [link for link in links if link.get("address", "").lower() == mac]
+    bridges = [link for link in found if link.get("linkinfo", {}).get("info_kind") == "bridge"]
     if len(bridges) == 1:
         found = bridges
     if not found:
-        raise ValueError(
-            "no interface has the MAC address %s; there are %s" % (mac, ", ".join(_describe(devices)))
-        )
+        raise ValueError("no interface has the MAC address %s; there are %s" % (mac, ", ".join(_describe(links))))
     if len(found) > 1:
         raise ValueError(
-            "%s all have the MAC address %s: give the name"
-            % (", ".join(sorted(device["device"] for device in found)), mac)
+            "%s all have the MAC address %s: give the name" % (", ".join(sorted(link["ifname"] for link in found)), mac)
         )
-    return found[0]["device"]
+    return found[0]["ifname"]
 
 
-def _describe(devices):
+def _describe(links):
     return sorted(
-        "%s (%s)" % (device["device"], device["macaddress"])
-        for device in devices
-        if device.get("macaddress") and device.get("device") != "lo"
+        "%s (%s)" % (link["ifname"], link["address"]) for link in links if link.get("link_type") == "ether"
     ) or ["none"]
 
 
@@ -224,21 +217,21 @@ class _Plan:
             )
 
 
-def _interfaces(plan, facts, public, private):
+def _interfaces(plan, links, routes, public, private):
     """The names of the two interfaces; what is wrong with them goes to the plan."""
     found = {}
     for side, wanted in (("public", public), ("private", private)):
         try:
             if not wanted.get("name") and not wanted.get("mac"):
                 raise ValueError("neither its name nor its MAC address is known")
-            found[side] = find_interface(facts, wanted.get("name"), wanted.get("mac"))
+            found[side] = find_interface(links, wanted.get("name"), wanted.get("mac"))
         except ValueError as error:
             plan.complain(
                 "The %s interface: %s. Set gateway_%s_interface or gateway_%s_mac.", side, error, side, side
             )
     if len(found) < 2:
         return found
-    default = (facts.get("default_ipv4") or {}).get("interface")
+    default = routes[0].get("dev") if routes else None
     if found["public"] == found["private"]:
         plan.complain(
             "The public and the private interface are both %s: a gateway has two. Set gateway_public_interface"
@@ -254,22 +247,20 @@ def _interfaces(plan, facts, public, private):
     return found
 
 
-def _overlap(plan, facts, interface):
+def _overlap(plan, links, interface):
     """The outer network must not be the LAN's, or nobody knows on which side an address is."""
-    for fact in facts.values():
-        if not isinstance(fact, dict) or fact.get("device") != interface:
-            continue
-        address = (fact.get("ipv4") or {}).get("address")
-        if not address:
-            continue
-        outer = ipaddress.IPv4Interface("%s/%s" % (address, fact["ipv4"].get("netmask", 32))).network
-        if outer.overlaps(plan.network):
-            plan.complain(
-                "The network %s of the public interface %s overlaps the LAN %s: choose another gateway_network.",
-                outer,
-                interface,
-                plan.network,
-            )
+    for link in links:
+        for each in link.get("addr_info", []) if link["ifname"] == interface else []:
+            if each.get("family") != "inet":
+                continue
+            outer = ipaddress.IPv4Interface("%s/%s" % (each["local"], each["prefixlen"])).network
+            if outer.overlaps(plan.network):
+                plan.complain(
+                    "The network %s of the public interface %s overlaps the LAN %s: choose another gateway_network.",
+                    outer,
+                    interface,
+                    plan.network,
+                )
 
 
 def make_plan(
@@ -281,7 +272,8 @@ def make_plan(
     range_start,
     range_end,
     guests=(),
-    facts=None,
+    links=None,
+    routes=(),
     public=None,
     private=None,
 ):
@@ -290,7 +282,8 @@ def make_plan(
     machines: [{name, mac, address}], the hosts of the inventory (mac and address may be empty)
     gateway, address: the gateway's name among them, and its address on the LAN
     guests: [{name, mac, address, state}], virtual machines (all but the name may be missing)
-    facts: the gateway's network facts; public, private: {name, mac} of its interfaces
+    links, routes: the gateway's, as `ip -json -details address` and `ip -json route show default` tell them
+    public, private: {name, mac} of its interfaces
 
     Returns {problems, reservations: [{name, mac, address}], names: [{name, address}], public, private}.
     With problems the rest is not to be used.
@@ -336,11 +329,11 @@ def make_plan(
     unreserved = sum(1 for reservation in plan.reservations if not reservation["address"])
     plan.range(range_start, range_end, unreserved)
 
-    if facts is not None:
-        found = _interfaces(plan, facts, public or {}, private or {})
+    if links is not None:
+        found = _interfaces(plan, links, routes, public or {}, private or {})
         result.update(found)
         if found.get("public"):
-            _overlap(plan, facts, found["public"])
+            _overlap(plan, links, found["public"])
 
     result["problems"] = plan.problems
     result["reservations"] = sorted(plan.reservations, key=lambda item: item["mac"])

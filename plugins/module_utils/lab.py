@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Virtual machines that stand for the metal: QEMU and vde_switch as processes of the caller, state in one directory.
 
-Below the state directory: ``id_ed25519`` (the lab's own key), ``NETWORK.ctl`` and ``NETWORK.pid`` (a LAN's switch),
+Below the state directory: ``id_ed25519`` (the lab's own key), ``NETWORK.ctl``, ``NETWORK.pid`` and ``NETWORK.rc`` (a LAN's switch),
 ``machines/NAME/`` (disk, seed, host key, console, monitor, pid file, and the hardware as it was started).
 Sizes are MiB, times are seconds. Whatever goes wrong is a LabError that names the machine and the remedy.
 """
@@ -28,6 +28,9 @@ PROGRAMS = {
     "vde_switch": "vde2",
 }
 OUTSIDE = "outside"  # the network that QEMU itself routes to the world
+# An address may be at another port at once. By itself vde_switch believes it only after 3 s of silence, and so takes no
+# notice of a guest that announces itself after a move.
+SWITCH_SETTINGS = "hash/setminper -1\n"
 LOGIN_PROMPT = re.compile(rb"^\S+ login: ", re.MULTILINE)
 # Beside a machine's memory: QEMU itself, its translation cache when it emulates.
 OVERHEAD_MIB = {"kvm": 64, "tcg": 320}
@@ -270,7 +273,10 @@ def start_network(state_dir, network):
         return False
     stop_network(state_dir, network)
     control, pid_file = network_paths(state_dir, network)
-    run(["vde_switch", "-daemon", "-sock", control, "-pidfile", pid_file])
+    settings = os.path.join(state_dir, network + ".rc")
+    with open(settings, "w", encoding="ascii") as stream:
+        stream.write(SWITCH_SETTINGS)
+    run(["vde_switch", "-daemon", "-sock", control, "-pidfile", pid_file, "-rcfile", settings])
     # It goes into the background before it listens.
     if not wait_for(lambda: network_runs(state_dir, network), 30):
         raise LabError(f"the switch of the LAN {network} does not listen at {control}")

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Moves one guest from the hypervisor that it runs on to another one of the same kind, live where that is possible.
   - Everything that can be known before is checked before, in check mode too, and every reason to refuse comes with what to do about it.
-  - While it runs, its progress is shown (an action plugin of the same name asks M(our.cloud.vm_info)).
+  - While it runs, its progress is shown (by an action plugin of the same name).
   - Afterwards both hypervisors are asked. If the move failed, the guest is made to run in exactly one place and the message says where.
   - The data goes encrypted to the target, with KVM by QEMU's own TLS, with Xen through libvirt's TLS connection.
     In mode V(suspend) the guest's state passes through the shared store instead.

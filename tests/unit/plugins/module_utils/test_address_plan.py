@@ -14,18 +14,20 @@ MACHINES = [
     {"name": "left", "mac": "52:54:00:00:01:02", "address": "10.1.2.2"},
     {"name": "right", "mac": "52-54-00-00-01-0A", "address": "10.1.2.3"},
 ]
-FACTS = {
-    "interfaces": ["lo", "eth0", "eth1"],
-    "default_ipv4": {"interface": "eth0", "address": "192.0.2.5"},
-    "lo": {"device": "lo", "type": "loopback"},
-    "eth0": {
-        "device": "eth0",
-        "type": "ether",
-        "macaddress": "52:54:00:00:00:01",
-        "ipv4": {"address": "192.0.2.5", "netmask": "255.255.255.0"},
+LINKS = [
+    {"ifname": "lo", "link_type": "loopback", "address": "00:00:00:00:00:00", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8}]},
+    {
+        "ifname": "eth0",
+        "link_type": "ether",
+        "address": "52:54:00:00:00:01",
+        "addr_info": [
+            {"family": "inet", "local": "192.0.2.5", "prefixlen": 24},
+            {"family": "inet6", "local": "fe80::5054:ff:fe00:1", "prefixlen": 64},
+        ],
     },
-    "eth1": {"device": "eth1", "type": "ether", "macaddress": "52:54:00:00:01:01"},
-}
+    {"ifname": "eth1", "link_type": "ether", "address": "52:54:00:00:01:01", "addr_info": []},
+]
+ROUTES = [{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0", "protocol": "dhcp"}]
 
 
 def plan(**changes):
@@ -38,7 +40,8 @@ def plan(**changes):
         "domain": "lan.test",
         "range_start": "10.1.2.128",
         "range_end": "10.1.2.254",
-        "facts": FACTS,
+        "links": LINKS,
+        "routes": ROUTES,
         "public": {"name": "eth0"},
         "private": {"mac": "52:54:00:00:01:01"},
     }
@@ -190,18 +193,18 @@ def test_all_faults_are_named_at_once():
 
 
 def test_interface_of_a_mac_is_the_bridge_over_the_card():
-    facts = dict(FACTS, br0={"device": "br0", "type": "bridge", "macaddress": "52:54:00:00:01:01"})
-    assert address_plan.find_interface(facts, "", "52:54:00:00:01:01") == "br0"
+    links = LINKS + [{"ifname": "br0", "link_type": "ether", "address": "52:54:00:00:01:01", "linkinfo": {"info_kind": "bridge"}}]
+    assert address_plan.find_interface(links, "", "52:54:00:00:01:01") == "br0"
 
 
 def test_interface_of_a_mac_that_two_have():
-    facts = dict(FACTS, eth1_5={"device": "eth1.5", "type": "ether", "macaddress": "52:54:00:00:01:01"})
+    links = LINKS + [{"ifname": "eth1.5", "link_type": "ether", "address": "52:54:00:00:01:01", "linkinfo": {"info_kind": "vlan"}}]
     with pytest.raises(ValueError, match="eth1, eth1.5 all have the MAC address 52:54:00:00:01:01: give the name"):
-        address_plan.find_interface(facts, "", "52:54:00:00:01:01")
+        address_plan.find_interface(links, "", "52:54:00:00:01:01")
 
 
-def test_without_facts_there_are_no_interfaces():
-    result = plan(facts=None, public=None, private=None)
+def test_without_links_there_are_no_interfaces():
+    result = plan(links=None, public=None, private=None)
     assert (result["problems"], result["public"], result["private"]) == ([], "", "")
 
 

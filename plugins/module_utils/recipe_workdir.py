@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The working directory of an appliance: its paths, its lock, and what one build leaves for the next.
+
+In it are ``chroot`` (the appliance, seen from inside of its room alone), ``output``, ``build.log`` and the build's own ``.build``: a layer for
+each checkpoint, by its key; the scripts; ``memory.json``.
+"""
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+import os
+import re
+import socket
+import time
+
+from ansible_collections.our.cloud.plugins.module_utils.recipe import RecipeError
+from ansible_collections.our.cloud.plugins.module_utils.recipe_room import user_name
+
+# Values go into scripts as they are: a directory must not need quotes.
+DIRECTORY = re.compile(r"/[\w./@+,=-]*")
+EMPTY = "empty"  # the layer below all others
+LIVE = "live"  # the one that is written to
+# The room of a killed build takes a moment to clean up after itself.
+PATIENCE = 30
+
+
+class Workdir:
+    """The paths of one appliance's working directory."""
+
+    def __init__(self, base, name):
+        self.base, self.name = os.path.realpath(os.path.expanduser(base)), name
+        self.workdir = os.path.join(self.base, name)
+        self.lock = os.path.join(self.base, f".{name}.lock")
+        self.chroot, self.output, self.log, self.shell, self.tmp = (
+            os.path.join(self.workdir, part) for part in ("chroot", "output", "build.log", "shell", "tmp"))
+        self.layers, self.state, self.scripts, self.view, self.enter, self.library, self.memory, self.by_hand = (
+            os.path.join(self.workdir, ".build", part)
+            for part in ("layers", "state", "scripts", "view", "enter.sh", "library.sh", "memory.json", "by-hand"))
+        if not DIRECTORY.fullmatch(self.workdir):
+            raise RecipeError(f"the working directory {self.workdir} has a character that would need quotes in a recipe. Remedy: choose another workdir_base")
+
+    def layer(self, key):
+        return os.path.join(self.layers, key)
+
+    def variables(self, key):
+        """Where the variables of a checkpoint are."""
+        return os.path.join(self.layers, key + ".variables")
+
+    def script(self, macrostep):
+        """The script of a macrostep as it ran last."""
+        return os.path.join(self.scripts, macrostep + ".sh")
+
+    def exists(self):
+        return os.path.isdir(self.workdir)
+
+    def make(self):
+        """The directories. Somebody else's is refused, who could change what is built."""
+        os.makedirs(self.base, exist_ok=True)
+        try:
+            os.mkdir(self.workdir, 0o700)
+        except FileExistsError:
+            owner = os.lstat(self.workdir).st_uid
+            if owner != os.geteuid() or os.path.islink(self.workdir):
+                raise RecipeError(f"{self.workdir} belongs to user {owner} or is a link. Remedy: choose another workdir_base") from None
+        for path in (self.chroot, self.tmp, self.layer(EMPTY), self.state, self.scripts, self.view):
+            os.makedirs(path, exist_ok=True)
+
+
+class Lock:
+    """One build of an appliance at a time. The file says whose it is; the room has it too, until its last process has ended."""
+
+    def __init__(self, paths):
+        self.paths, self.file = paths, None
+
+    def __enter__(self):
+        os.makedirs(self.paths.base, exist_ok=True)
+        deadline = time.monotonic() + PATIENCE
+        while not self.take():
+            holder = read(self.paths.lock).strip()
+            known = re.match(r"process (\d+) of \S+ on (\S+) ", holder)
+            gone = known and known.group(2) == socket.gethostname() and not os.path.exists(f"/proc/{known.group(1)}")
+            if known and not gone or time.monotonic() > deadline:
+                raise RecipeError(f"{self.paths.name} is being built by {holder or 'somebody'}. Remedy: wait until that ends, or end it")
+            time.sleep(0.1)
+        self.file.truncate(0)
+        self.file.write(f"process {os.getpid()} of {user_name()} on {socket.gethostname()} since {datetime.datetime.now().isoformat(' ', 'seconds')}\n")
+        self.file.flush()
+        return self.file
+
+    def take(self):
+        """Whether the lock is ours now, and is that of the file that others find there."""
+        self.file = os.fdopen(os.open(self.paths.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+", encoding="utf-8")
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(self.file.fileno()), os.stat(self.paths.lock)):
+                return True
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        self.file.close()
+        return False
+
+    def __exit__(self, *dummy):
+        self.file.close()
+
+
+class Memory:
+    """What a build leaves for the next one, besides checkpoints."""
+
+    NOTHING = {
+        "built": {},  # {macrostep: hash of what it was when it ran last}
+        "stopped": None,  # the key of the macrostep that was left before its end
+        "chain": [],  # [macrostep, key] of the layers that the working state is made of
+        "live": None,  # the macrostep that is half done: its name, the microstep to go on with, the key of the state, whether it is clean
+        "output": None,  # the key and the files of the output
+    }
+
+    def __init__(self, path):
+        self.path = path
+        try:
+            self.values = {**self.NOTHING, **json.loads(read(path) or "{}")}
+        except ValueError:
+            self.values = dict(self.NOTHING)
+
+    def __getitem__(self, name):
+        return self.values[name]
+
+    def update(self, **values):
+        self.values.update(values)
+        write(self.path + ".new", json.dumps(self.values))
+        os.replace(self.path + ".new", self.path)
+
+
+def default_base():
+    """Where working directories are unless a recipe or its caller says so."""
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "our.cloud", "builds")
+
+
+def read(path):
+    """The text of a file; nothing if there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        file.write(text)
+
+
+def remove(path):
+    try:
+        os.remove(path)
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,613 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds that really run, of toy appliances: as root, or as an ordinary user with subordinate ids."""
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+from ansible_collections.our.cloud.plugins.module_utils import recipe_build, recipe_room
+from toy_appliance import ROOT, Toy
+
+
+@pytest.fixture(name="toy")
+def fixture_toy(tmp_path):
+    return Toy(tmp_path)
+
+
+@pytest.fixture(name="shared", scope="module")
+def fixture_shared(tmp_path_factory):
+    """One for tests that only add a macrostep which fails: the first one has its checkpoint."""
+    toy = Toy(tmp_path_factory.mktemp("shared"))
+    toy.outside = toy.path / "outside"
+    (toy.outside / "victim").mkdir(parents=True)
+    toy.step("root", ROOT + f"      - exec_appliance: ln -s {toy.outside} link\n")
+    return toy
+
+
+def wait_for(condition, timeout=20):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def processes(word):
+    """The processes that have a word among their arguments."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word in path.read_bytes().decode(errors="replace").split("\0"):
+                found.append(int(path.parent.name))
+        except OSError:
+            pass
+    return found
+
+
+# From nothing, and again
+
+def test_from_nothing_and_again(toy):
+    toy.recipe("root", "files", "end")
+    toy.step("files", """\
+- one:
+    - write_file: [/etc/motd, "hello $HOME"]
+    - append_file:
+        - etc/motd
+        - |
+          second
+    - write_file: [/etc/empty, '']
+    - set_var: [computed, "$(echo from here) $plain"]
+""".replace("$plain", ""))
+    toy.step("end", """\
+- one:
+    - check_cmd: cat tar
+    - check_appliance_cmd: cat touch
+    - exec_chroot: |
+        test "$(cat /proc/1/comm)" = bash
+        test ! -w /proc/sys/kernel/hostname
+        echo "$computed, $PWD, $HOME, ${TMPDIR-none}" >/etc/seen
+        echo gone >/dev/null
+        ls /dev | cat >/etc/devices
+""")
+    assert toy.why() == {"root": "never built", "files": "never built", "end": "never built"}
+    assert not toy.base.exists()
+    result = toy.build()
+    assert result["changed"] is True
+    assert result["files"] == {"image": str(toy.archive)}
+    files = toy.files()
+    assert files["etc/motd"] == "hello $HOME\nsecond\n"
+    assert files["etc/empty"] == ""
+    assert files["etc/seen"] == "from here , /, /root, none\n"
+    assert files["etc/devices"].split() == ["fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"]
+    assert not [name for name in files if name.startswith(("dev/", "proc/"))]
+
+    assert toy.why() == {}
+    made = toy.archive.stat().st_mtime_ns
+    assert toy.build()["changed"] is False
+    assert toy.archive.stat().st_mtime_ns == made
+    toy.archive.unlink()
+    assert toy.build(check_mode=True)["changed"] is True
+    assert toy.build()["changed"] is True
+    assert toy.archive.exists()
+
+
+def test_absent(toy):
+    toy.build()
+    assert toy.build(check_mode=True, state="absent")["changed"] is True
+    assert toy.workdir.exists()
+    assert toy.build(state="absent")["changed"] is True
+    assert os.listdir(toy.base) == []
+    assert toy.build(state="absent")["changed"] is False
+
+
+def test_variables_pass_from_macrostep_to_macrostep(toy):
+    toy.recipe("root", "a", "b")
+    toy.step("a", """\
+- set:
+    - exec_current: |
+        plain='it'"'"'s "$x" `y`'
+        list=(1 "two words" $'three\\nlines')
+        export exported=yes
+        PATH=$PATH:/opt
+    - exec_appliance: |
+        there=$(ls usr/bin/dog) gone=soon
+        unset gone
+    - set_var: [said, "$there, ${#list[@]}"]
+- show: [exec_current: 'test "$plain" = "it''s \\"\\$x\\" \\`y\\`" && test "${list[2]}" = $''three\\nlines''']
+""")
+    toy.step("b", """\
+- show:
+    - exec_current: |
+        printf '%s\\n' "$plain" "${list[@]}" "$said" "${gone-not there}" "${PATH##*:}" >"$TMPDIR/../seen"
+    - exec_appliance: printf '%s\\n' "$exported" "$plain" >etc/seen
+    - exec_chroot: echo "$exported $said ${plain-not exported}" >>/etc/seen
+""")
+    toy.build()
+    assert (toy.workdir / "seen").read_text() == "it's \"$x\" `y`\n1\ntwo words\nthree\nlines\nusr/bin/dog, 3\nnot there\n/opt\n"
+    assert toy.files()["etc/seen"] == "yes\nit's \"$x\" `y`\nyes usr/bin/dog, 3 not exported\n"
+
+
+# Failures
+
+def failing(toy, command, **params):
+    """The error of a macrostep that has this command. Of two commands, the second begins with "- "."""
+    toy.recipe("root", "bad")
+    command = command.replace("\n", "\n      ").replace("\n      - ", "\n    - ")
+    toy.step("bad", f"- fine: [exec_current: echo fine]\n- broken:\n    - {command}\n- never: [exec_current: echo never]\n")
+    error = toy.error(**params)
+    assert "echo never" not in toy.log
+    return error
+
+
+def test_a_failure_names_everything(shared):
+    toy = shared
+    error = failing(toy, "exec_chroot: |\n    echo before\n    echo out of the box >&2\n    cat /nowhere | cat >/dev/null\n    echo after")
+    assert str(error) == (
+        f"toy: macrostep bad, microstep broken: exec_chroot ({toy.path}/steps/common/bad.yaml:3) failed with status 1: "
+        "a pipe that ends with cat > /dev/null (status 1 0). "
+        f"Last lines of {toy.workdir}/build.log:\nbefore\nout of the box\ncat: /nowhere: No such file or directory\nThe next build resumes with bad."
+    )
+    assert error.details["failed_at"] == {"macrostep": "bad", "microstep": "broken", "next": "bad/never"}
+
+
+@pytest.mark.parametrize("command, status, said, tail", [
+    ("exec_current: |\n    true\n    (exit 42)\n    true", 42, "( exit 42 )", "(nothing)"),
+    ("exec_current: ls /nowhere | cat", 2, "a pipe that ends with cat (status 2 0)", "No such file"),
+    ("exec_current: x=$(ls /nowhere; true)", 2, "x=$(ls /nowhere; true)", "No such file"),
+    ("exec_current: echo $nowhere", 1, "echo $nowhere", "nowhere: unbound variable"),
+    ("exec_current: exit", 0, "exit, which ends the whole macrostep: return ends a command early", "(nothing)"),
+    ("exec_current: kill -KILL $$", 137, None, "Killed"),
+    ("exec_appliance: |\n    true\n    cat nowhere\n    true", 1, "cat nowhere", "cat: nowhere: No such file"),
+    ("exec_appliance: exit 300", 44, "exit 300", "(nothing)"),
+    ("exec_chroot: nothing-like-this", 127, "nothing-like-this", "command not found"),
+    ("check_appliance_cmd: cat tar", 1, "the appliance has no command tar", "the appliance has no command tar"),
+    ("write_file: [/no/where, x]", 1, "/no/where", "No such file or directory"),
+    ("set_var: [a, $(cat /nowhere)]", 1, "a", "cat: /nowhere: No such file"),
+], ids=lambda value: str(value)[:30])
+def test_each_command_fails_as_a_whole(shared, command, status, said, tail):
+    error = failing(shared, command)
+    message, dummy, rest = str(error).partition(". Last lines of ")
+    assert message.startswith("toy: macrostep bad, microstep broken: " if said is not None else "toy: macrostep bad, microstep fine: its script ended")
+    assert f" status {status}" in message
+    assert not said or message.endswith(f": {said}")
+    assert tail in rest
+
+
+def test_an_appliance_without_bash_has_a_shell_that_stops_all_the_same(toy):
+    dash = "dash" if os.path.exists("/bin/dash") else None
+    if not dash:
+        pytest.fail("this test needs dash, which every Debian has")
+    toy.step("root", toy_root_without_bash())
+    error = failing(toy, "exec_chroot: |\n    cat /nowhere\n    echo after")
+    assert "failed with status 1: cat /nowhere\necho after. Last lines" in str(error)
+    assert str(error).count("after") == 1
+
+
+def toy_root_without_bash():
+    return """\
+- tree:
+    - exec_appliance: |
+        mkdir -p bin proc dev etc
+        cp -L $(type -P dash cat) bin/
+        ldd bin/* | grep -o '/lib[^ ]*' | sort -u | xargs cp -L --parents -t .
+        ln -s dash bin/sh
+    - exec_chroot: echo hello >/etc/motd
+"""
+
+
+def test_the_microstep_beyond_255_is_named(toy):
+    toy.recipe("many")
+    toy.step("many", "".join(f"- m{number}: [exec_current: {'false' if number == 257 else 'true'}]\n" for number in range(260)))
+    assert "macrostep many, microstep m257: exec_current" in str(toy.error())
+
+
+@pytest.mark.parametrize("on_error, also", [("abort", ""), ("keep", " It could not be kept: No space left on device")])
+def test_a_full_disk_is_said(toy, on_error, also):
+    """A small file system of its own, seen by the build alone."""
+    toy.recipe("small", "bad")
+    toy.step("small", "- small: [exec_appliance: touch small]\n")
+    toy.step("bad", "- fine: [exec_current: echo fine]\n- broken: [exec_appliance: cp /dev/zero zero]\n")
+    toy.base.mkdir()
+    owner = [] if os.geteuid() == 0 else ["--map-root-user", "--map-auto"]
+    script = 'mount -t tmpfs -o size=4m tmpfs "$1" && "${@:2}"; status=$?; ls "$1/toy/.build/layers" >&2; exit $status'
+    said = toy.start("unshare", *owner, "--mount", "bash", "-c", script, "bash", str(toy.base), on_error=on_error).communicate(timeout=60)[1]
+    assert "toy: macrostep bad, microstep broken: exec_appliance" in said
+    assert re.search(rf"\. {toy.base} has \d MiB free\. Remedy: free some space, or choose another workdir_base{also}\n", said)
+    assert ("\nlive\n" in said) == (on_error == "keep")
+
+
+def test_a_command_that_is_missing_here_is_told_before_anything_runs(toy):
+    toy.recipe("root", "bad")
+    toy.step("bad", "- broken: [check_cmd: tar nothing-like-this]\n")
+    assert str(toy.error()) == (f"{toy.path}/steps/common/bad.yaml:1: macrostep bad, microstep broken: this computer has no command nothing-like-this."
+                                " Remedy: install the package that has it")
+    assert not (toy.workdir / "build.log").exists()
+
+
+# Checkpoints
+
+@pytest.fixture(name="counted")
+def fixture_counted(toy):
+    """Three macrosteps that count how often they run."""
+    toy.recipe("a", "b", "c")
+    for name in "abc":
+        toy.step(name, f"- one: [exec_current: echo {name}1 >>$$workdir/ran]\n"
+                       f"- two:\n    - exec_current: echo {name}2 >>$$workdir/ran\n    - exec_appliance: echo 1 >>{name}\n")
+
+    def ran():
+        path = toy.workdir / "ran"
+        text = path.read_text().split() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return " ".join(text)
+
+    toy.ran = ran
+    return toy
+
+
+def replace(toy, name, old, new):
+    path = toy.path / f"steps/common/{name}.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_the_next_build_resumes_where_one_failed(counted):
+    replace(counted, "b", "echo 1 >>b", "echo 1 >>b; test -e ../flag")
+    assert "microstep two" in str(counted.error())
+    assert counted.ran() == "a1 a2 b1 b2"
+    assert counted.why() == {"b": "resumed", "c": "never built"}
+    (counted.workdir / "flag").touch()
+    counted.build()
+    assert counted.ran() == "b1 b2 c1 c2"
+    assert counted.files() == {"a": "1\n", "b": "1\n", "c": "1\n"}
+
+
+def test_a_change_invalidates_what_follows_and_nothing_else(counted):
+    counted.build()
+    counted.ran()
+    replace(counted, "a", "- one:", "# a remark\n- one:")
+    assert counted.why() == {}
+    replace(counted, "b", "echo 1 >>b", "echo 2 >>b")
+    assert counted.why() == {"b": "changed", "c": "follows b"}
+    assert [diff["before_header"] for diff in recipe_diff(counted)] == ["b"]
+    counted.build()
+    assert counted.ran() == "b1 b2 c1 c2"
+    assert counted.files() == {"a": "1\n", "b": "2\n", "c": "1\n"}
+    counted.recipe("a", "c")
+    assert counted.why() == {"c": "no checkpoint"}
+    counted.build()
+    assert counted.files() == {"a": "1\n", "c": "1\n"}
+    # what led elsewhere is gone
+    assert len([name for name in os.listdir(counted.workdir / ".build/layers") if "." not in name]) == 3
+
+
+def recipe_diff(toy):
+    return recipe_build.ensure(toy.params(), True, True)["diff"]
+
+
+def test_changed_variables_and_dates_are_changes(counted):
+    (counted.path / "recipes/toy.yaml").write_text("global: {distrib: s, type: tgz, snapshot_date: 2026-01-01, word: x}\nsteps: [a, b]\n")
+    replace(counted, "b", "echo 1", "echo $$word $SOURCE_DATE_EPOCH")
+    counted.build()
+    assert counted.files()["b"] == "x 1767225600\n"
+    assert counted.why(variables={"word": "y"}) == {"b": "changed"}
+    assert counted.why(variables={"snapshot_date": "20260102T000000Z"}) == {"a": "no checkpoint", "b": "follows a"}
+    assert "snapshot_date is 'x' and must be like" in str(counted.error(variables={"snapshot_date": "x"}))
+
+
+def test_checkpoints_of_microsteps(counted):
+    replace(counted, "b", "echo 1 >>b", "echo 1 >>b; test -e ../flag")
+    replace(counted, "b", "ran]", "ran; x=kept]")
+    replace(counted, "b", "echo b2", "echo $x")
+    counted.error(checkpoints="microstep")
+    assert counted.ran() == "a1 a2 b1 kept"
+    (counted.workdir / "flag").touch()
+    counted.build(checkpoints="microstep")
+    assert counted.ran() == "kept c1 c2"
+    replace(counted, "c", "echo c2", "echo c3")
+    counted.build()
+    assert counted.ran() == "c3"
+    assert counted.files() == {"a": "1\n", "b": "1\n", "c": "1\n"}
+
+
+def test_copies_where_there_is_no_overlay(counted, monkeypatch):
+    counted.build()
+    overlaid = counted.archive.read_bytes()
+    counted.build(state="absent")
+    monkeypatch.setattr(recipe_room, "PROBE", "echo copies")
+    replace(counted, "b", "echo 1 >>b", "echo 1 >>b; test -e ../flag")
+    counted.error(checkpoints="microstep")
+    counted.ran()
+    (counted.workdir / "flag").touch()
+    counted.build(checkpoints="microstep")
+    assert counted.ran() == "b2 c1 c2"
+    assert counted.archive.read_bytes() == overlaid
+
+
+def test_a_removed_file_stays_removed(counted):
+    replace(counted, "b", "echo 1 >>b", "rm a")
+    counted.build()
+    assert counted.files() == {"c": "1\n"}
+    replace(counted, "c", "echo 1 >>c", "test ! -e a")
+    counted.build()
+    assert counted.ran().endswith("c1 c2")
+
+
+# Breakpoints
+
+def test_break_and_start(counted):
+    result = counted.build(break_at="b/two")
+    assert (result["stopped_at"], result["changed"]) == ("b/two", True)
+    assert counted.ran() == "a1 a2 b1"
+    assert "files" not in result
+    assert counted.why() == {"b": "resumed", "c": "never built"}
+    assert counted.why(start_at="b/two") == {"b": "start_at", "c": "start_at"}
+    counted.build(start_at="b/two")
+    assert counted.ran() == "b2 c1 c2"
+    # nobody has touched it: it is what the recipe gives
+    assert counted.build()["changed"] is False
+
+
+def test_break_at_a_macrostep_and_where_everything_is_built(counted):
+    counted.build(break_at="b")
+    assert counted.ran() == "a1 a2"
+    assert counted.build(break_at="b")["changed"] is False
+    counted.build(start_at="b")
+    assert counted.ran() == "b1 b2 c1 c2"
+    counted.build(break_at="c/two")
+    assert counted.ran() == "c1"
+
+
+def test_a_state_that_was_touched_by_hand_is_not_taken_for_the_recipes(counted):
+    replace(counted, "b", "echo 1 >>b", "test -e by-hand")
+    message = str(counted.error(on_error="keep"))
+    shell = counted.workdir / "shell"
+    assert f"It is as it was left. {shell} opens a shell in it, start_at=b/two goes on." in message
+    subprocess.run([shell, "touch", "by-hand"], check=True)
+    counted.ran()
+    result = counted.build(start_at="b/two")
+    assert counted.ran() == "b2 c1 c2"
+    assert counted.files() == {"a": "1\n", "by-hand": "", "c": "1\n"}
+    assert result["key"] != counted.build(check_mode=True)["key"]
+    assert counted.why() == {"b": "no checkpoint", "c": "follows b"}
+    counted.error()
+
+
+def test_a_shell_at_a_macrostep_counts_too(counted):
+    counted.build(break_at="b")
+    subprocess.run([counted.workdir / "shell", "touch", "by-hand"], check=True)
+    counted.build(start_at="b")
+    assert counted.files() == {"a": "1\n", "b": "1\n", "by-hand": "", "c": "1\n"}
+    assert counted.why() == {"b": "no checkpoint", "c": "follows b"}
+
+
+def test_a_kept_state_survives_a_second_failure(counted):
+    replace(counted, "b", "echo 1 >>b", "echo 1 >>b; test -e ../flag")
+    counted.error(on_error="keep")
+    assert "start_at=b/two goes on" in str(counted.error(start_at="b/two"))
+    (counted.workdir / "flag").touch()
+    counted.build(start_at="b/two")
+    assert counted.files()["b"] == "1\n1\n1\n"
+
+
+def test_a_kept_state_has_its_variables(counted):
+    counted.step("b", "- one: [exec_current: status=set failed=too]\n- two: [exec_current: echo $status $failed >>$$workdir/ran; test -e $$workdir/flag]\n")
+    counted.error(on_error="keep")
+    assert counted.ran() == "a1 a2 set too"
+    (counted.workdir / "flag").touch()
+    counted.build(start_at="b/two")
+    assert counted.ran() == "set too c1 c2"
+
+
+def test_what_is_half_done_can_count_as_done(counted):
+    replace(counted, "b", "echo 1 >>b", "false")
+    assert counted.error(on_error="keep").details["failed_at"] == {"macrostep": "b", "microstep": "two", "next": "c"}
+    counted.ran()
+    counted.build(start_at="c")
+    assert counted.ran() == "c1 c2"
+    assert counted.files() == {"a": "1\n", "c": "1\n"}
+    assert counted.why() == {"b": "no checkpoint", "c": "follows b"}
+
+
+@pytest.mark.parametrize("params, said", [
+    ({"break_at": "d"}, "break_at: toy has no macrostep d. Macrosteps: a, b, c"),
+    ({"start_at": "b/three"}, "start_at: the macrostep b of toy has no microstep three. Microsteps: one, two"),
+    ({"start_at": "b"}, "has no state before b/one. Remedy: build with break_at=b/one first"),
+    ({"start_at": "a/two"}, "was not left in a. Remedy: build with break_at=a/two or on_error=keep first, or start at a"),
+    ({"start_at": "b", "break_at": "a"}, "break_at is before start_at=b/one"),
+])
+def test_places_that_do_not_exist_are_refused(counted, params, said):
+    assert said in str(counted.error(**params))
+    assert counted.ran() == ""
+
+
+def test_retry_runs_the_macrostep_once_more_from_its_checkpoint(counted):
+    replace(counted, "b", "echo 1 >>b", "test -e ../flag || { touch ../flag; echo 1 >>b; false; }; echo 2 >>b")
+    counted.build(on_error="retry")
+    assert counted.ran() == "a1 a2 b1 b2 b1 b2 c1 c2"
+    assert counted.files()["b"] == "2\n"
+    replace(counted, "c", "echo 1 >>c", "false")
+    counted.error(on_error="retry")
+    assert counted.ran() == "c1 c2 c1 c2"
+
+
+def test_dry_run_returns_the_scripts(counted):
+    scripts = counted.build(dry_run=True)["scripts"]
+    assert [step["macrostep"] for step in scripts] == ["a", "b", "c"]
+    assert "microstep two\nexec_current steps/common/b.yaml:3 <<'EOF'\n" in scripts[1]["script"]
+    assert not counted.base.exists()
+
+
+def test_progress(counted, tmp_path):
+    counted.build(progress=str(tmp_path / "progress"))
+    lines = [line.partition(" ")[2] for line in (tmp_path / "progress").read_text().splitlines()]
+    assert lines == [f"log {counted.workdir}/build.log", "macrostep 1/3 a", "microstep a/one", "microstep a/two",
+                     "macrostep 2/3 b", "microstep b/one", "microstep b/two", "macrostep 3/3 c", "microstep c/one", "microstep c/two", "output tgz"]
+
+
+# Nothing outside of the working directory
+
+@pytest.mark.parametrize("command", [
+    "exec_appliance: echo x >{outside}/file",
+    "exec_appliance: echo x >../../../outside/file",
+    "exec_appliance: echo x >./link/file",
+    "exec_appliance: rm -rf {outside}/victim",
+    "exec_appliance: mkdir tmp/m; mount --bind . tmp/m; echo x >tmp/m/link/file",
+])
+def test_exec_appliance_writes_nowhere_else(shared, command):
+    error = failing(shared, command.format(outside=shared.outside))
+    assert "Read-only file system" in str(error)
+    assert "exec_appliance may write below the working directory alone: the appliance's /etc is ./etc there" in str(error)
+    assert os.listdir(shared.outside) == ["victim"]
+
+
+@pytest.mark.parametrize("link, path, said", [
+    ("../../outside", "/a", "/a leads out of the appliance"),
+    ("../../outside", "/a/file", "/a/file leads out of the appliance"),
+    ("etc/../../x", "a", "a leads out of the appliance"),
+    ("a", "a", "a: too many links"),
+])
+def test_links_that_lead_out_are_refused(shared, link, path, said):
+    for kind in ("write_file", "append_file"):
+        error = failing(shared, f"exec_appliance: ln -s {link} a\n- {kind}: [{path}, x]")
+        assert f" failed with status 1: {said}. Last lines" in str(error)
+    assert os.listdir(shared.outside) == ["victim"]
+
+
+def test_links_are_followed_as_in_the_appliance(toy):
+    toy.recipe("links")
+    toy.step("links", f"""\
+- links:
+    - exec_appliance: |
+        mkdir -p etc/deep .{toy.path}/outside
+        ln -s /etc/deep a
+        ln -s ../etc/./deep/.. etc/b
+        ln -s {toy.path}/outside c
+    - write_file: [/a/one, x]
+    - write_file: [a/../two, x]
+    - append_file: [/etc/b/three, x]
+    - write_file: [/c/four, x]
+""")
+    (toy.path / "outside").mkdir()
+    toy.build()
+    assert set(toy.files()) == {"etc/deep/one", "etc/two", "etc/three", f"{toy.path}/outside/four"[1:]}
+    assert os.listdir(toy.path / "outside") == []
+
+
+def test_a_directory_that_needs_quotes_is_refused(toy):
+    assert "has a character that would need quotes in a recipe. Remedy: choose another workdir_base" in str(toy.error(workdir_base=f"{toy.path}/a b"))
+
+
+def test_somebody_elses_directory_is_refused(toy):
+    toy.base.mkdir()
+    toy.workdir.symlink_to("/tmp")
+    assert "belongs to user" in str(toy.error())
+
+
+def test_what_is_mounted_is_seen_by_all_commands(toy):
+    toy.recipe("root", "mounts")
+    toy.step("mounts", """\
+- m:
+    - exec_appliance: mkdir tmp/m; mount --rbind /dev tmp/m; umount --lazy tmp/m
+    - exec_appliance: mount -t tmpfs tmpfs tmp/m; touch tmp/m/one; test -e /dev/pts/ptmx
+    - exec_chroot: test -e /tmp/m/one; touch /tmp/m/two
+    - exec_current: test -e $$chroot/tmp/m/two; mount -t tmpfs tmpfs $$chroot/tmp/m; touch $$chroot/tmp/m/three
+    - exec_appliance: test -e tmp/m/three; umount tmp/m; test -e tmp/m/two; umount tmp/m; rmdir tmp/m
+""")
+    toy.build()
+    assert "tmp/m" not in toy.files()
+
+
+# Whatever ends a build
+
+ENDLESS = """\
+- start:
+    - exec_appliance: mkdir -p m
+    - exec_current: |
+        test ! -e $$workdir/over || return 0
+        for name in first second; do
+            mkfifo $$workdir/$name
+            bash -c 'trap "echo $1 >>$2; exit" TERM; read -rt 98765 line <>"$3"' bash $name $$workdir/ended $$workdir/$name 98765 &
+            sleep 0.1
+        done
+        mount -t tmpfs tmpfs $$chroot/m
+        mkdir $$chroot/m/n
+        mount -t tmpfs tmpfs $$chroot/m/n
+        sleep 98765
+"""
+
+
+@pytest.fixture(name="endless")
+def fixture_endless(toy):
+    """A build that mounts and starts things, and goes on for ever unless there is a file named over."""
+    toy.recipe("fine", "endless")
+    toy.step("fine", "- fine: [exec_appliance: touch fine]\n")
+    toy.step("endless", ENDLESS)
+    yield toy
+    for process in toy.started:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_build_that_is_ended_leaves_nothing(endless, number):
+    mounts = pathlib.Path("/proc/self/mountinfo").read_text()
+    process = endless.start()
+    wait_for(lambda: len(processes("98765")) == 3)
+    process.send_signal(number)
+    said = process.communicate(timeout=30)[1]
+    wait_for(lambda: not processes("98765"))
+    assert pathlib.Path("/proc/self/mountinfo").read_text() == mounts
+    # in the reverse order
+    assert (endless.workdir / "ended").read_text() == "second\nfirst\n"
+    if number == signal.SIGKILL:
+        assert (endless.workdir / ".build/layers/live").exists()
+    else:
+        assert f"the build of toy was ended by {number.name}. The next one resumes where it was" in said
+        assert not (endless.workdir / ".build/layers/live").exists()
+    (endless.workdir / "over").touch()
+    assert endless.why() == {"endless": "resumed"}
+    endless.build()
+    assert set(endless.files()) == {"fine"}
+
+
+def test_a_room_whose_first_process_is_killed_leaves_nothing(endless):
+    process = endless.start()
+    wait_for(lambda: len(processes("98765")) == 3)
+    room, = set(processes("--kill-child")) & set(processes(str(endless.workdir / ".build/enter.sh")))
+    os.kill(room, signal.SIGKILL)
+    assert "macrostep endless" in process.communicate(timeout=30)[1]
+    wait_for(lambda: not processes("98765"))
+
+
+def test_what_a_macrostep_starts_and_mounts_ends_with_it(toy):
+    toy.recipe("a", "b")
+    toy.step("a", "- a:\n    - exec_appliance: mkdir m; mount -t tmpfs tmpfs m; touch m/x\n    - exec_current: test -e $$chroot/m/x; sleep 87654 &\n")
+    toy.step("b", "- b: [exec_appliance: test ! -e m/x; touch m/y]\n")
+    toy.build()
+    assert processes("87654") == []
+    assert set(toy.files()) == {"m/y"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/dev/loop-control"), reason="loop devices are root's, and some computers have none")
+def test_loop_devices_are_given_back(toy):
+    """They are in no namespace."""
+    toy.recipe("loop")
+    toy.step("loop", "- a: [exec_current: cd $$workdir; truncate -s 1M image; losetup --find image; losetup --associated image | grep image]\n")
+    toy.build()
+    assert "image" in toy.log
+    assert subprocess.run(["losetup", "--associated", toy.workdir / "image"], capture_output=True, check=True).stdout == b""
+
+
+def test_a_second_build_is_refused_with_the_holders_name(endless):
+    process = endless.start()
+    wait_for(lambda: len(processes("98765")) == 3)
+    assert re.fullmatch(rf"toy is being built by process {process.pid} of \S+ on \S+ since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\. "
+                        "Remedy: wait until that ends, or end it", str(endless.error()))
+    assert endless.why() == {"endless": "resumed"}
