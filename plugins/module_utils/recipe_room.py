@@ -191,7 +191,7 @@ class Room:
             **base_environment(paths.tmp),
             "RECIPE_WORKDIR": paths.workdir, "RECIPE_LAYERS": paths.layers, "RECIPE_ROOT": paths.chroot, "RECIPE_VIEW": paths.view,
             "RECIPE_SNAPSHOTS": self.snapshots, "RECIPE_LOWER": ":".join([*reversed(lower), "empty"]), "RECIPE_UPPER": upper, "RECIPE_FROM": start,
-            "RECIPE_PYTHON": sys.executable, "RECIPE_LIBRARY": paths.library, "RECIPE_STATE": paths.state,
+            "RECIPE_PYTHON": os.path.abspath(sys.executable), "RECIPE_LIBRARY": paths.library, "RECIPE_STATE": paths.state,
             **(variables or {}),
         }
 

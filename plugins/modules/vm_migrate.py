@@ -172,6 +172,9 @@ refusals:
   elements: str
 """
 
+import os
+import traceback
+
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.our.cloud.plugins.module_utils import hypervisor, migration
@@ -289,8 +292,12 @@ def main():
         finally:
             # also where the process lives on
             job.drop()
-    except (CloudError, hypervisor.libvirt.libvirtError, OSError) as error:
+    except CloudError as error:
         fail(module, str(error))
+    except (hypervisor.libvirt.libvirtError, OSError) as error:
+        fail(module, "%s: move of %s to %s: %s. Where the guest is and in what state our.cloud.vm_info tells, of both hosts; "
+             "journalctl -u libvirtd there may tell more" % (os.uname().nodename, module.params["name"], module.params["target"], error),
+             exception=traceback.format_exc())
 
 
 if __name__ == "__main__":
