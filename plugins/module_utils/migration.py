@@ -669,23 +669,34 @@ class Move:
     # afterwards
 
     def reopen(self, timeout):
-        """A connection to the target that works, waiting for a libvirtd that comes back; None if it does not."""
-        found = []
+        """Connections to both sides that work, waiting for a libvirtd that comes back. Returns (here, there): whether they do."""
+        end = time.monotonic() + timeout
+        hypervisor.wait(self._reopen_source, timeout, step=1)
+        hypervisor.wait(self._reopen_target, max(0, end - time.monotonic()), step=1)
+        return self.source is not None, self.target is not None
 
-        def attempt():
-            try:
-                if self.target is not None and self.target.isAlive():
-                    self.target.getHostname()
-                else:
-                    self.target = hypervisor.open_target(self.family, self.target_name, self.params["port"])
-                found.append(self.target)
-                return True
-            except (CloudError, libvirt.libvirtError):
-                self.target = None
-                return False
+    def _reopen_source(self):
+        self.source = self._again(self.source, lambda: hypervisor.open_local(self.params["uri"]))
+        return self.source is not None
 
-        hypervisor.wait(attempt, timeout, step=1)
-        return found[0] if found else None
+    def _reopen_target(self):
+        self.target = self._again(self.target, lambda: hypervisor.open_target(self.family, self.target_name, self.params["port"]))
+        return self.target is not None
+
+    @staticmethod
+    def _again(conn, connect):
+        """The connection if it works, else a new one; None if there is none to be had."""
+        try:
+            if conn is not None and conn.isAlive():
+                conn.getHostname()
+                return conn
+        except libvirt.libvirtError:
+            # it broke; a new one
+            pass
+        try:
+            return connect()
+        except CloudError:
+            return None
 
     def states(self):
         """(here, there): running, paused, stopped, ... or None where it is not known. `suspended`: left standing by a move that failed."""
@@ -742,7 +753,11 @@ class Move:
         return "unknown", "it could not be found out where it is (%s); vm_info tells" % last
 
     def _settle(self, timeout):
-        if self.reopen(timeout) is None:
+        here, there = self.reopen(timeout)
+        if not here:
+            return "unknown", ("libvirtd on %s does not answer any more, so what became of it is not known. "
+                               "Start it (systemctl restart libvirtd); vm_info then tells where the guest is" % self.host)
+        if not there:
             return self.settle_alone()
         # a libvirtd that comes back first cleans up what it finds half done
         hypervisor.wait(lambda: not self.twice(), 20, step=1)
@@ -792,11 +807,20 @@ class Move:
         return hypervisor.state(there) == "running"
 
     def wake(self):
-        """What libvirt's Xen driver leaves standing still after a failed move, xl lets go on."""
+        """What libvirt's Xen driver leaves standing still after a failed move goes on."""
+        dom = hypervisor.find(self.source, self.name)
+        remedy = "Look at `xl list`; as a last resort restart it (our.cloud.vm with state stopped and force, then running)"
+        if hypervisor.state(dom) == "suspended":
+            # a libvirtd that was started anew has seen it so
+            try:
+                dom.pMWakeup(0)
+            except libvirt.libvirtError as error:
+                raise CloudError(self.host, "guest %s" % self.name, "it stands still after the failed move and libvirt says: %s" % error, remedy) from None
+            return
+        # libvirt believes that it runs, and would do nothing
         done = subprocess.run(["xl", "resume", self.name], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise CloudError(self.host, "guest %s" % self.name, "it stands still after the failed move and `xl resume` says: %s" % done.stderr.strip(),
-                             "Look at `xl list`; as a last resort restart it (our.cloud.vm with state stopped and force, then running)")
+            raise CloudError(self.host, "guest %s" % self.name, "it stands still after the failed move and `xl resume` says: %s" % done.stderr.strip(), remedy)
 
     def clean_target(self):
         """What the failed move left on the target: a definition that was not there before."""

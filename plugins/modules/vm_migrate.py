@@ -226,7 +226,7 @@ def carry_out(module, conn, dom, facts, target, job):
         job.say(phase="cleaning up")
         place, text = moving.settle()
         if place != "target":
-            fail(module, "%s: move of %s to %s failed: %s. Now %s" % (conn.getHostname(), params["name"], params["target"], str(error).rstrip("."), text),
+            fail(module, "%s: move of %s to %s failed: %s. Now %s" % (moving.host, params["name"], params["target"], str(error).rstrip("."), text),
                  place=place, changed=False)
         module.warn("The move was interrupted (%s), but %s" % (error, text))
     job.say(phase="verifying", percent=100)
