@@ -38,7 +38,7 @@ lab-status: deps ## show the machines of the lab
 lab-destroy: deps ## end the machines of the lab and remove their disks
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/lab.yml -e lab_state=absent
 
-test: test-deps ## lint, unit, sanity, and the scenario gateway
+test: test-deps ## lint, unit, sanity, molecule
 	tests/all
 
 lint: test-deps ## ansible-lint (production), yamllint, shellcheck

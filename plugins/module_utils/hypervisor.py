@@ -39,6 +39,12 @@ class CloudError(Exception):
         super().__init__("%s: %s: %s%s" % (host, thing, self.cause.rstrip("."), ". " + remedy if remedy else ""))
 
 
+def unforeseen(thing, error):
+    """The message for a failure of libvirt or the system that nothing more can be said about."""
+    return "%s: %s: %s. our.cloud.vm_info tells the state of guests, `journalctl -u libvirtd` there may tell more" % (
+        os.uname().nodename, thing, str(error).rstrip("."))
+
+
 def local_family():
     """xen in a Xen control domain, else qemu."""
     try:
@@ -254,7 +260,12 @@ def stop(dom, timeout, force):
     if not force:
         raise CloudError(host, "stop of %s" % dom.name(), cause,
                          "Look at its console, give it more time (timeout), or pull the plug (force: true)")
-    dom.destroy()
+    try:
+        dom.destroy()
+    except libvirt.libvirtError:
+        # it ended by itself in this moment
+        if active(dom):
+            raise
     return "forced"
 
 

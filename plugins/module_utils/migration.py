@@ -134,6 +134,9 @@ def check_there(facts):
         return None
     if other["active"]:
         return "a guest of that name runs on %s already. Find out which one is right and stop the other one before its disk is ruined" % facts["target"]
+    if not other["persistent"]:
+        return "%s still waits for an arrival of it that broke off. Restart libvirtd there (systemctl restart libvirtd; guests go on meanwhile)" % (
+            facts["target"])
     if other["uuid"] != _guest(facts)["uuid"]:
         return "another guest of that name (UUID %s) is defined on %s. Remove it there (our.cloud.vm with state absent) or rename it" % (
             other["uuid"], facts["target"])
@@ -302,7 +305,8 @@ def gather(source, dom, params):
     except CloudError as error:
         facts["target_error"] = str(error)
         return facts, None
-    there = {other.name(): {"active": hypervisor.active(other), "uuid": other.UUIDString()} for other in target.listAllDomains()}
+    there = {other.name(): {"active": hypervisor.active(other), "persistent": bool(other.isPersistent()), "uuid": other.UUIDString()}
+             for other in target.listAllDomains()}
     facts["target_facts"] = {
         "family": "xen" if target.getType() == "Xen" else "qemu",
         "host": target.getHostname(),
@@ -488,7 +492,7 @@ class Move:
         self.source, self.target, self.dom, self.facts, self.job = source, target, dom, facts, job
         self.params, self.family, self.name = facts["options"], facts["family"], facts["name"]
         self.host, self.target_name = source.getHostname(), facts["target"]
-        self.uuid = dom.UUIDString()
+        self.uuid, self.domid = dom.UUIDString(), dom.ID()
         self.definition = hypervisor.persistent_xml(dom)
         self.autostart = bool(dom.isPersistent() and dom.autostart())
         self.was_defined_there = self.name in facts["target_facts"]["guests"]
@@ -567,7 +571,7 @@ class Move:
 
     def follow(self, thread, outcome, watches):
         """Report progress until the move ends; end it when its time is over or the target is gone."""
-        began, post_copied, lost, domid, pause = time.monotonic(), False, None, self.dom.ID(), 0.5
+        began, post_copied, lost, pause = time.monotonic(), False, None, 0.5
         while thread.is_alive():
             thread.join(pause)
             asked = time.monotonic()
@@ -583,14 +587,14 @@ class Move:
             if "stopped" not in outcome and elapsed > self.params["timeout"]:
                 outcome["stopped"] = "it took longer than %d s (timeout) and was stopped. Give it more time, a higher max_downtime, or post_copy" % (
                     self.params["timeout"])
-                self.abort(domid)
+                self.abort()
             if self.family == "xen":
                 # With the target gone nobody reads the pipe that Xen's saver writes into, and libvirt waits for it for ever.
                 if lost is None and not self.target.isAlive():
                     lost = time.monotonic()
                 if lost is not None and time.monotonic() - lost > 5 and thread.is_alive():
                     outcome.setdefault("stopped", "the connection to %s was lost" % self.target_name)
-                    end_saver(domid)
+                    end_saver(self.domid)
 
     def look(self, watches, elapsed):
         if self.family == "xen":
@@ -605,9 +609,9 @@ class Move:
             now["iteration"] = stats.get("memory_iteration", 0)
         return now
 
-    def abort(self, domid):
+    def abort(self):
         if self.family == "xen":
-            end_saver(domid)
+            end_saver(self.domid)
             return
         try:
             self.dom.abortJob()
@@ -757,8 +761,14 @@ class Move:
         if not here:
             return "unknown", ("libvirtd on %s does not answer any more, so what became of it is not known. "
                                "Start it (systemctl restart libvirtd); vm_info then tells where the guest is" % self.host)
+        if self.family == "xen":
+            # It outlives its libvirtd, and what it still sends could make the guest go on there later.
+            end_saver(self.domid)
         if not there:
             return self.settle_alone()
+        if not hypervisor.wait(lambda: not self.arrives(), timeout, step=1):
+            return "unknown", ("its arrival on %s does not come to an end, so it was not let go on here. Restart libvirtd there (systemctl restart libvirtd); "
+                               "if vm_info does not list it there then, `xl resume %s` on %s makes it go on" % (self.target_name, self.name, self.host))
         # a libvirtd that comes back first cleans up what it finds half done
         hypervisor.wait(lambda: not self.twice(), 20, step=1)
         here, there = self.states()
@@ -794,6 +804,11 @@ class Move:
             return "unknown", ("its state is saved in %s, and %s does not answer. Look there; if it does not run there, "
                                "`virsh restore %s` on %s makes it go on" % (path, self.target_name, path, self.host))
         return "unknown", "it is %s on %s, and %s does not answer" % (here or "gone", self.host, self.target_name)
+
+    def arrives(self):
+        """Whether the target still takes it in: libvirt knows it, and it is neither defined nor started."""
+        there = hypervisor.find(self.target, self.name)
+        return there is not None and there.UUIDString() == self.uuid and not there.isPersistent() and not hypervisor.active(there)
 
     def twice(self):
         here, there = self.states()

@@ -185,6 +185,7 @@ xml:
 
 import functools
 import os
+import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -402,8 +403,10 @@ def main():
         module.fail_json(msg=missing_required_lib("libvirt (Debian: python3-libvirt)"))
     try:
         module.exit_json(**Guest(module, hypervisor.open_local(module.params["uri"])).run())
-    except (CloudError, domain.GuestError, boot_files.BootFileError, RegistryError, OSError, hypervisor.libvirt.libvirtError) as error:
+    except (CloudError, domain.GuestError, boot_files.BootFileError, RegistryError) as error:
         module.fail_json(msg=str(error))
+    except (OSError, hypervisor.libvirt.libvirtError) as error:
+        module.fail_json(msg=hypervisor.unforeseen("guest %s" % module.params["name"], error), exception=traceback.format_exc())
 
 
 if __name__ == "__main__":

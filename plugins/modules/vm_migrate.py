@@ -172,7 +172,6 @@ refusals:
   elements: str
 """
 
-import os
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -229,6 +228,7 @@ def carry_out(module, conn, dom, facts, target, job):
             fail(module, "%s: move of %s to %s failed: %s. Now %s" % (moving.host, params["name"], params["target"], str(error).rstrip("."), text),
                  place=place, changed=False)
         module.warn("The move was interrupted (%s), but %s" % (error, text))
+        moving.result.update(downtime_ms=None, transferred=None)
     job.say(phase="verifying", percent=100)
     result = dict(moving.result)
     result.setdefault("total_ms", job.held["elapsed_ms"])
@@ -295,8 +295,7 @@ def main():
     except CloudError as error:
         fail(module, str(error))
     except (hypervisor.libvirt.libvirtError, OSError) as error:
-        fail(module, "%s: move of %s to %s: %s. Where the guest is and in what state our.cloud.vm_info tells, of both hosts; "
-             "journalctl -u libvirtd there may tell more" % (os.uname().nodename, module.params["name"], module.params["target"], error),
+        fail(module, hypervisor.unforeseen("move of %s to %s" % (module.params["name"], module.params["target"]), error),
              exception=traceback.format_exc())
 
 

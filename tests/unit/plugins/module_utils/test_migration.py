@@ -55,8 +55,9 @@ REFUSED = [
     ("xen", {"guest__disks__0__driver": "qemu"}, "is served by qemu"),
     ("qemu", {"target_error": "two: nothing listens", "target_facts": None}, "two: nothing listens"),
     ("qemu", {"target_facts__family": "xen"}, "two is a xen hypervisor and the guest is of kind kvm"),
-    ("qemu", {"target_facts__guests": {"our-vm": {"active": True, "uuid": UUID}}}, "runs on two already"),
-    ("qemu", {"target_facts__guests": {"our-vm": {"active": False, "uuid": "other"}}}, "another guest of that name (UUID other)"),
+    ("qemu", {"target_facts__guests": {"our-vm": {"active": True, "persistent": True, "uuid": UUID}}}, "runs on two already"),
+    ("qemu", {"target_facts__guests": {"our-vm": {"active": False, "persistent": True, "uuid": "other"}}}, "another guest of that name (UUID other)"),
+    ("xen", {"target_facts__guests": {"our-vm": {"active": False, "persistent": False, "uuid": UUID}}}, "Restart libvirtd there"),
     ("qemu", {"target_facts__markers": {"/srv/cloud": None}}, "the store /srv/cloud is not mounted on two"),
     ("qemu", {"target_facts__markers": {"/srv/cloud": "uuid-2\n"}}, "is another store (marker uuid-2 there, uuid-1 here)"),
     ("qemu", {"target_facts__bridges": {"br0": False}}, "there is no bridge br0 on two"),
@@ -89,7 +90,7 @@ def test_stopped_guest_needs_no_memory():
 
 
 def test_stale_definition_there_does_not_matter():
-    assert migration.refusals(facts(target_facts__guests={"our-vm": {"active": False, "uuid": UUID}})) == []
+    assert migration.refusals(facts(target_facts__guests={"our-vm": {"active": False, "persistent": True, "uuid": UUID}})) == []
 
 
 def test_suspend_is_the_way_for_pv():
