@@ -26,6 +26,9 @@ help: ## list the targets
 
 lab: lab-up ## everything: boot five machines, make them a site, move a guest between the Xen and one between the KVM nodes
 	$(PLAYBOOK) -i $(INVENTORY) site.yml
+	@echo "waiting until our-vm and their-vm have booted"
+	$(BIN)/ansible -i $(INVENTORY) gateway -m ansible.builtin.wait_for -a 'host=our-vm port=22 timeout=600'
+	$(BIN)/ansible -i $(INVENTORY) gateway -m ansible.builtin.wait_for -a 'host=their-vm port=22 timeout=600'
 	$(PLAYBOOK) -i $(INVENTORY) migrate.yml -e vm=our-vm -e target=marge
 	$(PLAYBOOK) -i $(INVENTORY) migrate.yml -e vm=their-vm -e target=lisa
 

@@ -97,7 +97,7 @@ previous:
 file:
   description: Where guests find it.
   returned: when O(state=present)
-  type: path
+  type: str
   sample: /srv/cloud/registry/emi-0f3a5c771e20/root.img
 actions:
   description: What was done (in check mode, what would be).

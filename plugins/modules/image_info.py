@@ -90,7 +90,7 @@ images:
       sample: "2026-01-01T12:00:00Z"
     file:
       description: Where guests find it.
-      type: path
+      type: str
     needed_by:
       description: Guests whose disk was made from it.
       type: list

@@ -167,7 +167,7 @@ image:
 disk:
   description: The guest's disk.
   returned: when it is made of an image
-  type: path
+  type: str
   sample: /srv/cloud/images/our-vm.qcow2
 restart_needed:
   description: The definition changed (or would) while the guest runs. The change takes effect at its next start.

@@ -151,7 +151,6 @@ def test_pack(file, tmp_path):
     assert allocated(tmp_path / "one") < 2 * MIB
 
 
-
 @pytest.mark.parametrize("content, reason", [
     (gzip.compress(sparse.FRAME.pack(0, 10) + b"1234567890"), "ends too early"),
     (gzip.compress(sparse.FRAME.pack(0, 10) + b"12345"), "ends too early"),
