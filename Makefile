@@ -53,7 +53,7 @@ unit: test-deps ## unit tests of the Python code
 sanity: test-deps ## ansible-test sanity and the collection's documentation, on the built artifact
 	tests/all sanity
 
-molecule: test-deps ## every scenario: gateway in containers, default (Xen) and kvm in virtual machines
+molecule: test-deps ## every scenario: gateway and bridge in containers, default (Xen) and kvm in virtual machines
 	tests/all molecule
 
 bench: test-deps ## measure; writes docs/benchmarks.md

@@ -5,5 +5,7 @@ dpkg-query --show
 find /etc -type f -exec sha256sum {} + | sort -k 2
 systemctl list-unit-files --no-legend
 ip -oneline address | sed 's/valid_lft.*//'
+ip -4 route
+find /run /run/systemd -maxdepth 2 -name '*our-cloud*'
 cat /proc/sys/net/ipv4/ip_forward
 if command -v nft >/dev/null; then nft list ruleset; fi
