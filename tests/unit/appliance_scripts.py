@@ -205,3 +205,29 @@ EOF
 finish
 """,
 }
+# What is not the guest's.
+DEBIAN_13_AMD64_LIVE = {
+    "live": """\
+#!/usr/bin/env bash
+# live of the recipe debian-13-amd64-live, from steps/debian/live.yaml. The build runs it as a whole; changes belong into that file.
+set -Eeuo pipefail
+. "$RECIPE_LIBRARY"
+
+microstep login
+exec_appliance steps/debian/live.yaml:5 <<'EOF'
+mkdir -p etc/systemd/system/getty@.service.d etc/systemd/system/serial-getty@.service.d
+EOF
+write_file steps/debian/live.yaml:6 /etc/systemd/system/getty@.service.d/live.conf <<'EOF'
+[Service]
+ExecStart=
+ExecStart=-/sbin/agetty --autologin root --noclear - $TERM
+EOF
+write_file steps/debian/live.yaml:12 /etc/systemd/system/serial-getty@.service.d/live.conf <<'EOF'
+[Service]
+ExecStart=
+ExecStart=-/sbin/agetty --autologin root --keep-baud 115200,57600,38400,9600 - $TERM
+EOF
+
+finish
+""",
+}

@@ -12,7 +12,7 @@ import tarfile
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils import arch, recipe, recipe_build, recipe_script
-from appliance_scripts import DEBIAN_13_AMD64_GUEST
+from appliance_scripts import DEBIAN_13_AMD64_GUEST, DEBIAN_13_AMD64_LIVE
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 DATA = recipe.DataDirectory(CHECKOUT / "appliances")
@@ -41,6 +41,22 @@ def test_the_scripts_of_a_guest_on_arm_are_the_same_without_grub(debian, kernel)
                 for name, text in DEBIAN_13_AMD64_GUEST.items() if name != "grub"}
     assert arch.arch(debian).debian == debian
     assert scripts(f"debian-13-{debian}-guest") == expected
+
+
+def without(text, *microsteps):
+    """A script without some of its microsteps."""
+    first, *parts = text.split("\n\nmicrostep ")
+    return "\n\nmicrostep ".join([first, *(part for part in parts if part.partition("\n")[0] not in microsteps)])
+
+
+def test_the_scripts_of_a_live_medium():
+    guest = {name: text.replace("debian-13-amd64-guest", "debian-13-amd64-live") for name, text in DEBIAN_13_AMD64_GUEST.items()}
+    packages = {" cloud-guest-utils": "", " grub-pc": "", "linux-image-cloud-amd64": "linux-image-amd64 live-boot"}
+    for old, new in packages.items():
+        guest["bootstrap"] = guest["bootstrap"].replace(old, new)
+    assert scripts("debian-13-amd64-live") == {
+        "bootstrap": guest["bootstrap"], "guest": without(guest["guest"], "file_system"), "live": DEBIAN_13_AMD64_LIVE["live"],
+        "ramdisk": without(guest["ramdisk"], "modules"), "clean": guest["clean"]}
 
 
 # What this computer has stands for what it may have: a program for each that the step asks.
