@@ -20,6 +20,7 @@ import time
 
 import figures
 import page
+from appliances import appliance
 from images import identify, register
 from layers import layers
 from machines import CACHE, CHECKOUT, NotTaken, Site, no_op, say, take
@@ -58,7 +59,10 @@ def hosts(site, pairs, result):
         result["notes"].append("The straight line through these figures: %.1f s, and %.1f s more for each host." % straight)
 
 
-BENCHES = {"layers": (layers, 1), "noop": (noop, 2), "hosts": (hosts, 3), "migrate": (migrate, 5), "register": (register, 5), "identify": (identify, 5)}
+BENCHES = {
+    "layers": (layers, 1), "noop": (noop, 2), "hosts": (hosts, 3), "migrate": (migrate, 5), "appliance": (appliance, 3), "register": (register, 5),
+    "identify": (identify, 5),
+}
 # which work on the site as it is
 ON_SITE = ("noop", "hosts", "migrate")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime
 import errno
 import os
+import re
 import shutil
 import signal
 import threading
@@ -25,7 +26,8 @@ from ansible_collections.our.cloud.plugins.module_utils.recipe_workdir import EM
 EPOCH = 1754697600
 TAIL = 15
 FULL = 4  # MiB: with less, whatever fails may have failed for that
-NO_SPACE = "No space left on device"
+# The kernel's words, and apt's.
+NO_SPACE = re.compile("No space left on device|enough free space")
 READ_ONLY = " exec_appliance may write below the working directory alone: the appliance's /etc is ./etc there"
 
 
@@ -349,7 +351,7 @@ class Build:
         following += [other.name for other in self.resolved.macrosteps[self.resolved.macrosteps.index(macrostep) + 1:]]
         return RecipeError(
             f"{self.resolved.name}: macrostep {macrostep.name}, microstep {microstep}: {said}. Last lines of {self.paths.log}:\n{tail}\n{then}."
-            + (self.space() if NO_SPACE in tail or self.free() < FULL else "") + (READ_ONLY if "Read-only file system" in tail else ""), {
+            + (self.space() if NO_SPACE.search(tail) or self.free() < FULL else "") + (READ_ONLY if "Read-only file system" in tail else ""), {
                 "failed_at": {"macrostep": macrostep.name, "microstep": microstep, "next": following[0] if following else None},
                 "recipe": self.resolved.name, "workdir": self.paths.workdir, "log": self.paths.log, "shell": self.paths.shell})
 

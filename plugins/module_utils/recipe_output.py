@@ -17,7 +17,7 @@ from ansible_collections.our.cloud.plugins.module_utils.recipe import RecipeErro
 from ansible_collections.our.cloud.plugins.module_utils.recipe_room import base_environment, last_line
 
 # Changes with what is made of the same appliance.
-FORMAT = "1"
+FORMAT = "2"
 
 # program: Debian package
 FILE_SYSTEM = {"mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
@@ -58,15 +58,13 @@ cd "$1"
 
 fail() { printf '%s\\n' "$1" >&2; exit 1; }
 
-# Nothing in there, whatever a build had to put there.
+# Nothing in there, whatever a build had to put there, and whenever.
 hide() {
-    local directory mode time
-    for directory in dev proc sys; do
-        directory=$RECIPE_ROOT/$directory
-        if [ -d "$directory" ] && [ ! -L "$directory" ] && [ -n "$(ls -A "$directory")" ]; then
-            mode=$(stat -c %a "$directory") time=$(stat -c %Y "$directory")
-            mount -t tmpfs -o "mode=$mode" tmpfs "$directory"
-            touch -d "@$time" "$directory"
+    local directory
+    for directory in "$RECIPE_ROOT"/{dev,proc,sys}; do
+        if [ -d "$directory" ] && [ ! -L "$directory" ]; then
+            mount -t tmpfs -o "mode=$(stat -c %a "$directory")" tmpfs "$directory"
+            touch -d "@$SOURCE_DATE_EPOCH" "$directory"
         fi
     done
 }
@@ -101,9 +99,10 @@ kernel() {
 """
 
 SCRIPTS = {
-    "tgz": """tar --create --directory "$RECIPE_ROOT" --sort=name --numeric-owner --format=posix \\
+    "tgz": """hide
+tar --create --directory "$RECIPE_ROOT" --sort=name --numeric-owner --format=posix \\
     --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime --mtime="@$SOURCE_DATE_EPOCH" --clamp-mtime \\
-    --xattrs --xattrs-include=security.capability --anchored --exclude='./dev/*' --exclude='./proc/*' --exclude='./sys/*' . |
+    --xattrs --xattrs-include=security.capability . |
     gzip -n >"$NAME.tgz"
 """,
     "raw": """mib=$(size)
@@ -197,8 +196,9 @@ def finish(kind, name, directory, epoch, tmp):
             os.remove(disk)
 
 
-def run(argv, tmp, stdin=None):
-    done = subprocess.run(argv, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=base_environment(tmp), check=False)
+def run(argv, tmp, **variables):
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                          env={**base_environment(tmp), **variables})
     if done.returncode:
         raise RecipeError(f"{argv[0]} ended with status {done.returncode}: {last_line(done.stdout)}")
 
@@ -210,7 +210,8 @@ def clamp_times(image, offset, epoch, tmp):
     script_file = os.path.join(tmp, "times")
     with open(script_file, "w", encoding="ascii") as file:
         file.write("\n".join([*commands, ""]))
-    run(["debugfs", "-w", "-f", script_file, f"{image}?offset={offset}"], tmp)
+    # the file system's own time of the last change, too
+    run(["debugfs", "-w", "-f", script_file, f"{image}?offset={offset}"], tmp, E2FSPROGS_FAKE_TIME=str(epoch))
     os.remove(script_file)
 
 

@@ -10,6 +10,7 @@ the same. So nothing is left on this computer, not even by a build that was kill
 """
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shlex
@@ -23,6 +24,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PASSED_ON = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 # Process 1 gives processes ten seconds to end; unmounting writes what was not written yet.
 LAST_WORDS = 120
+# File descriptors that a room has from us begin here: Debian's sh knows none of two digits, so programs want the low ones for it.
+HIGH = 90
 
 OVERLAY = "userxattr,volatile"
 
@@ -217,12 +220,14 @@ exec {shlex.join(argv)} bash -c 'cd "$RECIPE_ROOT" && exec "$@"' bash "$@"
         # ours, the room's
         hand, leash = (os.fdopen(end, mode) for end, mode in zip(reversed(os.pipe()), ("wb", "rb")))
         ear, mouth = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb")))
+        passed = [fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, HIGH) for file in (leash, mouth, *held)]
         with hand, leash, ear, mouth:
             with subprocess.Popen(
                     [*self.unshare(True), "bash", self.paths.enter, *argv], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                    env={**environment, "RECIPE_LEASH": str(leash.fileno()), "RECIPE_TOLD": str(mouth.fileno())},
-                    pass_fds=[file.fileno() for file in (leash, mouth, *held)], start_new_session=True) as process:
+                    env={**environment, "RECIPE_LEASH": str(passed[0]), "RECIPE_TOLD": str(passed[1])}, pass_fds=passed, start_new_session=True) as process:
                 try:
+                    for number in passed:
+                        os.close(number)
                     process.wait()
                 finally:
                     hand.close()

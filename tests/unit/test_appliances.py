@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import pathlib
 import re
+import subprocess
 import tarfile
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils import recipe, recipe_build, recipe_script
+from ansible_collections.our.cloud.plugins.module_utils import arch, recipe, recipe_build, recipe_script
+from appliance_scripts import DEBIAN_13_AMD64_GUEST, DEBIAN_13_AMD64_LIVE
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 DATA = recipe.DataDirectory(CHECKOUT / "appliances")
@@ -22,6 +24,72 @@ SHOWN = re.findall(r"^`(appliances/[^`]+)`:\n\n```yaml\n(.*?)```", GUIDE, re.MUL
 def test_recipe(name):
     resolved = recipe.resolve(DATA, recipe.load(DATA, name), "/w")
     recipe_script.check_syntax(resolved.macrosteps)
+
+
+def scripts(name):
+    resolved = recipe.resolve(DATA, recipe.load(DATA, name), "/w")
+    return {macrostep.name: recipe_script.script(name, macrostep) for macrostep in resolved.macrosteps}
+
+
+def test_the_scripts_of_a_guest():
+    assert scripts("debian-13-amd64-guest") == DEBIAN_13_AMD64_GUEST
+
+
+@pytest.mark.parametrize("debian, kernel", [("armhf", "linux-image-armmp"), ("arm64", "linux-image-cloud-arm64")])
+def test_the_scripts_of_a_guest_on_arm_are_the_same_without_grub(debian, kernel):
+    expected = {name: text.replace("linux-image-cloud-amd64", kernel).replace("amd64", debian).replace(" grub-pc", "")
+                for name, text in DEBIAN_13_AMD64_GUEST.items() if name != "grub"}
+    assert arch.arch(debian).debian == debian
+    assert scripts(f"debian-13-{debian}-guest") == expected
+
+
+def without(text, *microsteps):
+    """A script without some of its microsteps."""
+    first, *parts = text.split("\n\nmicrostep ")
+    return "\n\nmicrostep ".join([first, *(part for part in parts if part.partition("\n")[0] not in microsteps)])
+
+
+def test_the_scripts_of_a_live_medium():
+    guest = {name: text.replace("debian-13-amd64-guest", "debian-13-amd64-live") for name, text in DEBIAN_13_AMD64_GUEST.items()}
+    packages = {" cloud-guest-utils": "", " grub-pc": "", "linux-image-cloud-amd64": "linux-image-amd64 live-boot"}
+    for old, new in packages.items():
+        guest["bootstrap"] = guest["bootstrap"].replace(old, new)
+    assert scripts("debian-13-amd64-live") == {
+        "bootstrap": guest["bootstrap"], "guest": without(guest["guest"], "file_system"), "live": DEBIAN_13_AMD64_LIVE["live"],
+        "ramdisk": without(guest["ramdisk"], "modules"), "clean": guest["clean"]}
+
+
+# What this computer has stands for what it may have: a program for each that the step asks.
+@pytest.mark.parametrize("variables, known, said, sources", [
+    ({}, "Debian main http://a.example.org/debian/\nDebian main http://b.example.org/debian/\nDebian-Security main http://s.example.org/\n", "",
+     "deb http://a.example.org/debian/ trixie main\ndeb http://s.example.org/ trixie-security main"),
+    ({"security_mirror": "none"}, "Debian contrib http://c.example.org/\nDebian main https://a.example.org/\nDebian-Security main http://s.example.org/\n", "",
+     "deb https://a.example.org/ trixie main"),
+    ({"mirror": "http://m.example.org/$$snapshot_date", "snapshot_date": "20260101T000000Z"}, "Debian main http://a.example.org/\n", "",
+     "deb [check-valid-until=no] http://m.example.org/20260101T000000Z trixie main"),
+    ({"mirror": "http://m.example.org/", "security_mirror": "http://s.example.org/", "suite": "forky"}, "", "",
+     "deb http://m.example.org/ forky main\ndeb http://s.example.org/ forky-security main"),
+    ({}, "Debian main mirror+file:/etc/apt/mirrors/debian.list\n",
+     "The apt of this computer knows no Debian mirror. Remedy: apt-get update, or set the variable mirror\n", ""),
+])
+def test_sources(tmp_path, variables, known, said, sources):
+    resolved = recipe.resolve(DATA, recipe.load(DATA, "debian-13-amd64-guest", variables), "/w")
+    bootstrap = {microstep.name: microstep.commands[0].arguments[0] for microstep in resolved.macrosteps[0].microsteps}
+    (tmp_path / "apt-get").write_text(f"#!/bin/sh\nprintf '{known}'\n", encoding="utf-8")
+    (tmp_path / "apt-get").chmod(0o755)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", bootstrap["sources"] + 'printf %s "$sources"'], capture_output=True, text=True, check=False,
+                          env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert (done.stderr, done.stdout) == (said, sources)
+
+
+def test_an_architecture_that_this_computer_cannot_run_is_said(tmp_path):
+    resolved = recipe.resolve(DATA, recipe.load(DATA, "debian-13-armhf-guest"), "/w")
+    command = resolved.macrosteps[0].microsteps[1].commands[0].arguments[0]
+    (tmp_path / "arch-test").write_text("#!/bin/sh\n[ $1 = amd64 ]\n", encoding="utf-8")
+    (tmp_path / "arch-test").chmod(0o755)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], capture_output=True, text=True, check=False, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert done.returncode == 1
+    assert done.stderr.startswith("This computer cannot run programs of armhf. Remedy: apt-get install qemu-user-binfmt ")
 
 
 @pytest.mark.parametrize("name, text", SHOWN, ids=[name for name, dummy in SHOWN])

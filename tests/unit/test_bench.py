@@ -191,13 +191,14 @@ def test_page_says_what_was_not_measured():
         "- Nothing to do: ours: no figure.",
         "- More hosts (`--only hosts`): not run on this machine.",
         "- Moving a guest (`--only migrate`): not run on this machine.",
+        "- Building an appliance (`--only appliance`): not run on this machine.",
         "- Registering an image (`--only register`): not run on this machine.",
         "- Telling kernels, ramdisks and disks by their content (`--only identify`): not run on this machine."]
     assert "noop 1/3" not in text.partition("## What was not measured\n")[0]
 
 
 def test_page_without_anything():
-    assert page.page({}).count("not run on this machine") == 6
+    assert page.page({}).count("not run on this machine") == 7
 
 
 def test_newest(tmp_path):

@@ -74,9 +74,9 @@ def quotations():
 
 def sources():
     """The text of every file of the collection's code, string literals joined, white space made one."""
-    for folder in ("roles", "plugins", "playbooks"):
+    for folder in ("roles", "plugins", "playbooks", "appliances"):
         for path in sorted((CHECKOUT / folder).rglob("*")):
-            if path.is_file() and path.suffix in (".py", ".yml", ".j2", "") and "__pycache__" not in path.parts:
+            if path.is_file() and path.suffix in (".py", ".yml", ".yaml", ".j2", "") and "__pycache__" not in path.parts:
                 text = path.read_text(encoding="utf-8").replace('\\"', '"')
                 yield re.sub(r"\s+", " ", re.sub(r'"\s*\n\s*f?"', "", text))
 

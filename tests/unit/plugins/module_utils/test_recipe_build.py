@@ -222,6 +222,11 @@ def test_a_full_disk_is_said(toy, on_error, also):
     assert ("\nlive\n" in said) == (on_error == "keep")
 
 
+def test_apt_says_before_a_disk_is_full(shared):
+    error = failing(shared, "exec_current: |\n    echo \"E: You don't have enough free space in /w/.\"; false")
+    assert re.search(r" has \d+ MiB free\. Remedy: free some space", str(error))
+
+
 def test_a_command_that_is_missing_here_is_told_before_anything_runs(toy):
     toy.recipe("root", "bad")
     toy.step("bad", "- broken: [check_cmd: tar nothing-like-this]\n")
@@ -524,6 +529,16 @@ def test_what_is_mounted_is_seen_by_all_commands(toy):
     assert "tmp/m" not in toy.files()
 
 
+@pytest.mark.parametrize("kind", ["exec_current", "exec_appliance", "exec_chroot"])
+def test_a_command_has_the_low_file_descriptors_for_itself(shared, kind):
+    shared.recipe("root", "numbers")
+    shared.step("numbers", f"""\
+- m:
+    - {kind}: for number in $(ls /proc/self/fd); do test $number -lt 4 || test $number -ge 90; done
+""")
+    shared.build()
+
+
 # Whatever ends a build
 
 ENDLESS = """\
@@ -557,13 +572,12 @@ def fixture_endless(toy):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_build_that_is_ended_leaves_nothing(endless, number):
-    mounts = pathlib.Path("/proc/self/mountinfo").read_text()
     process = endless.start()
     wait_for(lambda: len(processes("98765")) == 3)
     process.send_signal(number)
     said = process.communicate(timeout=30)[1]
     wait_for(lambda: not processes("98765"))
-    assert pathlib.Path("/proc/self/mountinfo").read_text() == mounts
+    assert str(endless.workdir) not in pathlib.Path("/proc/self/mountinfo").read_text()
     # in the reverse order
     assert (endless.workdir / "ended").read_text() == "second\nfirst\n"
     if number == signal.SIGKILL:
