@@ -15,6 +15,9 @@ import pytest
 from ansible_collections.our.cloud.plugins.module_utils import recipe_build, recipe_room
 from toy_appliance import ROOT, Toy
 
+# Seconds, for what takes a moment on a computer that has nothing else to do.
+BOUND = 120
+
 
 @pytest.fixture(name="toy")
 def fixture_toy(tmp_path):
@@ -31,10 +34,11 @@ def fixture_shared(tmp_path_factory):
     return toy
 
 
-def wait_for(condition, timeout=20):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
+def wait_for_processes(word, count):
+    """Until as many have that word among their arguments."""
+    deadline = time.monotonic() + BOUND
+    while len(processes(word)) != count:
+        assert time.monotonic() < deadline, f"{processes(word)} have {word} after {BOUND} s, not {count}"
         time.sleep(0.02)
 
 
@@ -216,7 +220,7 @@ def test_a_full_disk_is_said(toy, on_error, also):
     toy.base.mkdir()
     owner = [] if os.geteuid() == 0 else ["--map-root-user", "--map-auto"]
     script = 'mount -t tmpfs -o size=4m tmpfs "$1" && "${@:2}"; status=$?; ls "$1/toy/.build/layers" >&2; exit $status'
-    said = toy.start("unshare", *owner, "--mount", "bash", "-c", script, "bash", str(toy.base), on_error=on_error).communicate(timeout=60)[1]
+    said = toy.start("unshare", *owner, "--mount", "bash", "-c", script, "bash", str(toy.base), on_error=on_error).communicate(timeout=BOUND)[1]
     assert "toy: macrostep bad, microstep broken: exec_appliance" in said
     assert re.search(rf"\. {toy.base} has \d MiB free\. Remedy: free some space, or choose another workdir_base{also}\n", said)
     assert ("\nlive\n" in said) == (on_error == "keep")
@@ -548,8 +552,8 @@ ENDLESS = """\
         test ! -e $$workdir/over || return 0
         for name in first second; do
             mkfifo $$workdir/$name
-            bash -c 'trap "echo $1 >>$2; exit" TERM; read -rt 98765 line <>"$3"' bash $name $$workdir/ended $$workdir/$name 98765 &
-            sleep 0.1
+            bash -c 'trap "echo $1 >>$2; exit" TERM; touch "$3.ready"; read -rt 98765 line <>"$3"' bash $name $$workdir/ended $$workdir/$name 98765 &
+            until test -e $$workdir/$name.ready; do sleep 0.02; done
         done
         mount -t tmpfs tmpfs $$chroot/m
         mkdir $$chroot/m/n
@@ -567,16 +571,16 @@ def fixture_endless(toy):
     yield toy
     for process in toy.started:
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=BOUND)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_build_that_is_ended_leaves_nothing(endless, number):
     process = endless.start()
-    wait_for(lambda: len(processes("98765")) == 3)
+    wait_for_processes("98765", 3)
     process.send_signal(number)
-    said = process.communicate(timeout=30)[1]
-    wait_for(lambda: not processes("98765"))
+    said = process.communicate(timeout=BOUND)[1]
+    wait_for_processes("98765", 0)
     assert str(endless.workdir) not in pathlib.Path("/proc/self/mountinfo").read_text()
     # in the reverse order
     assert (endless.workdir / "ended").read_text() == "second\nfirst\n"
@@ -593,11 +597,11 @@ def test_a_build_that_is_ended_leaves_nothing(endless, number):
 
 def test_a_room_whose_first_process_is_killed_leaves_nothing(endless):
     process = endless.start()
-    wait_for(lambda: len(processes("98765")) == 3)
+    wait_for_processes("98765", 3)
     room, = set(processes("--kill-child")) & set(processes(str(endless.workdir / ".build/enter.sh")))
     os.kill(room, signal.SIGKILL)
-    assert "macrostep endless" in process.communicate(timeout=30)[1]
-    wait_for(lambda: not processes("98765"))
+    assert "macrostep endless" in process.communicate(timeout=BOUND)[1]
+    wait_for_processes("98765", 0)
 
 
 def test_what_a_macrostep_starts_and_mounts_ends_with_it(toy):
@@ -621,7 +625,7 @@ def test_loop_devices_are_given_back(toy):
 
 def test_a_second_build_is_refused_with_the_holders_name(endless):
     process = endless.start()
-    wait_for(lambda: len(processes("98765")) == 3)
+    wait_for_processes("98765", 3)
     assert re.fullmatch(rf"toy is being built by process {process.pid} of \S+ on \S+ since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\. "
                         "Remedy: wait until that ends, or end it", str(endless.error()))
     assert endless.why() == {"endless": "resumed"}
