@@ -543,6 +543,11 @@ class Move:
         return parameters
 
     def live(self):
+        there = hypervisor.find(self.target, self.name) if self.family == "xen" else None
+        if there is not None:
+            # An old definition, which would be replaced; beside it, an arrival that breaks off could not be told.
+            hypervisor.undefine(there)
+            self.was_defined_there = False
         if self.params["max_downtime"]:
             self.dom.migrateSetMaxDowntime(self.params["max_downtime"])
         watches = []

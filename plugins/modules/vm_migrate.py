@@ -140,7 +140,7 @@ downtime_ms:
   type: int
   sample: 212
 transferred:
-  description: Bytes that were sent, see RV(transferred_from).
+  description: Bytes that were sent, see RV(transferred_from). V(null) if the move was interrupted after the guest had arrived.
   returned: changed and not in check mode
   type: int
   sample: 71303168
