@@ -29,6 +29,8 @@ XEN_CAPABILITIES = "/proc/xen/capabilities"
 # libvirt's virDomainState
 STATES = {0: "nostate", 1: "running", 2: "blocked", 3: "paused", 4: "stopping", 5: "stopped", 6: "crashed", 7: "suspended"}
 RUNNING = ("running", "blocked", "paused", "stopping", "nostate")
+# libvirt's virDomainShutoffReason
+ENDED = {1: "it was shut down", 2: "it was destroyed", 3: "it crashed", 4: "it was migrated", 5: "it was saved", 6: "it failed to start"}
 
 
 class CloudError(Exception):
@@ -174,6 +176,12 @@ def is_dom0(dom):
 def state(dom):
     """running, paused, stopped, ... in one word."""
     return STATES.get(dom.state()[0], "nostate")
+
+
+def ending(dom):
+    """How a stopped domain ended, as libvirt knows it; empty if it does not, or it runs."""
+    number, reason = dom.state()[:2]
+    return ENDED.get(reason, "") if STATES.get(number) == "stopped" else ""
 
 
 def active(dom):

@@ -866,7 +866,9 @@ class Move:
             return "source", "it runs on %s" % self.host
         if not self.was_active:
             return "source", "it is defined on %s, stopped as before" % self.host
-        return "nowhere", "it runs neither on %s nor on %s (here it is %s). Start it with our.cloud.vm" % (self.host, self.target_name, here or "not defined")
+        how = hypervisor.ending(dom) if dom is not None else ""
+        return "nowhere", "it runs neither on %s nor on %s (here it is %s%s). Start it with our.cloud.vm" % (
+            self.host, self.target_name, here or "not defined", ": " + how if how else "")
 
 
 def end_saver(domid):
