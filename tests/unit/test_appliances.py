@@ -62,7 +62,7 @@ def test_the_scripts_of_the_labs_machines():
         "lab-machine", "ca-certificates dbus e2fsprogs grub-pc iproute2 iputils-ping kmod less linux-image-amd64 netbase openssh-server procps python3"
         " python3-apt sudo systemd-resolved systemd-sysv udev zstd")
     assert scripts("lab-machine") == {
-        "bootstrap": guest["bootstrap"], "guest": without(guest["guest"], "network", "seed", "patience"), "lab": LAB_MACHINE["lab"],
+        "bootstrap": guest["bootstrap"], "guest": without(guest["guest"], "network", "seed"), "lab": LAB_MACHINE["lab"],
         "ramdisk": guest["ramdisk"], "grub": guest["grub"].replace("console=tty0 console=ttyS0", "console=ttyS0 net.ifnames=0"), "clean": guest["clean"]}
 
 
