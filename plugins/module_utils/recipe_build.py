@@ -356,6 +356,9 @@ class Build:
         write(self.paths.variables(place.key), read(os.path.join(self.paths.state, "variables")))
         write(self.paths.script(macrostep.name), self.script(place.macro, self.keys[place.macro]))
         os.rename(self.paths.layer(LIVE), self.paths.layer(place.key))
+        if self.params["output_base"] and self.room.snapshots == "copies" and place.chain:
+            # a copy has all of the one before it, and what is built here is built once
+            self.room.remove(self.paths.layer(place.chain[-1][1]))
         place.chain.append([macrostep.name, place.key])
         place.macro, place.micro, place.live = place.macro + 1, 0, False
         remove(self.paths.by_hand)

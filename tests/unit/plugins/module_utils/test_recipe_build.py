@@ -424,6 +424,19 @@ def test_a_failed_build_of_what_is_to_be_kept_resumes(keeper):
     assert os.listdir(keeper.kept / recipe_build.BUILDS) == []
 
 
+def test_copies_on_the_way_to_what_is_kept_do_not_pile_up(keeper, monkeypatch):
+    monkeypatch.setattr(recipe_room, "PROBE", "echo copies")
+    keeper.recipe("root", "b", "a")
+    keeper.step("b", "- one: [exec_appliance: touch b]\n")
+    replace(keeper, "a", "'echo", "'test -e now; echo")
+    workdir = pathlib.Path(keeper.error(output_base=str(keeper.kept)).details["workdir"])
+    assert [path.name for path in workdir.glob(".build/layers/*/b")] == ["b"]
+    assert [path.name for path in workdir.glob(".build/layers/*/etc")] == ["etc"]
+    (keeper.path / "go").touch()
+    replace(keeper, "a", "test -e now; ", "")
+    assert keeper.build(output_base=str(keeper.kept))["changed"] is True
+
+
 # Breakpoints
 
 def test_break_and_start(counted):
