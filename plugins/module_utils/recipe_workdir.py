@@ -40,7 +40,8 @@ class Workdir:
             os.path.join(self.workdir, ".build", part)
             for part in ("layers", "state", "scripts", "view", "enter.sh", "library.sh", "memory.json", "by-hand"))
         if not DIRECTORY.fullmatch(self.workdir):
-            raise RecipeError(f"the working directory {self.workdir} has a character that would need quotes in a recipe. Remedy: choose another directory to build in")
+            raise RecipeError(f"the working directory {self.workdir} has a character that would need quotes in a recipe."
+                              " Remedy: choose another directory to build in")
 
     def layer(self, key):
         return os.path.join(self.layers, key)

@@ -143,8 +143,8 @@ def test_the_guide_has_every_command_and_type():
 
 
 def test_the_example_says_hello(tmp_path):
-    params = {"recipe": "hello", "data_dir": str(CHECKOUT / "appliances"), "workdir_base": str(tmp_path), "output_base": None, "state": "present", "variables": {},
-              "directory": None,
+    params = {"recipe": "hello", "data_dir": str(CHECKOUT / "appliances"), "workdir_base": str(tmp_path), "output_base": None, "state": "present",
+              "variables": {}, "directory": None,
               "break_at": None, "start_at": None, "on_error": "abort", "checkpoints": "macrostep", "dry_run": False, "progress": None}
     with tarfile.open(recipe_build.ensure(params, False, False)["files"]["image"]) as tar:
         assert tar.extractfile("./etc/motd").read() == b"Hello, world\nThere are 4 programs here.\n"
