@@ -285,10 +285,12 @@ EOF
 microstep lists
 write_file steps/debian/lab.yaml:49 /etc/apt/apt.conf.d/lab <<'EOF'
 Acquire::GzipIndexes "true";
+Acquire::Languages "none";
 EOF
-exec_appliance steps/debian/lab.yaml:50 <<'EOF'
+exec_appliance steps/debian/lab.yaml:54 <<'EOF'
 apt-get --quiet --error-on=any -o Dir="$PWD" -o Dir::State::status="$PWD/var/lib/dpkg/status" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \\
-    -o APT::Architecture=amd64 -o APT::Sandbox::User=root -o Acquire::GzipIndexes=true -o Acquire::Retries=5 update
+    -o APT::Architecture=amd64 -o APT::Sandbox::User=root -o Acquire::GzipIndexes=true -o Acquire::Languages=none \\
+    -o Acquire::Retries=5 update
 EOF
 
 finish
