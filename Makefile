@@ -7,7 +7,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PLAYBOOK := $(BIN)/ansible-playbook
 INVENTORY ?= lab
 
-LAB_PACKAGES := fdisk mmdebstrap openssh-client python3-venv qemu-system-x86 qemu-utils uidmap vde2
+LAB_PACKAGES := arch-test fdisk mmdebstrap openssh-client python3-venv qemu-system-x86 qemu-utils uidmap vde2
 TEST_PACKAGES := docker.io grub-common grub-pc-bin iproute2 mtools nftables shellcheck squashfs-tools xorriso
 
 # Mitogen: on emulated machines minutes become seconds. Everything works without it: make lab ACCELERATE=no

@@ -18,11 +18,16 @@ PAUSE = 0.5
 OWN = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "..", "appliances")
 
 
-def lines(text, recipe, began):
+def label(recipe, host):
+    """Who is building: several hosts of an inventory may do so at once, each for itself."""
+    return recipe if host == "localhost" else "%s: %s" % (host, recipe)
+
+
+def lines(text, who, began):
     """What to show of a file of progress: "SECONDS macrostep 2/9 system", "SECONDS microstep system/greeting"."""
     for entry in text.splitlines():
         second, dummy, what = entry.partition(" ")
-        yield "[%s] %4d s: %s" % (recipe, int(second) - began, what)
+        yield "[%s] %4d s: %s" % (who, int(second) - began, what)
 
 
 class ActionModule(ActionBase):
@@ -39,7 +44,8 @@ class ActionModule(ActionBase):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "progress")
             ended = threading.Event()
-            shower = threading.Thread(target=self._show, args=(path, arguments.get("recipe"), ended), daemon=True)
+            who = label(arguments.get("recipe"), task_vars["inventory_hostname"])
+            shower = threading.Thread(target=self._show, args=(path, who, ended), daemon=True)
             shower.start()
             try:
                 result.update(self._execute_module(module_args={**arguments, "progress": path}, task_vars=task_vars))
@@ -48,7 +54,7 @@ class ActionModule(ActionBase):
                 shower.join()
         return result
 
-    def _show(self, path, recipe, ended):
+    def _show(self, path, who, ended):
         """Show what comes until it has ended. It only reads a file: the module runs in the thread that it was called in."""
         began, parent, seen, last = int(time.time()), os.getppid(), "", False
         while not last:
@@ -63,6 +69,6 @@ class ActionModule(ActionBase):
                 continue
             # a line that is still being written waits for its end
             text = text[:text.rfind("\n") + 1]
-            for line in lines(text[len(seen):], recipe, began):
+            for line in lines(text[len(seen):], who, began):
                 self._display.display(line)
             seen = text

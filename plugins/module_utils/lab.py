@@ -299,7 +299,7 @@ def stop_network(state_dir, network):
 def qemu_argv(hardware, machine):
     """The command line of a machine.
 
-    hardware: name, memory (MiB), vcpus, image (path of disk.raw), accelerator (kvm or tcg), forward_ssh (port on
+    hardware: name, memory (MiB), vcpus, image (path of the disk that its own lies over), accelerator (kvm or tcg), forward_ssh (port on
     loopback or None), nics: list of {network, mac}; the network OUTSIDE is QEMU's own, any other is a LAN by its name.
     """
     if hardware["accelerator"] == "kvm":

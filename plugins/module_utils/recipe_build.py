@@ -24,6 +24,8 @@ from ansible_collections.our.cloud.plugins.module_utils.recipe_workdir import EM
 
 # The date of what is built when its recipe names none: one that does not change. Debian 13's release.
 EPOCH = 1754697600
+# Below output_base, the working directories.
+BUILDS = ".builds"
 TAIL = 15
 FULL = 4  # MiB: with less, whatever fails may have failed for that
 # The kernel's words, and apt's.
@@ -79,7 +81,7 @@ class Build:
         self.params = params
         self.data = DataDirectory(params["data_dir"])
         recipe = load(self.data, params["recipe"], params["variables"])
-        self.paths = Workdir(params["workdir_base"] or recipe.text("workdir_base", default_base()), recipe.name)
+        self.paths = workdir(params, recipe)
         self.resolved = resolve(self.data, recipe, self.paths.workdir)
         self.kind = recipe.text("type")
         self.epoch = read_date(self.resolved)
@@ -100,6 +102,9 @@ class Build:
     def look(self):
         """See what is there already."""
         self.memory = Memory(self.paths.memory)
+        if self.is_kept():
+            self.planned = [planning.Planned(macrostep.name, False, planning.KEPT) for macrostep in self.resolved.macrosteps]
+            return
         planned = planning.plan(self.resolved, self.keys, self.has_layer, self.memory)
         self.planned = planning.between(planned, self.start_at, self.stop_at)
         self.place = self.place_told() if self.start_at else self.place_found()
@@ -112,7 +117,21 @@ class Build:
     def output_key(self, key):
         return planning.digest(output.FORMAT, key, self.kind, sorted(output.variables("", "", 0, self.resolved).items()))
 
+    def kept(self, key):
+        """Where an output is kept for good, if it is to be."""
+        base = self.params["output_base"]
+        return base and os.path.join(os.path.realpath(base), f"{self.resolved.name}-{self.output_key(key)}")
+
+    def is_kept(self):
+        """Whether there is nothing to do but to say where the output is."""
+        return bool(self.params["output_base"]) and not self.start_at and self.stop_at == self.end and self.has_output(self.keys[-1][-1])
+
+    def files(self, key):
+        return {what: os.path.join(self.kept(key) or self.paths.output, file) for what, file in output.files(self.kind, self.resolved.name).items()}
+
     def has_output(self, key):
+        if self.kept(key):
+            return os.path.isdir(self.kept(key))
         made = self.memory["output"]
         return bool(made) and made["key"] == self.output_key(key) and all(os.path.isfile(path) for path in made["files"].values())
 
@@ -144,6 +163,16 @@ class Build:
             "recipe": self.resolved.name, "variables": self.resolved.variables, "workdir": self.paths.workdir, "log": self.paths.log,
             "key": self.keys[-1][-1], "plan": [planned.shown() for planned in self.planned], **more,
         }
+
+    def finished(self, changed, key):
+        """The result of a build that has come to its end."""
+        log = {"log": os.path.join(self.kept(key), os.path.basename(self.paths.log))} if self.kept(key) else {}
+        return self.result(changed=changed, files=self.files(key), key=key, **log)
+
+    def expected(self):
+        """The result of a check, or of a build that has nothing to do. Where an output will be kept is known before it is there."""
+        changed = self.would_change()
+        return self.finished(changed, self.keys[-1][-1]) if self.params["output_base"] else self.result(changed=changed)
 
     # Where it begins
 
@@ -200,10 +229,12 @@ class Build:
         """Build; the result. Whoever stops it, nothing stays running or mounted."""
         with Signals():
             try:
-                with Lock(self.paths) as lock:
+                with Lock(self.paths, waits=bool(self.params["output_base"])) as lock:
+                    self.look()
+                    if self.is_kept():
+                        return self.expected()
                     self.paths.make()
                     self.room.prepare()
-                    self.look()
                     self.preflight()
                     self.clean_up()
                     return self.logged(lock)
@@ -258,8 +289,11 @@ class Build:
             self.keep(place, clean=True)
             return self.result(changed=changed, stopped_at=planning.shown(self.resolved, place.at), shell=self.paths.shell)
         changed |= self.make_output(place, lock)
-        self.collect_garbage(place.chain)
-        return self.result(changed=changed, files=self.memory["output"]["files"], key=place.key)
+        if self.params["output_base"]:
+            self.room.remove(self.paths.workdir)
+        else:
+            self.collect_garbage(place.chain)
+        return self.finished(changed, place.key)
 
     def run_macrostep(self, place, lock):
         """Run a macrostep from a place on, up to its end or the breakpoint; the place is then there."""
@@ -322,6 +356,9 @@ class Build:
         write(self.paths.variables(place.key), read(os.path.join(self.paths.state, "variables")))
         write(self.paths.script(macrostep.name), self.script(place.macro, self.keys[place.macro]))
         os.rename(self.paths.layer(LIVE), self.paths.layer(place.key))
+        if self.params["output_base"] and self.room.snapshots == "copies" and place.chain:
+            # a copy has all of the one before it, and what is built here is built once
+            self.room.remove(self.paths.layer(place.chain[-1][1]))
         place.chain.append([macrostep.name, place.key])
         place.macro, place.micro, place.live = place.macro + 1, 0, False
         remove(self.paths.by_hand)
@@ -368,10 +405,13 @@ class Build:
         if status:
             raise RecipeError(f"{name}: the output of type {self.kind} cannot be made. Last lines of {self.paths.log}:\n{self.tail()}\n{self.space()}")
         output.finish(self.kind, name, partial, self.epoch, self.paths.tmp)
-        shutil.rmtree(self.paths.output, ignore_errors=True)
-        os.rename(partial, self.paths.output)
-        files = {what: os.path.join(self.paths.output, file) for what, file in output.files(self.kind, name).items()}
-        self.memory.update(output={"key": self.output_key(place.key), "files": files})
+        if self.kept(place.key):
+            os.rename(self.paths.log, os.path.join(partial, os.path.basename(self.paths.log)))
+            os.rename(partial, self.kept(place.key))
+        else:
+            shutil.rmtree(self.paths.output, ignore_errors=True)
+            os.rename(partial, self.paths.output)
+            self.memory.update(output={"key": self.output_key(place.key), "files": self.files(place.key)})
         return True
 
     def collect_garbage(self, chain):
@@ -403,7 +443,7 @@ class Build:
 
     def space(self):
         """What to say when the disk may be full."""
-        return f" {self.paths.base} has {self.free()} MiB free. Remedy: free some space, or choose another workdir_base"
+        return f" {self.paths.base} has {self.free()} MiB free. Remedy: free some space, or choose another {base_option(self.params)}"
 
     def free(self):
         """MiB that can be written to the working directory."""
@@ -420,23 +460,38 @@ def ensure(params, check_mode, diff_mode):
         if params["dry_run"]:
             return build.result(changed=False, scripts=build.scripts())
         differences = {"diff": build.differences()} if diff_mode else {}
-        return {**(build.result(changed=build.would_change()) if check_mode else build.run()), **differences}
+        return {**(build.expected() if check_mode or build.is_kept() else build.run()), **differences}
     except OSError as exc:
-        space = "" if exc.errno != errno.ENOSPC else ". Remedy: free some space, or choose another workdir_base"
+        space = "" if exc.errno != errno.ENOSPC else f". Remedy: free some space, or choose another {base_option(params)}"
         raise RecipeError(f"{exc.filename or 'the build'}: {exc.strerror}{space}") from exc
 
 
 def remove_build(params, check_mode):
     """Remove what builds of an appliance have left, its output included. Whether there was anything."""
     recipe = load(DataDirectory(params["data_dir"]), params["recipe"], params["variables"])
-    paths = Workdir(params["workdir_base"] or recipe.text("workdir_base", default_base()), recipe.name)
-    if not paths.exists() or check_mode:
-        return paths.exists()
-    with Lock(paths):
-        paths.make()
-        Room(paths).remove(paths.workdir)
-        remove(paths.lock)
-    return True
+    paths = workdir(params, recipe)
+    doomed = [paths.workdir]
+    if params["output_base"]:
+        build = Build(params)
+        doomed.append(build.kept(build.keys[-1][-1]))
+    there = any(os.path.isdir(path) for path in doomed)
+    if there and not check_mode:
+        with Lock(paths):
+            paths.make()
+            Room(paths).remove(*doomed)
+    return there
+
+
+def base_option(params):
+    return "output_base" if params["output_base"] else "workdir_base"
+
+
+def workdir(params, recipe):
+    """Where a recipe is built. For what is kept for good that is a directory for these variables alone."""
+    if params["output_base"]:
+        values = sorted((name, variable.text) for name, variable in recipe.variables.items())
+        return Workdir(os.path.join(params["output_base"], BUILDS), f"{recipe.name}-{planning.digest(values)}")
+    return Workdir(params["workdir_base"] or recipe.text("workdir_base", default_base()), recipe.name)
 
 
 def names_of(steps):

@@ -22,6 +22,7 @@ RESUMED = "resumed"
 CHANGED = "changed"
 NEVER_BUILT = "never built"
 LOST = "no checkpoint"
+KEPT = "its output is kept"
 
 
 @dataclass(frozen=True)

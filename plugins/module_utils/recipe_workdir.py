@@ -40,7 +40,8 @@ class Workdir:
             os.path.join(self.workdir, ".build", part)
             for part in ("layers", "state", "scripts", "view", "enter.sh", "library.sh", "memory.json", "by-hand"))
         if not DIRECTORY.fullmatch(self.workdir):
-            raise RecipeError(f"the working directory {self.workdir} has a character that would need quotes in a recipe. Remedy: choose another workdir_base")
+            raise RecipeError(f"the working directory {self.workdir} has a character that would need quotes in a recipe."
+                              " Remedy: choose another directory to build in")
 
     def layer(self, key):
         return os.path.join(self.layers, key)
@@ -64,16 +65,17 @@ class Workdir:
         except FileExistsError:
             owner = os.lstat(self.workdir).st_uid
             if owner != os.geteuid() or os.path.islink(self.workdir):
-                raise RecipeError(f"{self.workdir} belongs to user {owner} or is a link. Remedy: choose another workdir_base") from None
+                raise RecipeError(f"{self.workdir} belongs to user {owner} or is a link. Remedy: choose another directory to build in") from None
         for path in (self.chroot, self.tmp, self.layer(EMPTY), self.state, self.scripts, self.view):
             os.makedirs(path, exist_ok=True)
 
 
 class Lock:
-    """One build of an appliance at a time. The file says whose it is; the room has it too, until its last process has ended."""
+    """One build of an appliance at a time. The file says whose it is; the room has it too, until its last process has ended.
+    waits: until another build has ended, rather than be refused."""
 
-    def __init__(self, paths):
-        self.paths, self.file = paths, None
+    def __init__(self, paths, waits=False):
+        self.paths, self.waits, self.file = paths, waits, None
 
     def __enter__(self):
         os.makedirs(self.paths.base, exist_ok=True)
@@ -82,7 +84,7 @@ class Lock:
             holder = read(self.paths.lock).strip()
             known = re.match(r"process (\d+) of \S+ on (\S+) ", holder)
             gone = known and known.group(2) == socket.gethostname() and not os.path.exists(f"/proc/{known.group(1)}")
-            if known and not gone or time.monotonic() > deadline:
+            if not self.waits and (known and not gone or time.monotonic() > deadline):
                 raise RecipeError(f"{self.paths.name} is being built by {holder or 'somebody'}. Remedy: wait until that ends, or end it")
             time.sleep(0.1)
         self.file.truncate(0)
@@ -103,6 +105,8 @@ class Lock:
         return False
 
     def __exit__(self, *dummy):
+        if not self.paths.exists():
+            remove(self.paths.lock)
         self.file.close()
 
 

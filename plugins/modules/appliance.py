@@ -48,6 +48,14 @@ options:
       - The directory that the working directory is made in, under the recipe's name.
       - By default the recipe's C(workdir_base), and without that C(~/.cache/our.cloud/builds).
     type: path
+  output_base:
+    description:
+      - The directory that the output is kept in for good, in a directory of its own with the recipe's name and a hash of everything that it is
+        made from. What is there is not made again, and what was once made is never changed.
+      - It is built in a working directory of its own, in C(.builds) there, which is removed when it is done, with its checkpoints. So different
+        appliances of one recipe are built side by side; who asks for the same one meanwhile waits until it is there.
+      - With O(state=absent), the output that would be built now is removed.
+    type: path
   directory:
     description: The directory that C(exec_current) runs in. By default the one in which the playbook was started.
     type: path
@@ -91,12 +99,18 @@ EXAMPLES = r"""
     data_dir: /home/lisa/appliances
     variables: {greeting: Good morning}
     break_at: greeting/message_is_seen
+
+- name: One for each greeting, whoever asks for it
+  our.cloud.appliance:
+    recipe: hello
+    variables: {greeting: Good morning}
+    output_base: /srv/appliances
 """
 
 RETURN = r"""
 files:
   description: The output. C(image) is the archive, disk, medium or root file system; a C(triple) has C(kernel) and C(ramdisk), too.
-  returned: when it was built
+  returned: when it was built, and always with O(output_base)
   type: dict
   sample: {"image": "/home/lisa/.cache/our.cloud/builds/hello/output/hello.tgz"}
 recipe:
@@ -160,6 +174,7 @@ def main():
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "variables": {"type": "dict", "default": {}},
             "workdir_base": {"type": "path"},
+            "output_base": {"type": "path"},
             "directory": {"type": "path"},
             "break_at": {"type": "str"},
             "start_at": {"type": "str"},
@@ -168,6 +183,7 @@ def main():
             "dry_run": {"type": "bool", "default": False},
             "progress": {"type": "path"},
         },
+        mutually_exclusive=[("workdir_base", "output_base")],
         supports_check_mode=True,
     )
     if yaml is None:

@@ -46,7 +46,7 @@ EXAMPLES = r"""
 - name: Prepare this computer
   our.cloud.lab_host:
     state_dir: /home/lisa/lab
-    image: /home/lisa/.cache/our.cloud/images/trixie/disk.raw
+    image: /home/lisa/.cache/our.cloud/images/lab-machine-0f3a5c771e20b4d1/lab-machine.raw
     machines:
       - {name: homer, memory: 768, forward_ssh: 2222, nics: [{network: outside, mac: "52:54:00:00:00:01"}]}
 """

@@ -78,7 +78,7 @@ EXAMPLES = r"""
     name: marge
     state_dir: /home/lisa/lab
     memory: 2048
-    image: /home/lisa/.cache/our.cloud/images/trixie/disk.raw
+    image: /home/lisa/.cache/our.cloud/images/lab-machine-0f3a5c771e20b4d1/lab-machine.raw
     accelerator: tcg
     nics:
       - {network: lan, mac: "52:54:00:00:01:02"}

@@ -231,3 +231,168 @@ EOF
 finish
 """,
 }
+LAB_MACHINE = {
+    "lab": """\
+#!/usr/bin/env bash
+# lab of the recipe lab-machine, from steps/debian/lab.yaml. The build runs it as a whole; changes belong into that file.
+set -Eeuo pipefail
+. "$RECIPE_LIBRARY"
+
+microstep seed
+write_file steps/debian/lab.yaml:6 /etc/systemd/system/lab-seed.service <<'EOF'
+[Unit]
+Description=Name, keys and first address of this lab machine
+DefaultDependencies=no
+ConditionPathExists=!/var/lib/lab-seed
+Requires=dev-disk-by\\x2did-virtio\\x2dseed.device
+After=dev-disk-by\\x2did-virtio\\x2dseed.device systemd-remount-fs.service
+Before=sysinit.target network-pre.target systemd-networkd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/tar -C / -xf /dev/disk/by-id/virtio-seed
+ExecStart=/usr/bin/hostname -F /etc/hostname
+
+[Install]
+WantedBy=sysinit.target
+EOF
+exec_chroot steps/debian/lab.yaml:25 <<'EOF'
+systemctl --quiet enable lab-seed.service systemd-networkd.service
+EOF
+
+microstep sessions
+write_file steps/debian/lab.yaml:28 /etc/ssh/sshd_config.d/lab.conf <<'EOF'
+MaxSessions 200
+MaxStartups 200
+EOF
+
+microstep consoles
+write_file steps/debian/lab.yaml:35 /etc/default/grub.d/lab.cfg <<'EOF'
+GRUB_CMDLINE_LINUX="net.ifnames=0"
+GRUB_CMDLINE_LINUX_DEFAULT="console=ttyS0"
+GRUB_CMDLINE_LINUX_XEN_REPLACE_DEFAULT="console=hvc0"
+GRUB_CMDLINE_XEN_DEFAULT="console=com1 com1=115200"
+EOF
+
+microstep units
+exec_chroot steps/debian/lab.yaml:43 <<'EOF'
+for unit in ; do
+    systemctl --quiet disable "$unit"
+done
+EOF
+
+microstep lists
+write_file steps/debian/lab.yaml:49 /etc/apt/apt.conf.d/lab <<'EOF'
+Acquire::GzipIndexes "true";
+Acquire::Languages "none";
+EOF
+exec_appliance steps/debian/lab.yaml:54 <<'EOF'
+apt-get --quiet --error-on=any -o Dir="$PWD" -o Dir::State::status="$PWD/var/lib/dpkg/status" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \\
+    -o APT::Architecture=amd64 -o APT::Sandbox::User=root -o Acquire::GzipIndexes=true -o Acquire::Languages=none \\
+    -o Acquire::Retries=5 update
+EOF
+
+finish
+""",
+}
+DEBIAN_13_AMD64_SMALL_GUEST = {
+    "busybox": """\
+#!/usr/bin/env bash
+# busybox of the recipe debian-13-amd64-small-guest, from steps/debian/busybox.yaml. The build runs it as a whole; changes belong into that file.
+set -Eeuo pipefail
+. "$RECIPE_LIBRARY"
+
+microstep key
+exec_appliance steps/debian/busybox.yaml:5 <<'EOF'
+mkdir -p -m 700 root/.ssh
+EOF
+write_file steps/debian/busybox.yaml:6 /root/.ssh/authorized_keys <<'EOF'
+
+EOF
+exec_appliance steps/debian/busybox.yaml:10 <<'EOF'
+chmod 600 root/.ssh/authorized_keys
+ssh-keygen -lf root/.ssh/authorized_keys || {
+    echo "Nobody could log in to the guest. Remedy: set the variable authorized_key to a public ssh key" >&2
+    false
+}
+EOF
+
+microstep ssh
+write_file steps/debian/busybox.yaml:17 /etc/ssh/sshd_config.d/small.conf <<'EOF'
+UsePAM no
+EOF
+
+microstep init
+write_file steps/debian/busybox.yaml:19 /usr/sbin/init <<'EOF'
+#!/bin/sh
+exec /bin/busybox init
+EOF
+write_file steps/debian/busybox.yaml:24 /usr/sbin/poweroff <<'EOF'
+#!/bin/sh
+exec /bin/busybox poweroff
+EOF
+write_file steps/debian/busybox.yaml:29 /usr/sbin/reboot <<'EOF'
+#!/bin/sh
+exec /bin/busybox reboot
+EOF
+write_file steps/debian/busybox.yaml:34 /etc/inittab <<'EOF'
+::sysinit:/etc/init.d/guest
+::respawn:/usr/sbin/sshd -D
+::respawn:/etc/init.d/guest-network
+::respawn:/bin/busybox acpid -f -c /etc/acpi
+::respawn:/bin/busybox getty 0 console vt100
+::ctrlaltdel:/bin/busybox reboot
+::shutdown:/bin/sync
+::shutdown:/bin/umount -a -r
+EOF
+write_file steps/debian/busybox.yaml:45 /etc/init.d/guest <<'EOF'
+#!/bin/sh
+mkdir -p /dev/pts /run/sshd
+mount -t devpts devpts /dev/pts
+mount -o remount,rw /
+ip link set lo up
+modprobe -qa button evdev
+[ -s /etc/ssh/ssh_host_ed25519_key ] || ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key
+EOF
+exec_appliance steps/debian/busybox.yaml:55 <<'EOF'
+chmod 755 usr/sbin/{init,poweroff,reboot} etc/init.d/guest
+EOF
+
+microstep network
+write_file steps/debian/busybox.yaml:58 /etc/init.d/guest-network <<'EOF'
+#!/bin/sh
+for nic in /sys/class/net/e*; do nic=${nic##*/}; done
+ip link set "$nic" up
+exec /bin/busybox udhcpc -f -i "$nic" -O hostname -s /etc/udhcpc/guest.script
+EOF
+write_file steps/debian/busybox.yaml:65 /etc/udhcpc/guest.script <<'EOF'
+#!/bin/sh
+[ "$1" != bound ] || hostname "${hostname:-guest}"
+exec /etc/udhcpc/default.script "$@"
+EOF
+exec_appliance steps/debian/busybox.yaml:71 <<'EOF'
+chmod 755 etc/init.d/guest-network etc/udhcpc/guest.script
+EOF
+
+microstep power_button
+exec_appliance steps/debian/busybox.yaml:74 <<'EOF'
+mkdir -p etc/acpi/PWRF
+EOF
+write_file steps/debian/busybox.yaml:75 /etc/acpi/PWRF/00000080 <<'EOF'
+#!/bin/sh
+exec /sbin/poweroff
+EOF
+exec_appliance steps/debian/busybox.yaml:80 <<'EOF'
+chmod 755 etc/acpi/PWRF/00000080
+EOF
+
+microstep modules
+append_file steps/debian/busybox.yaml:83 /etc/initramfs-tools/modules <<'EOF'
+virtio_net
+xen_netfront
+EOF
+
+finish
+""",
+}

@@ -12,7 +12,7 @@ import tarfile
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils import arch, recipe, recipe_build, recipe_script
-from appliance_scripts import DEBIAN_13_AMD64_GUEST, DEBIAN_13_AMD64_LIVE
+from appliance_scripts import DEBIAN_13_AMD64_GUEST, DEBIAN_13_AMD64_LIVE, DEBIAN_13_AMD64_SMALL_GUEST, LAB_MACHINE
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 DATA = recipe.DataDirectory(CHECKOUT / "appliances")
@@ -45,8 +45,41 @@ def test_the_scripts_of_a_guest_on_arm_are_the_same_without_grub(debian, kernel)
 
 def without(text, *microsteps):
     """A script without some of its microsteps."""
-    first, *parts = text.split("\n\nmicrostep ")
-    return "\n\nmicrostep ".join([first, *(part for part in parts if part.partition("\n")[0] not in microsteps)])
+    end = "\n\nfinish\n"
+    first, *parts = text.removesuffix(end).split("\n\nmicrostep ")
+    return "\n\nmicrostep ".join([first, *(part for part in parts if part.partition("\n")[0] not in microsteps)]) + end
+
+
+def like_the_guests(name, packages):
+    """The guest's scripts as those of a recipe with other packages."""
+    found = {macrostep: text.replace("debian-13-amd64-guest", name) for macrostep, text in DEBIAN_13_AMD64_GUEST.items()}
+    found["bootstrap"] = re.sub("--include='.*'", f"--include='{packages} '", found["bootstrap"])
+    return found
+
+
+def test_the_scripts_of_the_labs_machines():
+    guest = like_the_guests(
+        "lab-machine", "ca-certificates dbus e2fsprogs grub-pc iproute2 iputils-ping kmod less linux-image-amd64 netbase openssh-server procps python3"
+        " python3-apt sudo systemd-resolved systemd-sysv udev zstd")
+    assert scripts("lab-machine") == {
+        "bootstrap": guest["bootstrap"], "guest": without(guest["guest"], "network", "seed"), "lab": LAB_MACHINE["lab"],
+        "ramdisk": guest["ramdisk"], "grub": guest["grub"].replace("console=tty0 console=ttyS0", "console=ttyS0 net.ifnames=0"), "clean": guest["clean"]}
+
+
+def test_the_scripts_of_the_small_guest():
+    guest = like_the_guests(
+        "debian-13-amd64-small-guest",
+        "busybox e2fsprogs iproute2 iputils-ping kmod linux-image-cloud-amd64 netbase openssh-server udhcpc zstd")
+    assert scripts("debian-13-amd64-small-guest") == {
+        "bootstrap": guest["bootstrap"], "guest": without(guest["guest"], "network", "seed", "patience", "timers"),
+        "busybox": DEBIAN_13_AMD64_SMALL_GUEST["busybox"], "ramdisk": guest["ramdisk"], "clean": guest["clean"]}
+
+
+def test_variables_of_the_labs_machines():
+    resolved = recipe.resolve(DATA, recipe.load(DATA, "lab-machine", {"more_packages": ["dnsmasq", "nftables"], "disabled_units": ["dnsmasq.service"]}), "/w")
+    lab = {microstep.name: microstep.commands[0].arguments[0] for microstep in resolved.macrosteps[2].microsteps}
+    assert resolved.variables["packages"].endswith(" zstd dnsmasq nftables")
+    assert "for unit in dnsmasq.service; do" in lab["units"]
 
 
 def test_the_scripts_of_a_live_medium():
@@ -110,8 +143,8 @@ def test_the_guide_has_every_command_and_type():
 
 
 def test_the_example_says_hello(tmp_path):
-    params = {"recipe": "hello", "data_dir": str(CHECKOUT / "appliances"), "workdir_base": str(tmp_path), "state": "present", "variables": {},
-              "directory": None,
+    params = {"recipe": "hello", "data_dir": str(CHECKOUT / "appliances"), "workdir_base": str(tmp_path), "output_base": None, "state": "present",
+              "variables": {}, "directory": None,
               "break_at": None, "start_at": None, "on_error": "abort", "checkpoints": "macrostep", "dry_run": False, "progress": None}
     with tarfile.open(recipe_build.ensure(params, False, False)["files"]["image"]) as tar:
         assert tar.extractfile("./etc/motd").read() == b"Hello, world\nThere are 4 programs here.\n"

@@ -29,6 +29,11 @@ def test_lines():
     assert list(appliance.lines(text, "toy", 998)) == ["[toy]    2 s: macrostep 1/2 a", "[toy]   14 s: microstep a/one"]
 
 
+def test_who_builds():
+    assert appliance.label("toy", "localhost") == "toy"
+    assert appliance.label("toy", "barney") == "barney: toy"
+
+
 def test_each_line_is_shown_once_and_when_it_is_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(appliance, "PAUSE", 0)
     path = tmp_path / "progress"

@@ -348,6 +348,95 @@ def test_a_removed_file_stays_removed(counted):
     assert counted.ran().endswith("c1 c2")
 
 
+# Kept for good
+
+@pytest.fixture(name="keeper")
+def fixture_keeper(toy):
+    """A build with a variable, which goes on when there is a file named go; it counts how often it runs."""
+    toy.recipe("root", "a")
+    toy.step("a", f"- one: [exec_appliance: echo $$size_mib >size]\n"
+                  f"- two: [exec_current: 'echo $$size_mib >>{toy.path}/ran; until test -e {toy.path}/go; do sleep 0.02; done']\n")
+    toy.kept = toy.path / "kept"
+    toy.ran = lambda: (toy.path / "ran").read_text().split()
+
+    def keep(size="", **params):
+        return toy.build(output_base=str(toy.kept), variables={"size_mib": size}, **params)
+
+    toy.keep = keep
+    yield toy
+    for process in toy.started:
+        process.kill()
+        process.communicate(timeout=BOUND)
+
+
+def test_an_output_is_kept_and_never_changed(keeper):
+    (keeper.path / "go").touch()
+    expected = keeper.keep(check_mode=True)
+    assert (expected["changed"], keeper.kept.exists()) == (True, False)
+    done = keeper.keep()
+    assert done["changed"] is True
+    assert (done["files"], done["log"]) == (expected["files"], expected["log"])
+    folder = pathlib.Path(done["files"]["image"]).parent
+    assert sorted(os.listdir(folder)) == ["build.log", "toy.tgz"]
+    assert folder.parent == keeper.kept
+    assert os.listdir(keeper.kept / recipe_build.BUILDS) == []
+    before = (folder / "toy.tgz").stat()
+    for check_mode in (True, False):
+        again = keeper.keep(check_mode=check_mode)
+        assert (again["changed"], again["files"], again["log"]) == (False, done["files"], done["log"])
+        assert [(step["runs"], step["why"]) for step in again["plan"]] == [(False, "its output is kept")] * 2
+
+    replace(keeper, "a", ">size", ">size.2")
+    changed = keeper.keep()
+    assert changed["changed"] is True
+    assert changed["files"] != done["files"]
+    assert (folder / "toy.tgz").stat() == before
+    assert keeper.keep(check_mode=True, state="absent")["changed"] is True
+    assert keeper.keep(state="absent")["changed"] is True
+    assert sorted(os.listdir(keeper.kept)) == [recipe_build.BUILDS, folder.name]
+    assert keeper.keep(state="absent")["changed"] is False
+
+
+def test_different_outputs_are_built_side_by_side_and_the_same_once(keeper):
+    values = ("1", "1", "2")
+    processes_ = [keeper.start(output_base=str(keeper.kept), variables={"size_mib": value}) for value in values]
+    deadline = time.monotonic() + BOUND
+    while not (keeper.path / "ran").exists() or len(keeper.ran()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [process.poll() for process in processes_] == [None] * 3
+    (keeper.path / "go").touch()
+    assert [(process.communicate(timeout=BOUND)[1], process.returncode) for process in processes_] == [("", 0)] * 3
+    assert sorted(keeper.ran()) == ["1", "2"]
+    assert len(os.listdir(keeper.kept)) == 3
+    assert os.listdir(keeper.kept / recipe_build.BUILDS) == []
+
+
+def test_a_failed_build_of_what_is_to_be_kept_resumes(keeper):
+    replace(keeper, "a", "'echo", "'test -e now; echo")
+    error = keeper.error(output_base=str(keeper.kept))
+    assert "The next build resumes with a" in str(error)
+    assert str(keeper.kept / recipe_build.BUILDS) in error.details["workdir"]
+    (keeper.path / "go").touch()
+    replace(keeper, "a", "test -e now; ", "")
+    result = keeper.build(output_base=str(keeper.kept))
+    assert [step["why"] for step in result["plan"]] == ["checkpoint", "never built"]
+    assert os.listdir(keeper.kept / recipe_build.BUILDS) == []
+
+
+def test_copies_on_the_way_to_what_is_kept_do_not_pile_up(keeper, monkeypatch):
+    monkeypatch.setattr(recipe_room, "PROBE", "echo copies")
+    keeper.recipe("root", "b", "a")
+    keeper.step("b", "- one: [exec_appliance: touch b]\n")
+    replace(keeper, "a", "'echo", "'test -e now; echo")
+    workdir = pathlib.Path(keeper.error(output_base=str(keeper.kept)).details["workdir"])
+    assert [path.name for path in workdir.glob(".build/layers/*/b")] == ["b"]
+    assert [path.name for path in workdir.glob(".build/layers/*/etc")] == ["etc"]
+    (keeper.path / "go").touch()
+    replace(keeper, "a", "test -e now; ", "")
+    assert keeper.build(output_base=str(keeper.kept))["changed"] is True
+
+
 # Breakpoints
 
 def test_break_and_start(counted):
@@ -510,7 +599,7 @@ def test_links_are_followed_as_in_the_appliance(toy):
 
 
 def test_a_directory_that_needs_quotes_is_refused(toy):
-    assert "has a character that would need quotes in a recipe. Remedy: choose another workdir_base" in str(toy.error(workdir_base=f"{toy.path}/a b"))
+    assert "has a character that would need quotes in a recipe. Remedy: choose another directory to build in" in str(toy.error(workdir_base=f"{toy.path}/a b"))
 
 
 def test_somebody_elses_directory_is_refused(toy):

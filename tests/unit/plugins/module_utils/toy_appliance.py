@@ -14,7 +14,7 @@ from ansible_collections.our.cloud.plugins.module_utils import recipe_build
 
 PARAMS = {
     "recipe": "toy", "state": "present", "variables": {}, "directory": None, "break_at": None, "start_at": None, "on_error": "abort",
-    "checkpoints": "macrostep",
+    "checkpoints": "macrostep", "output_base": None,
     "dry_run": False, "progress": None,
 }
 RECIPE = """\
