@@ -231,3 +231,53 @@ EOF
 finish
 """,
 }
+
+DEBIAN_13_AMD64_OAR_SERVER = {
+    "login": """\
+#!/usr/bin/env bash
+# login of the recipe debian-13-amd64-oar-server, from steps/debian/login.yaml. The build runs it as a whole; changes belong into that file.
+set -Eeuo pipefail
+. "$RECIPE_LIBRARY"
+
+microstep key
+exec_appliance steps/debian/login.yaml:5 <<'EOF'
+[ -z '' ] || {
+    install -d -m 0700 root/.ssh
+    echo '' >root/.ssh/authorized_keys
+    chmod 0600 root/.ssh/authorized_keys
+}
+EOF
+
+finish
+""",
+    "oar": """\
+#!/usr/bin/env bash
+# oar of the recipe debian-13-amd64-oar-server, from steps/debian/oar.yaml. The build runs it as a whole; changes belong into that file.
+set -Eeuo pipefail
+. "$RECIPE_LIBRARY"
+
+microstep identity
+exec_appliance steps/debian/oar.yaml:5 <<'EOF'
+rm -rf var/lib/oar/.ssh etc/oar/oar_ssh_host_*
+EOF
+
+microstep node
+exec_chroot steps/debian/oar.yaml:7 <<'EOF'
+systemctl --quiet disable oar-node.service
+EOF
+
+microstep server
+exec_chroot steps/debian/oar.yaml:9 <<'EOF'
+systemctl --quiet disable oar-server.service
+EOF
+
+microstep database
+exec_chroot steps/debian/oar.yaml:11 <<'EOF'
+pg_lsclusters --no-header | while read -r version name other; do pg_dropcluster "$version" "$name"; done
+rm -f /etc/ssl/certs/ssl-cert-snakeoil.pem /etc/ssl/private/ssl-cert-snakeoil.key
+find /etc/ssl/certs -xtype l -delete
+EOF
+
+finish
+""",
+}
