@@ -59,7 +59,8 @@ def plan(nodes, resources, properties):
     Alive: OAR itself never forgives a node on which a job could not start. What an administrator has made Absent stays so.
     """
     commands = [["oarproperty", "--add", name, *options] for name, options in PROPERTIES.items() if name not in properties]
-    ours = [resource for resource in resources if resource["type"] == "default"]
+    # OAR tells them in another order each time.
+    ours = sorted((resource for resource in resources if resource["type"] == "default"), key=lambda resource: resource["resource_id"])
     known = {(resource["network_address"], str(resource["cpuset"])): resource for resource in ours}
     next_cpu = 1 + max([_number(resource, "cpu") for resource in ours], default=0)
     next_core = 1 + max([_number(resource, "core") for resource in ours], default=0)

@@ -69,7 +69,8 @@ def test_a_node_that_has_grown_keeps_its_cpu():
 
 def test_what_is_gone_is_dead():
     resources = [resource(1, "milhouse", 1, 1, "0"), resource(2, "milhouse", 1, 2, "1"), resource(3, "rod", 2, 3, "0"), resource(4, "todd", 3, 4, "0", "Dead")]
-    assert commands({"milhouse": oar.cores("milhouse", "0,0,0\n")}, resources) == ["oarnodesetting -r 2 -s Dead", "oarnodesetting -r 3 -s Dead"]
+    for order in (resources, resources[::-1]):
+        assert commands({"milhouse": oar.cores("milhouse", "0,0,0\n")}, order) == ["oarnodesetting -r 2 -s Dead", "oarnodesetting -r 3 -s Dead"]
 
 
 def test_what_is_back_is_alive_and_what_is_absent_stays_so():
