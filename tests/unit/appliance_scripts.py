@@ -275,19 +275,28 @@ GRUB_CMDLINE_LINUX_XEN_REPLACE_DEFAULT="console=hvc0"
 GRUB_CMDLINE_XEN_DEFAULT="console=com1 com1=115200"
 EOF
 
+microstep consoles_of_guests
+exec_appliance steps/debian/lab.yaml:44 <<'EOF'
+mkdir -p etc/systemd/system/xen.service.d var/log/xen/console
+EOF
+write_file steps/debian/lab.yaml:45 /etc/systemd/system/xen.service.d/lab.conf <<'EOF'
+[Service]
+Environment=XENCONSOLED_ARGS=--log=guest
+EOF
+
 microstep units
-exec_chroot steps/debian/lab.yaml:43 <<'EOF'
+exec_chroot steps/debian/lab.yaml:51 <<'EOF'
 for unit in ; do
     systemctl --quiet disable "$unit"
 done
 EOF
 
 microstep lists
-write_file steps/debian/lab.yaml:49 /etc/apt/apt.conf.d/lab <<'EOF'
+write_file steps/debian/lab.yaml:57 /etc/apt/apt.conf.d/lab <<'EOF'
 Acquire::GzipIndexes "true";
 Acquire::Languages "none";
 EOF
-exec_appliance steps/debian/lab.yaml:54 <<'EOF'
+exec_appliance steps/debian/lab.yaml:62 <<'EOF'
 apt-get --quiet --error-on=any -o Dir="$PWD" -o Dir::State::status="$PWD/var/lib/dpkg/status" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \\
     -o APT::Architecture=amd64 -o APT::Sandbox::User=root -o Acquire::GzipIndexes=true -o Acquire::Languages=none \\
     -o Acquire::Retries=5 update
@@ -391,6 +400,56 @@ microstep modules
 append_file steps/debian/busybox.yaml:83 /etc/initramfs-tools/modules <<'EOF'
 virtio_net
 xen_netfront
+EOF
+
+finish
+""",
+}
+
+DEBIAN_13_AMD64_OAR_SERVER = {
+    "login": """\
+#!/usr/bin/env bash
+# login of the recipe debian-13-amd64-oar-server, from steps/debian/login.yaml. The build runs it as a whole; changes belong into that file.
+set -Eeuo pipefail
+. "$RECIPE_LIBRARY"
+
+microstep key
+exec_appliance steps/debian/login.yaml:5 <<'EOF'
+[ -z '' ] || {
+    install -d -m 0700 root/.ssh
+    echo '' >root/.ssh/authorized_keys
+    chmod 0600 root/.ssh/authorized_keys
+}
+EOF
+
+finish
+""",
+    "oar": """\
+#!/usr/bin/env bash
+# oar of the recipe debian-13-amd64-oar-server, from steps/debian/oar.yaml. The build runs it as a whole; changes belong into that file.
+set -Eeuo pipefail
+. "$RECIPE_LIBRARY"
+
+microstep identity
+exec_appliance steps/debian/oar.yaml:5 <<'EOF'
+rm -rf var/lib/oar/.ssh etc/oar/oar_ssh_host_*
+EOF
+
+microstep node
+exec_chroot steps/debian/oar.yaml:7 <<'EOF'
+systemctl --quiet disable oar-node.service
+EOF
+
+microstep server
+exec_chroot steps/debian/oar.yaml:9 <<'EOF'
+systemctl --quiet disable oar-server.service
+EOF
+
+microstep database
+exec_chroot steps/debian/oar.yaml:11 <<'EOF'
+pg_lsclusters --no-header | while read -r version name other; do pg_dropcluster "$version" "$name"; done
+rm -f /etc/ssl/certs/ssl-cert-snakeoil.pem /etc/ssl/private/ssl-cert-snakeoil.key
+find /etc/ssl/certs -xtype l -delete
 EOF
 
 finish

@@ -12,7 +12,9 @@ import tarfile
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils import arch, recipe, recipe_build, recipe_script
-from appliance_scripts import DEBIAN_13_AMD64_GUEST, DEBIAN_13_AMD64_LIVE, DEBIAN_13_AMD64_SMALL_GUEST, LAB_MACHINE
+from appliance_scripts import (
+    DEBIAN_13_AMD64_GUEST, DEBIAN_13_AMD64_LIVE, DEBIAN_13_AMD64_OAR_SERVER, DEBIAN_13_AMD64_SMALL_GUEST, LAB_MACHINE,
+)
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 DATA = recipe.DataDirectory(CHECKOUT / "appliances")
@@ -90,6 +92,20 @@ def test_the_scripts_of_a_live_medium():
     assert scripts("debian-13-amd64-live") == {
         "bootstrap": guest["bootstrap"], "guest": without(guest["guest"], "file_system"), "live": DEBIAN_13_AMD64_LIVE["live"],
         "ramdisk": without(guest["ramdisk"], "modules"), "clean": guest["clean"]}
+
+
+@pytest.mark.parametrize("kind, packages", [
+    ("server", {"iproute2": "iproute2 libjson-perl", "openssh-server": "oar-node oar-server oar-server-pgsql oar-user oar-user-pgsql openssh-server postgresql"}),
+    ("node", {"openssh-server": "oar-node openssh-server"}),
+])
+def test_the_scripts_of_a_cluster(kind, packages):
+    expected = {**DEBIAN_13_AMD64_GUEST, **DEBIAN_13_AMD64_OAR_SERVER}
+    for old, new in packages.items():
+        expected["bootstrap"] = expected["bootstrap"].replace(old, new)
+    if kind == "node":
+        expected["oar"] = without(expected["oar"], "server", "database")
+    assert scripts(f"debian-13-amd64-oar-{kind}") == {
+        name: text.replace("amd64-guest", f"amd64-oar-{kind}").replace("oar-server,", f"oar-{kind},") for name, text in expected.items()}
 
 
 # What this computer has stands for what it may have: a program for each that the step asks.
