@@ -95,7 +95,8 @@ def test_the_scripts_of_a_live_medium():
 
 
 @pytest.mark.parametrize("kind, packages", [
-    ("server", {"iproute2": "iproute2 libjson-perl", "openssh-server": "oar-node oar-server oar-server-pgsql oar-user oar-user-pgsql openssh-server postgresql"}),
+    ("server", {"iproute2": "iproute2 libjson-perl",
+                "openssh-server": "oar-node oar-server oar-server-pgsql oar-user oar-user-pgsql openssh-server postgresql"}),
     ("node", {"openssh-server": "oar-node openssh-server"}),
 ])
 def test_the_scripts_of_a_cluster(kind, packages):
