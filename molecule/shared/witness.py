@@ -56,7 +56,14 @@ def scene(folder, config, guest, hosts):
     for host in hosts:
         done = subprocess.run(ssh(folder, config, host, command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         text += "\n==== %s\n%s" % (host, done.stdout)
-    return text
+    return text + "".join("\n==== the console of %s\n%s" % (host, console(config, host)) for host in hosts)
+
+
+def console(config, host):
+    """The last lines of a machine's console, which tell of a kernel that has given up."""
+    path = os.path.join(os.path.dirname(config), "machines", host, "console.log")
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        return "\n".join(stream.read().rstrip().splitlines()[-8:])
 
 
 def until(condition, what, bound=BOUND, more=str):
@@ -98,6 +105,13 @@ def watch(folder, config, guest, address, gateway):
         # not -w, with which ping ends at the first "host unreachable"
         "ping": ssh(folder, config, gateway, "exec timeout 7200 ping -D -O -i 0.2 %s" % shlex.quote(address), shared=False),
     }
+
+    def answers():
+        done = [subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False) for argv in (
+            ssh(folder, config, gateway, "ping -c 1 -W 2 %s" % shlex.quote(address)), ssh(folder, config, guest, "true", shared=False))]
+        return [each.stdout.strip() for each in done], not any(each.returncode for each in done)
+    # it may have been started a moment ago
+    until(answers, "%s answers" % guest, bound=600)
     pids = []
     for name, argv in commands.items():
         text = "%s >%s 2>&1; printf '\\nended\\n' >>%s" % (shlex.join(argv), *[shlex.quote(os.path.join(folder, name))] * 2)
@@ -120,7 +134,7 @@ def places(folder, config, guest, hosts):
             seen[host] = guest in done.stdout.split() if done.returncode == 0 else done.stderr.strip()
             good = good and done.returncode == 0
         return seen, good
-    return until(ask, "virsh on %s" % " and ".join(hosts))
+    return until(ask, "virsh on %s" % " and ".join(hosts), more=lambda: scene(folder, config, guest, hosts))
 
 
 def follow(command, percent, then):
