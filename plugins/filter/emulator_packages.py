@@ -17,12 +17,17 @@ options:
     type: list
     elements: dict
     required: true
+  images:
+    description: Images, each with C(name) and perhaps C(arch), as in C(guests_images). A guest without C(arch) has that of its C(image).
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
 - name: Show what the KVM nodes need for all guests of the inventory
   ansible.builtin.debug:
-    msg: "{{ guests | our.cloud.emulator_packages }}"
+    msg: "{{ guests | our.cloud.emulator_packages(guests_images | default([])) }}"
 """
 
 RETURN = r"""

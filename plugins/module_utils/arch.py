@@ -70,8 +70,10 @@ def arch(name):
         raise ValueError("architecture %r is not one of %s" % (name, ", ".join(sorted(ARCHES)))) from None
 
 
-def emulator_packages(guests):
-    """The Debian packages, sorted, with the emulators of a list of guests (dicts with kind, arch and state, as the
-    inventory has them). ValueError: an architecture that does not exist."""
-    return sorted({arch(guest.get("arch") or "amd64").package for guest in guests
+def emulator_packages(guests, images=()):
+    """The Debian packages, sorted, with the emulators of a list of guests (dicts with kind, arch, image and state, as the
+    inventory has them). A guest without arch has that of its image, if `images` (dicts with name and arch) say it.
+    ValueError: an architecture that does not exist."""
+    of_image = {image.get("name"): image.get("arch") for image in images}
+    return sorted({arch(guest.get("arch") or of_image.get(guest.get("image")) or "amd64").package for guest in guests
                    if guest.get("kind") in QEMU_KINDS and guest.get("state") != "absent"})

@@ -49,6 +49,10 @@ def test_emulator_packages():
     assert emulator_packages([{"kind": "pvh"}, {"kind": "pv", "arch": "i386"}]) == []
     assert emulator_packages([{"kind": "kvm"}, {"kind": "qemu", "arch": "armhf"}, {"kind": "qemu", "arch": "arm64"}]) == ["qemu-system-arm", "qemu-system-x86"]
     assert emulator_packages([{"kind": "qemu", "arch": "armhf", "state": "absent"}, {"kind": "qemu", "state": "stopped"}]) == ["qemu-system-x86"]
+    images = [{"name": "debian-arm", "arch": "arm64"}, {"name": "debian"}]
+    assert emulator_packages([{"kind": "qemu", "image": "debian-arm"}], images) == ["qemu-system-arm"]
+    assert emulator_packages([{"kind": "qemu", "image": "debian"}, {"kind": "kvm", "image": "emi-0f3a5c771e20"}], images) == ["qemu-system-x86"]
+    assert emulator_packages([{"kind": "qemu", "image": "debian-arm", "arch": "amd64"}], images) == ["qemu-system-x86"]
     with pytest.raises(ValueError, match="architecture 'sparc'"):
         emulator_packages([{"kind": "qemu", "arch": "sparc"}])
 
