@@ -179,6 +179,23 @@ EOF
 
 finish
 """,
+    "login": """\
+#!/usr/bin/env bash
+# login of the recipe debian-13-amd64-guest, from steps/debian/login.yaml. The build runs it as a whole; changes belong into that file.
+set -Eeuo pipefail
+. "$RECIPE_LIBRARY"
+
+microstep key
+exec_appliance steps/debian/login.yaml:5 <<'EOF'
+[ -z '' ] || {
+    install -d -m 0700 root/.ssh
+    echo '' >root/.ssh/authorized_keys
+    chmod 0600 root/.ssh/authorized_keys
+}
+EOF
+
+finish
+""",
     "clean": """\
 #!/usr/bin/env bash
 # clean of the recipe debian-13-amd64-guest, from steps/debian/clean.yaml. The build runs it as a whole; changes belong into that file.
@@ -407,23 +424,6 @@ finish
 }
 
 DEBIAN_13_AMD64_OAR_SERVER = {
-    "login": """\
-#!/usr/bin/env bash
-# login of the recipe debian-13-amd64-oar-server, from steps/debian/login.yaml. The build runs it as a whole; changes belong into that file.
-set -Eeuo pipefail
-. "$RECIPE_LIBRARY"
-
-microstep key
-exec_appliance steps/debian/login.yaml:5 <<'EOF'
-[ -z '' ] || {
-    install -d -m 0700 root/.ssh
-    echo '' >root/.ssh/authorized_keys
-    chmod 0600 root/.ssh/authorized_keys
-}
-EOF
-
-finish
-""",
     "oar": """\
 #!/usr/bin/env bash
 # oar of the recipe debian-13-amd64-oar-server, from steps/debian/oar.yaml. The build runs it as a whole; changes belong into that file.
