@@ -19,7 +19,7 @@ export ANSIBLE_STRATEGY_PLUGINS = $(shell echo $(CURDIR)/$(VENV)/lib/python3*/si
 endif
 export ANSIBLE_TIMEOUT ?= 120
 
-.PHONY: help lab lab-up lab-status lab-destroy test lint unit sanity molecule bench docs deps test-deps artifact
+.PHONY: help lab lab-up lab-status lab-destroy test lint unit sanity molecule long bench docs deps test-deps artifact
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ sanity: test-deps ## ansible-test sanity and the collection's documentation, on 
 
 molecule: test-deps ## every scenario: gateway and bridge in containers, default (Xen) and kvm in virtual machines
 	tests/all molecule
+
+long: test-deps ## the scenarios that make test has no time for, which build appliances first: oar, arm
+	tests/all molecule oar arm
 
 bench: test-deps ## measure; writes docs/benchmarks.md
 	$(BIN)/python bench/run.py
