@@ -90,7 +90,8 @@ def _emulator(guest, row, where):
                          % (name, row.debian, " and ".join(row.accelerated_by), where.arch))
     emulator = where.emulators.get(row.libvirt)
     if emulator is None:
-        raise GuestError("guest %s: this host has no emulator for %s (%s). Give the guest arch: %s in the inventory and run the hypervisors playbook, or install %s"
+        raise GuestError("guest %s: this host has no emulator for %s (%s). "
+                         "Give the guest arch: %s in the inventory and run the hypervisors playbook, or install %s"
                          % (name, row.debian, row.emulator, row.debian, row.package))
     if kind not in emulator.types:
         raise GuestError("guest %s: kind kvm needs hardware virtualization, and libvirt has none for %s here. "

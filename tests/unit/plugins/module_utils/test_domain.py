@@ -234,7 +234,8 @@ EMULATING = domain.host(capabilities("x86_64", ("x86_64", "qemu-system-x86_64", 
      "guest our-vm: KVM runs armhf guests on arm64 hosts, and this one is amd64. Give it kind: qemu (emulated, slow), or another host"),
     (ARM64, {"kind": "kvm", "arch": "i386"}, "guest our-vm: KVM runs i386 guests on amd64 and i386 hosts, and this one is arm64. Give"),
     (EMULATING, {"kind": "qemu", "arch": "arm64"},
-     "guest our-vm: this host has no emulator for arm64 (qemu-system-aarch64). Give the guest arch: arm64 in the inventory and run the hypervisors playbook, or install qemu-system-arm"),
+     "guest our-vm: this host has no emulator for arm64 (qemu-system-aarch64). "
+     "Give the guest arch: arm64 in the inventory and run the hypervisors playbook, or install qemu-system-arm"),
     (EMULATING, {"kind": "kvm"}, "guest our-vm: kind kvm needs hardware virtualization, and libvirt has none for amd64 here. Give it kind: qemu"),
 ])
 def test_what_a_host_cannot_run(where, change, words):
