@@ -24,7 +24,7 @@ put etc/default/grub.d/appliance.cfg GRUB_TIMEOUT=0 'GRUB_CMDLINE_LINUX_DEFAULT=
 
 printf 'deb %s trixie main\ndeb %s trixie-security main\n' "$(apt_source Debian)" "$(apt_source Debian-Security)" |
     mmdebstrap --variant=apt --architectures=amd64 --include="ca-certificates cloud-guest-utils cloud-init dbus e2fsprogs grub-pc iproute2 \
-linux-image-cloud-amd64 netbase openssh-server sudo systemd-resolved systemd-sysv systemd-timesyncd udev zstd" \
+linux-image-cloud-amd64 netbase openssh-server polkitd sudo systemd-resolved systemd-sysv systemd-timesyncd udev zstd" \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
         --customize-hook='cp -r "$DIRECTORY/files/." "$1"

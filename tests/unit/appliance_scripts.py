@@ -53,7 +53,7 @@ EOF
 microstep packages
 exec_appliance steps/debian/bootstrap.yaml:36 <<'EOF'
 INITRD=No mmdebstrap --variant=apt --architectures=amd64 --include='ca-certificates cloud-guest-utils cloud-init dbus e2fsprogs grub-pc iproute2 \
-linux-image-cloud-amd64 netbase openssh-server sudo systemd-resolved systemd-sysv systemd-timesyncd udev zstd' \\
+linux-image-cloud-amd64 netbase openssh-server polkitd sudo systemd-resolved systemd-sysv systemd-timesyncd udev zstd' \\
     --aptopt='Acquire::Retries "5"' \\
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \\
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \\

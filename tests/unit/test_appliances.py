@@ -96,7 +96,7 @@ def test_the_scripts_of_a_live_medium():
 
 @pytest.mark.parametrize("kind, packages", [
     ("server", {"iproute2": "iproute2 libjson-perl",
-                "openssh-server": "oar-node oar-server oar-server-pgsql oar-user oar-user-pgsql openssh-server postgresql"}),
+                "openssh-server polkitd": "oar-node oar-server oar-server-pgsql oar-user oar-user-pgsql openssh-server polkitd postgresql"}),
     ("node", {"openssh-server": "oar-node openssh-server"}),
 ])
 def test_the_scripts_of_a_cluster(kind, packages):
