@@ -60,10 +60,12 @@ def scene(folder, config, guest, hosts):
 
 
 def console(config, host):
-    """The last lines of a machine's console, which tell of a kernel that has given up."""
-    path = os.path.join(os.path.dirname(config), "machines", host, "console.log")
-    with open(path, encoding="utf-8", errors="replace") as stream:
-        return "\n".join(stream.read().rstrip().splitlines()[-8:])
+    """The last lines of a machine's console, which tell of a kernel that has given up, and of QEMU's log."""
+    text = []
+    for name in ("console.log", "qemu.log"):
+        with open(os.path.join(os.path.dirname(config), "machines", host, name), encoding="utf-8", errors="replace") as stream:
+            text += stream.read().rstrip().splitlines()[-8:]
+    return "\n".join(text)
 
 
 def until(condition, what, bound=BOUND, more=str):

@@ -69,8 +69,12 @@ class Machine:
             return None
 
     def console(self):
+        return self.log("console.log")
+
+    def log(self, name):
+        """What it has written to a file of its directory, console.log or qemu.log (bytes, none if there is no file)."""
         try:
-            with open(self.path("console.log"), "rb") as file:
+            with open(self.path(name), "rb") as file:
                 return file.read()
         except FileNotFoundError:
             return b""
@@ -316,6 +320,8 @@ def qemu_argv(hardware, machine):
         "-drive", f"file={machine.path('seed.tar')},format=raw,if=none,id=seed,readonly=on", "-device", "virtio-blk-pci,drive=seed,serial=seed",
         "-serial", f"file:{machine.path('console.log')}", "-monitor", f"unix:{machine.path('monitor.sock')},server,nowait",
         "-pidfile", machine.path("qemu.pid"), "-daemonize",
+        # A daemon's error output goes to its log, if it logs anything: QEMU's last words when it aborts.
+        "-d", "unimp", "-D", machine.path("qemu.log"),
     ]
     for number, nic in enumerate(hardware["nics"]):
         if nic["network"] == OUTSIDE:
@@ -361,7 +367,7 @@ def start_machine(hardware, state_dir, authorized_key):
         return False
     os.makedirs(machine.directory, mode=0o700, exist_ok=True)
     # What an ended process left: a stale pid file would make QEMU refuse, an old console would look like a finished boot.
-    for name in ("qemu.pid", "console.log", "monitor.sock"):
+    for name in ("qemu.pid", "console.log", "qemu.log", "monitor.sock"):
         remove(machine.path(name))
     public, made = create_key(machine.path("ssh_host_ed25519_key"), hardware["name"])
     if made or not os.path.exists(machine.path("disk.qcow2")):
@@ -395,7 +401,8 @@ def wait_for_login(state_dir, name, timeout):
 def console_tail(machine, lines=15):
     text = re.sub(r"\x1b\[[0-9;?!]*[a-zA-Z]", "", machine.console().decode(errors="replace")).replace("\r", "")
     tail = "\n".join(line for line in text.splitlines()[-lines:] if line.strip())
-    return f"Last lines of {machine.path('console.log')}:\n{tail or '(nothing)'}\n"
+    qemu = "\n".join(machine.log("qemu.log").decode(errors="replace").splitlines()[-lines:])
+    return f"Last lines of {machine.path('console.log')}:\n{tail or '(nothing)'}\n" + (f"QEMU says:\n{qemu}\n" if qemu else "")
 
 
 def stop_machine(state_dir, name, timeout):

@@ -45,7 +45,7 @@ def test_command_line_of_an_emulated_front_end():
         "-drive", "file=/lab/machines/front/seed.tar,format=raw,if=none,id=seed,readonly=on",
         "-device", "virtio-blk-pci,drive=seed,serial=seed",
         "-serial", "file:/lab/machines/front/console.log", "-monitor", "unix:/lab/machines/front/monitor.sock,server,nowait",
-        "-pidfile", "/lab/machines/front/qemu.pid", "-daemonize",
+        "-pidfile", "/lab/machines/front/qemu.pid", "-daemonize", "-d", "unimp", "-D", "/lab/machines/front/qemu.log",
         "-netdev", "user,id=nic0,hostfwd=tcp:127.0.0.1:2222-:22", "-device", "virtio-net-pci,netdev=nic0,mac=52:54:00:00:00:01",
         "-netdev", "vde,id=nic1,sock=/lab/lan.ctl", "-device", "virtio-net-pci,netdev=nic1,mac=52:54:00:00:01:01",
     ]
@@ -121,7 +121,9 @@ def test_a_machine_that_ended_while_booting_shows_its_last_lines(tmp_path):
     os.makedirs(machine.directory)
     with open(machine.path("console.log"), "wb") as file:
         file.write(b"\x1b[0;32mone\x1b[0m\r\nKernel panic\r\n")
-    with pytest.raises(lab.LabError, match=r"front has ended while it booted\. Last lines of .*console\.log:\none\nKernel panic"):
+    with open(machine.path("qemu.log"), "wb") as file:
+        file.write(b"Assertion failed\n")
+    with pytest.raises(lab.LabError, match=r"front has ended while it booted\. Last lines of .*console\.log:\none\nKernel panic\nQEMU says:\nAssertion failed\n"):
         lab.wait_for_login(str(tmp_path), "front", 5)
 
 
