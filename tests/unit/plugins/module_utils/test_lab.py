@@ -123,7 +123,8 @@ def test_a_machine_that_ended_while_booting_shows_its_last_lines(tmp_path):
         file.write(b"\x1b[0;32mone\x1b[0m\r\nKernel panic\r\n")
     with open(machine.path("qemu.log"), "wb") as file:
         file.write(b"Assertion failed\n")
-    with pytest.raises(lab.LabError, match=r"front has ended while it booted\. Last lines of .*console\.log:\none\nKernel panic\nQEMU says:\nAssertion failed\n"):
+    told = r"front has ended while it booted\. Last lines of .*console\.log:\none\nKernel panic\nQEMU says:\nAssertion failed\n"
+    with pytest.raises(lab.LabError, match=told):
         lab.wait_for_login(str(tmp_path), "front", 5)
 
 
