@@ -310,9 +310,8 @@ def qemu_argv(hardware, machine):
         processor = ["-accel", "kvm", "-cpu", "host"]
     else:
         # An AMD processor with SVM and nested paging, so that Xen PVH and KVM guests run. libvirt's Xen driver knows no
-        # processor without vme, which the emulator has no name for: hence x-force-features. Without cmpxchg16b, for QEMU before
-        # 8.0 lets it put an operand into EFLAGS; with the direction flag so set, a kernel fills memory backwards and dies.
-        processor = ["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64,-cx16,+svm,+npt,+vme,x-force-features=on"]
+        # processor without vme, which the emulator has no name for: hence x-force-features.
+        processor = ["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64,+svm,+npt,+vme,x-force-features=on"]
     argv = [
         QEMU, *processor, "-name", hardware["name"], "-M", "q35", "-smp", str(hardware["vcpus"]), "-m", str(hardware["memory"]),
         "-nodefaults", "-display", "none", "-device", "virtio-rng-pci",

@@ -38,7 +38,7 @@ def fixture_sleeper():
 def test_command_line_of_an_emulated_front_end():
     argv = lab.qemu_argv(FRONT, lab.Machine("/lab", "front"))
     assert argv == [
-        "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64,-cx16,+svm,+npt,+vme,x-force-features=on",
+        "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64,+svm,+npt,+vme,x-force-features=on",
         "-name", "front", "-M", "q35", "-smp", "1", "-m", "768", "-nodefaults", "-display", "none", "-device", "virtio-rng-pci",
         "-drive", "file=/lab/machines/front/disk.qcow2,format=qcow2,if=none,id=disk,cache=unsafe,discard=unmap",
         "-device", "virtio-blk-pci,drive=disk,bootindex=0",
