@@ -81,6 +81,7 @@ def migrate_guest(site, guest, pairs, result):
     try:
         for pair in range(pairs):
             for way in ((with_virsh, with_playbook), (with_playbook, with_virsh))[pair % 2]:
+                must_answer(site, guest)
                 moved = {}
                 take(result, "migrate %d/%d %s with %s" % (pair + 1, pairs, guest["name"], names[way]), functools.partial(measured, site, guest, way, moved))
                 taken[way].append(moved)
@@ -112,6 +113,14 @@ def measured(site, guest, way, moved):
     """One move, its figures put into `moved`; seconds."""
     moved.update(one_move(site, guest, way))
     return moved["seconds"]
+
+
+def must_answer(site, guest, timeout=180):
+    """A guest that died says nothing of any move."""
+    if site.ssh.run(site.gateway, "ping -n -q -c 1 -w %d %s" % (timeout, shlex.quote(guest["name"]))).status:
+        host = site.place(guest)
+        raise NotTaken("it has not answered a ping for %d s. Next: its console on %s: virsh -c %s console %s"
+                       % (timeout, host, hypervisor.LOCAL_URI[site.family(guest)], guest["name"]))
 
 
 def send_home(site, guest, home):

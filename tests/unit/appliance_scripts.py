@@ -112,10 +112,11 @@ EOF
 write_file steps/debian/guest.yaml:41 /etc/systemd/system.conf.d/guest.conf <<'EOF'
 [Manager]
 DefaultDeviceTimeoutSec=10min
+DefaultEnvironment=SYSTEMD_BUS_TIMEOUT=5min
 EOF
 
 microstep timers
-exec_chroot steps/debian/guest.yaml:48 <<'EOF'
+exec_chroot steps/debian/guest.yaml:49 <<'EOF'
 systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer
 EOF
 

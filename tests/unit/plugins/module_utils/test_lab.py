@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.our.cloud.plugins.module_utils import lab
 
 FRONT = {
-    "name": "front", "memory": 768, "vcpus": 1, "image": "/images/a/disk.raw", "accelerator": "tcg", "forward_ssh": 2222,
+    "name": "front", "memory": 768, "vcpus": 1, "cmpxchg16b": False, "image": "/images/a/disk.raw", "accelerator": "tcg", "forward_ssh": 2222,
     "nics": [{"network": "outside", "mac": "52:54:00:00:00:01"}, {"network": "lan", "mac": "52:54:00:00:01:01"}],
 }
 
@@ -38,7 +38,7 @@ def fixture_sleeper():
 def test_command_line_of_an_emulated_front_end():
     argv = lab.qemu_argv(FRONT, lab.Machine("/lab", "front"))
     assert argv == [
-        "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64,+svm,+npt,+vme,x-force-features=on",
+        "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64,-cx16,+svm,+npt,+vme,x-force-features=on",
         "-name", "front", "-M", "q35", "-smp", "1", "-m", "768", "-nodefaults", "-display", "none", "-device", "virtio-rng-pci",
         "-drive", "file=/lab/machines/front/disk.qcow2,format=qcow2,if=none,id=disk,cache=unsafe,discard=unmap",
         "-device", "virtio-blk-pci,drive=disk,bootindex=0",
@@ -49,6 +49,10 @@ def test_command_line_of_an_emulated_front_end():
         "-netdev", "user,id=nic0,hostfwd=tcp:127.0.0.1:2222-:22", "-device", "virtio-net-pci,netdev=nic0,mac=52:54:00:00:00:01",
         "-netdev", "vde,id=nic1,sock=/lab/lan.ctl", "-device", "virtio-net-pci,netdev=nic1,mac=52:54:00:00:01:01",
     ]
+
+
+def test_command_line_of_an_emulated_xen_node():
+    assert "qemu64,+cx16,+svm,+npt,+vme,x-force-features=on" in lab.qemu_argv({**FRONT, "cmpxchg16b": True}, lab.Machine("/lab", "front"))
 
 
 def test_command_line_with_hardware_virtualization():
