@@ -582,8 +582,8 @@ class Move:
             asked = time.monotonic()
             elapsed = asked - began
             now = self.look(watches, elapsed)
-            # a slow machine is asked less often
-            pause = max(0.5, min(3, 20 * (time.monotonic() - asked)))
+            # a slow machine is asked less often: the move needs its processor
+            pause = max(0.5, min(5, 50 * (time.monotonic() - asked)))
             if now:
                 self.job.say(phase="moving", **now)
             if self.params["post_copy"] and not post_copied and now and now.get("iteration", 0) > 1:
