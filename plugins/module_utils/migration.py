@@ -353,8 +353,8 @@ class XenWatch:
             asked = time.monotonic()
             if xen_suspended(self.control, self.domid):
                 self.began = time.monotonic()
-            # to look must not cost what is measured: a twentieth of the time at most
-            pause = max(0.02, min(0.5, 20 * (time.monotonic() - asked)))
+            # to look must not cost what is measured, and to wake up for it costs more than the look
+            pause = max(0.02, min(0.5, 200 * (time.monotonic() - asked)))
 
     def stop(self):
         self.done.set()
