@@ -18,6 +18,8 @@ export ANSIBLE_STRATEGY = mitogen_linear
 export ANSIBLE_STRATEGY_PLUGINS = $(shell echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/ansible_mitogen/plugins/strategy)
 endif
 export ANSIBLE_TIMEOUT ?= 120
+# Ansible does not flush what it writes into a pipe or a file: progress would come in one piece at the end.
+export PYTHONUNBUFFERED = 1
 
 .PHONY: help lab lab-up lab-status lab-destroy test lint unit sanity molecule long bench docs deps test-deps artifact
 

@@ -142,8 +142,8 @@ def places(folder, config, guest, hosts):
 def follow(command, percent, then):
     """Run the command; when it shows this percentage, run the other one too."""
     other = {}
-    # colours would stand between the words
-    env = dict(os.environ, ANSIBLE_FORCE_COLOR="false", ANSIBLE_NOCOLOR="true")
+    # colours would stand between the words; and Ansible does not flush its progress into a pipe
+    env = dict(os.environ, ANSIBLE_FORCE_COLOR="false", ANSIBLE_NOCOLOR="true", PYTHONUNBUFFERED="1")
 
     def run_other():
         done = subprocess.run(then, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, check=False)
