@@ -45,6 +45,6 @@ linux-image-cloud-amd64 netbase openssh-server polkitd sudo systemd-resolved sys
             cp "$1"/boot/initrd.img-* "$DIRECTORY/initrd.img"' \
         trixie root -
 rm -rf root/dev/*
-truncate -s "$(($(du -sm root | cut -f 1) * 6 / 5 + 64))M" root.img
+truncate -s 1024M root.img
 mke2fs -q -t ext4 -L root -m 1 -d root root.img
 rm -rf root files
