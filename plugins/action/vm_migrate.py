@@ -72,7 +72,7 @@ class ActionModule(ActionBase):
                     self._display.display("[%s] %s" % (task_vars["inventory_hostname"], text))
                     shown = text
             # a host that answers slowly has better things to do
-            done = move.result(max(PAUSE, min(15, 50 * took)))
+            done = move.result(max(PAUSE, min(10, 50 * took)))
             if done is not None:
                 return done
 
