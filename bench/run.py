@@ -83,9 +83,12 @@ def machine(site):
 
 
 def commit():
-    """What was measured."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """What was measured; the page itself does not make it dirty."""
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/benchmarks.md")
+    return (git("describe", "--always") or "unknown") + ("-dirty" if changed else "")
 
 
 def bring_up(site):
