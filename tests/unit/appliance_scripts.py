@@ -106,17 +106,23 @@ locale: false
 EOF
 
 microstep patience
-exec_appliance steps/debian/guest.yaml:40 <<'EOF'
+exec_appliance steps/debian/guest.yaml:41 <<'EOF'
 mkdir -p etc/systemd/system.conf.d
 EOF
-write_file steps/debian/guest.yaml:41 /etc/systemd/system.conf.d/guest.conf <<'EOF'
+write_file steps/debian/guest.yaml:42 /etc/systemd/system.conf.d/guest.conf <<'EOF'
 [Manager]
 DefaultDeviceTimeoutSec=10min
 DefaultEnvironment=SYSTEMD_BUS_TIMEOUT=5min
 EOF
+write_file steps/debian/guest.yaml:48 /etc/dbus-1/system.d/guest.conf <<'EOF'
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <limit name="service_start_timeout">300000</limit>
+</busconfig>
+EOF
 
 microstep timers
-exec_chroot steps/debian/guest.yaml:49 <<'EOF'
+exec_chroot steps/debian/guest.yaml:57 <<'EOF'
 systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer
 EOF
 
