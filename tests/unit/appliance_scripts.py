@@ -81,19 +81,26 @@ Type=ether
 [Network]
 DHCP=yes
 EOF
-exec_chroot steps/debian/guest.yaml:17 <<'EOF'
+exec_appliance steps/debian/guest.yaml:18 <<'EOF'
+mkdir -p etc/systemd/networkd.conf.d
+EOF
+write_file steps/debian/guest.yaml:19 /etc/systemd/networkd.conf.d/guest.conf <<'EOF'
+[Network]
+UseDomains=yes
+EOF
+exec_chroot steps/debian/guest.yaml:24 <<'EOF'
 systemctl --quiet enable systemd-networkd
 EOF
 
 microstep ssh
-write_file steps/debian/guest.yaml:19 /etc/ssh/sshd_config.d/guest.conf <<'EOF'
+write_file steps/debian/guest.yaml:26 /etc/ssh/sshd_config.d/guest.conf <<'EOF'
 HostKey /etc/ssh/ssh_host_ed25519_key
 PasswordAuthentication no
 UseDNS no
 EOF
 
 microstep seed
-write_file steps/debian/guest.yaml:26 /etc/cloud/cloud.cfg.d/90_guest.cfg <<'EOF'
+write_file steps/debian/guest.yaml:33 /etc/cloud/cloud.cfg.d/90_guest.cfg <<'EOF'
 # Without a seed: host keys and the size of the root file system all the same.
 datasource_list: [NoCloud, None]
 # A seed's keys let root in as well as the user debian.
@@ -106,15 +113,15 @@ locale: false
 EOF
 
 microstep patience
-exec_appliance steps/debian/guest.yaml:41 <<'EOF'
+exec_appliance steps/debian/guest.yaml:48 <<'EOF'
 mkdir -p etc/systemd/system.conf.d
 EOF
-write_file steps/debian/guest.yaml:42 /etc/systemd/system.conf.d/guest.conf <<'EOF'
+write_file steps/debian/guest.yaml:49 /etc/systemd/system.conf.d/guest.conf <<'EOF'
 [Manager]
 DefaultDeviceTimeoutSec=10min
 DefaultEnvironment=SYSTEMD_BUS_TIMEOUT=5min
 EOF
-write_file steps/debian/guest.yaml:48 /etc/dbus-1/system.d/guest.conf <<'EOF'
+write_file steps/debian/guest.yaml:55 /etc/dbus-1/system.d/guest.conf <<'EOF'
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <limit name="service_start_timeout">300000</limit>
@@ -122,7 +129,7 @@ write_file steps/debian/guest.yaml:48 /etc/dbus-1/system.d/guest.conf <<'EOF'
 EOF
 
 microstep timers
-exec_chroot steps/debian/guest.yaml:57 <<'EOF'
+exec_chroot steps/debian/guest.yaml:64 <<'EOF'
 systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer
 EOF
 
