@@ -119,17 +119,18 @@ EOF
 write_file steps/debian/guest.yaml:49 /etc/systemd/system.conf.d/guest.conf <<'EOF'
 [Manager]
 DefaultDeviceTimeoutSec=10min
-DefaultEnvironment=SYSTEMD_BUS_TIMEOUT=5min
+DefaultTimeoutStartSec=10min
+DefaultEnvironment=SYSTEMD_BUS_TIMEOUT=10min
 EOF
-write_file steps/debian/guest.yaml:55 /etc/dbus-1/system.d/guest.conf <<'EOF'
+write_file steps/debian/guest.yaml:56 /etc/dbus-1/system.d/guest.conf <<'EOF'
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
-  <limit name="service_start_timeout">300000</limit>
+  <limit name="service_start_timeout">600000</limit>
 </busconfig>
 EOF
 
 microstep timers
-exec_chroot steps/debian/guest.yaml:64 <<'EOF'
+exec_chroot steps/debian/guest.yaml:65 <<'EOF'
 systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer
 EOF
 
