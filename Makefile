@@ -54,8 +54,8 @@ sanity: test-deps ## ansible-test sanity and the collection's documentation, on 
 molecule: test-deps ## every scenario: gateway and bridge in containers, default (Xen) and kvm in virtual machines
 	tests/all molecule
 
-long: test-deps ## the scenarios that make test has no time for, which build appliances first: oar, arm, images
-	tests/all molecule oar arm images
+long: test-deps ## the scenarios that make test has no time for, which build appliances first: oar, batch, arm, images
+	tests/all molecule oar batch arm images
 
 bench: test-deps ## measure; writes docs/benchmarks.md
 	$(BIN)/python bench/run.py
