@@ -125,12 +125,13 @@ EOF
 write_file steps/debian/guest.yaml:56 /etc/dbus-1/system.d/guest.conf <<'EOF'
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
+  <limit name="auth_timeout">600000</limit>
   <limit name="service_start_timeout">600000</limit>
 </busconfig>
 EOF
 
 microstep timers
-exec_chroot steps/debian/guest.yaml:65 <<'EOF'
+exec_chroot steps/debian/guest.yaml:66 <<'EOF'
 systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer
 EOF
 
