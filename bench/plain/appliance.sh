@@ -17,6 +17,8 @@ put etc/systemd/networkd.conf.d/guest.conf '[Network]' UseDomains=yes
 put etc/systemd/system.conf.d/guest.conf '[Manager]' DefaultDeviceTimeoutSec=10min DefaultTimeoutStartSec=10min \
     DefaultEnvironment=SYSTEMD_BUS_TIMEOUT=10min
 put etc/dbus-1/system.d/guest.conf '<busconfig><limit name="auth_timeout">600000</limit><limit name="service_start_timeout">600000</limit></busconfig>'
+mkdir -p files/etc/systemd/system-generators
+for name in gpt-auto hibernate-resume ssh tpm2; do ln -s /dev/null files/etc/systemd/system-generators/systemd-$name-generator; done
 put etc/ssh/sshd_config.d/guest.conf 'HostKey /etc/ssh/ssh_host_ed25519_key' 'PasswordAuthentication no' 'UseDNS no'
 put etc/cloud/cloud.cfg.d/90_guest.cfg 'datasource_list: [NoCloud, None]' 'disable_root: false' 'ssh_genkeytypes: [ed25519]' \
     'manage_etc_hosts: localhost' 'apt: {preserve_sources_list: true}' 'locale: false'

@@ -129,9 +129,15 @@ write_file steps/debian/guest.yaml:56 /etc/dbus-1/system.d/guest.conf <<'EOF'
   <limit name="service_start_timeout">600000</limit>
 </busconfig>
 EOF
+exec_appliance steps/debian/guest.yaml:66 <<'EOF'
+mkdir -p etc/systemd/system-generators
+for name in gpt-auto hibernate-resume ssh tpm2; do
+    ln -s /dev/null etc/systemd/system-generators/systemd-$name-generator
+done
+EOF
 
 microstep timers
-exec_chroot steps/debian/guest.yaml:66 <<'EOF'
+exec_chroot steps/debian/guest.yaml:73 <<'EOF'
 systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer
 EOF
 

@@ -78,7 +78,13 @@ QEMU = """<domain type="{kind}">
   </devices>
 </domain>
 """
-ACPI = "  <features>\n    <acpi />\n  </features>\n"
+PC = """  <features>
+    <acpi />
+  </features>
+  <clock offset="utc">
+    <timer name="hpet" present="no" />
+  </clock>
+"""
 
 # What libvirt 11.3 made of a definition, cut to what matters
 NORMALISED = """<domain type='qemu'>
@@ -134,9 +140,9 @@ def test_xen(kind, machine, os, features, target, bus, console):
 
 
 @pytest.mark.parametrize("kind, debian, arch, machine, console, features", [
-    ("kvm", "amd64", "x86_64", "q35", "ttyS0", ACPI),
-    ("qemu", "amd64", "x86_64", "q35", "ttyS0", ACPI),
-    ("kvm", "i386", "i686", "q35", "ttyS0", ACPI),
+    ("kvm", "amd64", "x86_64", "q35", "ttyS0", PC),
+    ("qemu", "amd64", "x86_64", "q35", "ttyS0", PC),
+    ("kvm", "i386", "i686", "q35", "ttyS0", PC),
 ])
 def test_qemu(kind, debian, arch, machine, console, features):
     assert xml(kind=kind, arch=debian) == QEMU.format(kind=kind, arch=arch, machine=machine, console=console, features=features)
