@@ -303,17 +303,16 @@ def stop_network(state_dir, network):
 def qemu_argv(hardware, machine):
     """The command line of a machine.
 
-    hardware: name, memory (MiB), vcpus, cmpxchg16b (bool; asked of emulated processors), image (path of the disk that its own lies over),
-    accelerator (kvm or tcg), forward_ssh (port on loopback or None), nics: list of {network, mac}; the network OUTSIDE is QEMU's own,
-    any other is a LAN by its name.
+    hardware: name, memory (MiB), vcpus, image (path of the disk that its own lies over), accelerator (kvm or tcg), forward_ssh (port
+    on loopback or None), nics: list of {network, mac}; the network OUTSIDE is QEMU's own, any other is a LAN by its name.
     """
     if hardware["accelerator"] == "kvm":
         processor = ["-accel", "kvm", "-cpu", "host"]
     else:
         # An AMD processor with SVM and nested paging, so that Xen PVH and KVM guests run. libvirt's Xen driver knows no
-        # processor without vme, which the emulator has no name for: hence x-force-features.
-        model = "qemu64,%scx16,+svm,+npt,+vme,x-force-features=on" % ("+" if hardware["cmpxchg16b"] else "-")
-        processor = ["-accel", "tcg,thread=multi,tb-size=256", "-cpu", model]
+        # processor without vme, which the emulator has no name for: hence x-force-features. QEMU 7.2's cmpxchg16b may put another
+        # instruction's operand into EFLAGS, the direction flag too, and kernels die of that.
+        processor = ["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64,-cx16,+svm,+npt,+vme,x-force-features=on"]
     argv = [
         QEMU, *processor, "-name", hardware["name"], "-M", "q35", "-smp", str(hardware["vcpus"]), "-m", str(hardware["memory"]),
         "-nodefaults", "-display", "none", "-device", "virtio-rng-pci",
@@ -468,7 +467,7 @@ def ensure_machine(params, check_mode):
     wanted = params["state"]
     warnings = []
     if wanted == "started":
-        hardware = {key: params[key] for key in ("name", "memory", "vcpus", "cmpxchg16b", "image", "accelerator", "nics", "forward_ssh")}
+        hardware = {key: params[key] for key in ("name", "memory", "vcpus", "image", "accelerator", "nics", "forward_ssh")}
         changed = before in ("absent", "stopped")
         if not changed and machine.hardware() != hardware:
             warnings.append(f"{name} runs with other hardware than the inventory describes now; destroy it and start it again to change that")

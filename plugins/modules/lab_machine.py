@@ -42,13 +42,6 @@ options:
     description: Number of processors.
     type: int
     default: 1
-  cmpxchg16b:
-    description:
-      - Whether an emulated processor has this instruction.
-      - QEMU 7.2 may put another instruction's operand into EFLAGS with it, the direction flag too, and kernels die of that.
-      - The kernel of a Xen dom0 was found to be too slow without it.
-    type: bool
-    default: false
   image:
     description: The bootable disk that the machine's own disk is an overlay of.
     type: path
@@ -113,7 +106,6 @@ def main():
             "state_dir": {"type": "path", "required": True},
             "memory": {"type": "int"},
             "vcpus": {"type": "int", "default": 1},
-            "cmpxchg16b": {"type": "bool", "default": False},
             "image": {"type": "path"},
             "accelerator": {"type": "str", "choices": ["kvm", "tcg"]},
             "nics": {"type": "list", "elements": "dict", "default": [], "options": nic_spec},

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.our.cloud.plugins.module_utils import lab
 
 FRONT = {
-    "name": "front", "memory": 768, "vcpus": 1, "cmpxchg16b": False, "image": "/images/a/disk.raw", "accelerator": "tcg", "forward_ssh": 2222,
+    "name": "front", "memory": 768, "vcpus": 1, "image": "/images/a/disk.raw", "accelerator": "tcg", "forward_ssh": 2222,
     "nics": [{"network": "outside", "mac": "52:54:00:00:00:01"}, {"network": "lan", "mac": "52:54:00:00:01:01"}],
 }
 
@@ -49,10 +49,6 @@ def test_command_line_of_an_emulated_front_end():
         "-netdev", "user,id=nic0,hostfwd=tcp:127.0.0.1:2222-:22", "-device", "virtio-net-pci,netdev=nic0,mac=52:54:00:00:00:01",
         "-netdev", "vde,id=nic1,sock=/lab/lan.ctl", "-device", "virtio-net-pci,netdev=nic1,mac=52:54:00:00:01:01",
     ]
-
-
-def test_command_line_of_an_emulated_xen_node():
-    assert "qemu64,+cx16,+svm,+npt,+vme,x-force-features=on" in lab.qemu_argv({**FRONT, "cmpxchg16b": True}, lab.Machine("/lab", "front"))
 
 
 def test_command_line_with_hardware_virtualization():
