@@ -308,35 +308,35 @@ UsePAM no
 EOF
 
 microstep consoles
-write_file steps/debian/lab.yaml:39 /etc/default/grub.d/lab.cfg <<'EOF'
+write_file steps/debian/lab.yaml:41 /etc/default/grub.d/lab.cfg <<'EOF'
 GRUB_CMDLINE_LINUX="net.ifnames=0"
 GRUB_CMDLINE_LINUX_DEFAULT="console=ttyS0"
 GRUB_CMDLINE_LINUX_XEN_REPLACE_DEFAULT="console=hvc0 slab_debug=F"
-GRUB_CMDLINE_XEN_DEFAULT="console=com1 com1=115200"
+GRUB_CMDLINE_XEN_DEFAULT="console=com1 com1=115200 sched_ratelimit_us=50000"
 EOF
 
 microstep consoles_of_guests
-exec_appliance steps/debian/lab.yaml:48 <<'EOF'
+exec_appliance steps/debian/lab.yaml:50 <<'EOF'
 mkdir -p etc/systemd/system/xen.service.d var/log/xen/console
 EOF
-write_file steps/debian/lab.yaml:49 /etc/systemd/system/xen.service.d/lab.conf <<'EOF'
+write_file steps/debian/lab.yaml:51 /etc/systemd/system/xen.service.d/lab.conf <<'EOF'
 [Service]
 Environment=XENCONSOLED_ARGS=--log=guest
 EOF
 
 microstep units
-exec_chroot steps/debian/lab.yaml:55 <<'EOF'
+exec_chroot steps/debian/lab.yaml:57 <<'EOF'
 for unit in ; do
     systemctl --quiet disable "$unit"
 done
 EOF
 
 microstep lists
-write_file steps/debian/lab.yaml:61 /etc/apt/apt.conf.d/lab <<'EOF'
+write_file steps/debian/lab.yaml:63 /etc/apt/apt.conf.d/lab <<'EOF'
 Acquire::GzipIndexes "true";
 Acquire::Languages "none";
 EOF
-exec_appliance steps/debian/lab.yaml:66 <<'EOF'
+exec_appliance steps/debian/lab.yaml:68 <<'EOF'
 apt-get --quiet --error-on=any -o Dir="$PWD" -o Dir::State::status="$PWD/var/lib/dpkg/status" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \\
     -o APT::Architecture=amd64 -o APT::Sandbox::User=root -o Acquire::GzipIndexes=true -o Acquire::Languages=none \\
     -o Acquire::Retries=5 update
