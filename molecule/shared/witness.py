@@ -53,7 +53,7 @@ def scene(folder, config, guest, hosts):
     """What the hypervisors have and have logged, for whoever reads why the test has failed."""
     command = ("date; virsh list --all; virsh domstate --reason %(guest)s; xl list 2>/dev/null; xl dmesg 2>/dev/null | tail -n 25;"
                " journalctl -k -n 10 --no-pager; journalctl -u libvirtd -u libvirt-guests -n 20 --no-pager;"
-               " tail -v -n 20 /var/log/libvirt/*/%(guest)s.log /var/log/libvirt/libxl/libxl-driver.log /var/log/xen/console/guest-%(guest)s.log"
+               " tail -v -n 20 /var/log/libvirt/*/%(guest)s*.log /var/log/libvirt/libxl/libxl-driver.log /var/log/xen/console/guest-%(guest)s.log"
                % {"guest": shlex.quote(guest)})
     text = ""
     for host in hosts:

@@ -26,6 +26,8 @@ CPU_MODES = ("host-model", "host-passthrough", "maximum")
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
 MAC_ZERO = "00:00:00:00:00:00"
+# beside QEMU's own log of the guest
+CONSOLE_LOG = "/var/log/libvirt/qemu/%s-console.log"
 
 
 # What a KVM host can run. arch: its own, by Debian's name, None if that is not in the table.
@@ -199,6 +201,8 @@ def skeleton(full, uuid=None):
         ET.SubElement(devices, "controller", type="usb", model="none")
         console = ET.SubElement(devices, "console", type="pty")
         ET.SubElement(console, "target", type="serial", port="0")
+        # What a guest says that nobody watches. libvirt's virtlogd bounds its size; Xen's has a switch of xenconsoled, and no bound.
+        ET.SubElement(console, "log", file=CONSOLE_LOG % full["name"], append="on")
         rng = ET.SubElement(devices, "rng", model="virtio")
         ET.SubElement(rng, "backend", model="random").text = "/dev/urandom"
         _attach(rng, full)
@@ -356,6 +360,7 @@ def facts(root):
         "bridge": item.find("source").get("bridge") if item.find("source") is not None else None,
         "type": item.get("type"),
     } for item in root.findall("devices/interface")]
+    log = root.find("devices/console/log")
     return {
         "name": root.findtext("name"),
         "uuid": root.findtext("uuid"),
@@ -370,4 +375,5 @@ def facts(root):
         "disks": disks,
         "interfaces": nics,
         "hostdevs": len(root.findall("devices/hostdev")),
+        "console_log": log.get("file") if log is not None else None,
     }

@@ -139,6 +139,9 @@ guests:
     hostdevs:
       description: How many of the host's own devices it has. Such a guest cannot be moved.
       type: int
+    console_log:
+      description: The file on this hypervisor with what a KVM guest has said on its console. V(null) if its definition keeps none, as on Xen.
+      type: str
     migration:
       description: >-
         The move under way: C(target), C(mode), C(phase), C(percent), C(transferred), C(remaining) (bytes), C(rate) (bytes per second)

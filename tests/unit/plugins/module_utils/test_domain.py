@@ -66,6 +66,7 @@ QEMU = """<domain type="{kind}">
     <controller type="usb" model="none" />
     <console type="pty">
       <target type="serial" port="0" />
+      <log file="/var/log/libvirt/qemu/our-vm-console.log" append="on" />
     </console>
     <rng model="virtio">
       <backend model="random">/dev/urandom</backend>
@@ -172,6 +173,7 @@ ARM = """<domain type="{kind}">
     <controller type="usb" model="none" />
     <console type="pty">
       <target type="serial" port="0" />
+      <log file="/var/log/libvirt/qemu/our-vm-console.log" append="on" />
     </console>
     <rng model="virtio">
       <backend model="random">/dev/urandom</backend>
@@ -422,6 +424,11 @@ def test_facts():
     assert (facts["name"], facts["kind"], facts["memory"], facts["vcpus"], facts["hostdevs"]) == ("our-vm", "qemu", 192, 1, 0)
     assert facts["disks"][0]["path"] == "/srv/cloud/images/our-vm.img" and facts["disks"][0]["cache"] == "none"
     assert facts["interfaces"] == [{"mac": "00:16:3e:00:00:50", "bridge": "br0", "type": "bridge"}]
+
+
+def test_facts_of_a_console():
+    assert domain.facts(domain.parse(xml(kind="kvm")))["console_log"] == "/var/log/libvirt/qemu/our-vm-console.log"
+    assert domain.facts(domain.parse(NORMALISED))["console_log"] is None
 
 
 def test_facts_of_little():
