@@ -15,7 +15,9 @@ import tempfile
 import time
 
 from machines import CACHE, CHECKOUT, take
-from ansible_collections.our.cloud.plugins.module_utils import boot_files, nfs_store, registration, registry
+from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
+from ansible_collections.our.cloud.plugins.module_utils._registry import nfs_store, registration, registry
+from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 
 sys.path.append(str(CHECKOUT / "tests/unit/plugins/module_utils"))
 
@@ -70,7 +72,7 @@ def with_registry(folder, times):
     """Into an empty registry."""
     store = folder / "store"
     store.mkdir()
-    (store / nfs_store.MARKER).touch()
+    (store / MARKER).touch()
 
     def put():
         parts = registration.parts_of("image", {}, str(folder / "image"))

@@ -13,7 +13,7 @@ import time
 
 import figures
 from machines import CACHE, NotTaken, Pings, Site, Ssh, say, take
-from ansible_collections.our.cloud.plugins.module_utils.address_plan import guest_mac
+from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_mac
 
 LAYERS = ("gateway", "image_store", "hypervisors", "guests")
 

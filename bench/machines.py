@@ -24,7 +24,9 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
 CACHE = CHECKOUT / ".cache" / "bench"
 _AnsibleCollectionFinder([str(CHECKOUT / "collections")])._install()
 
-from ansible_collections.our.cloud.plugins.module_utils import domain, hypervisor, lab  # noqa: E402  pylint: disable=wrong-import-position
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain  # noqa: E402  pylint: disable=wrong-import-position
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor  # noqa: E402  pylint: disable=wrong-import-position
+from ansible_collections.our.cloud.plugins.module_utils._lab import lab  # noqa: E402  pylint: disable=wrong-import-position
 
 PING_INTERVAL = 0.2
 

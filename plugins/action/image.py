@@ -15,7 +15,8 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.our.cloud.plugins.module_utils import registration, sparse
+from ansible_collections.our.cloud.plugins.module_utils._common import sparse
+from ansible_collections.our.cloud.plugins.module_utils._registry import registration
 
 
 class ActionModule(ActionBase):

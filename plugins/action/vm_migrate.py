@@ -13,7 +13,7 @@ import time
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.our.cloud.plugins.module_utils.migration import JOB_DIR
+from ansible_collections.our.cloud.plugins.module_utils._move.migration import JOB_DIR
 
 MODULE = "our.cloud.vm_migrate"
 PAUSE = 1.0

@@ -111,7 +111,7 @@ _value:
       type: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils.address_plan import make_plan
+from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import make_plan
 
 
 class FilterModule:

@@ -37,7 +37,7 @@ _value:
   elements: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils.arch import emulator_packages
+from ansible_collections.our.cloud.plugins.module_utils._guest.arch import emulator_packages
 
 
 class FilterModule:

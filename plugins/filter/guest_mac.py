@@ -31,7 +31,7 @@ _value:
   type: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils.address_plan import guest_mac
+from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_mac
 
 
 class FilterModule:

@@ -37,7 +37,7 @@ _value:
   elements: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils.tables import guests
+from ansible_collections.our.cloud.plugins.module_utils._site.tables import guests
 
 
 class FilterModule:

@@ -33,7 +33,7 @@ _value:
   elements: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils.tables import images
+from ansible_collections.our.cloud.plugins.module_utils._site.tables import images
 
 
 class FilterModule:

@@ -45,7 +45,7 @@ _value:
   type: dict
 """
 
-from ansible_collections.our.cloud.plugins.module_utils.placement import plan
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import plan
 
 
 def migration_plan(hosts, name, target=None, mode=None, silent=()):

@@ -162,8 +162,8 @@ shell:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.our.cloud.plugins.module_utils import recipe_build
-from ansible_collections.our.cloud.plugins.module_utils.recipe import RecipeError, yaml
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_build
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError, yaml
 
 
 def main():

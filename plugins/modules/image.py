@@ -113,8 +113,8 @@ registered:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.our.cloud.plugins.module_utils import registration
-from ansible_collections.our.cloud.plugins.module_utils.arch import ARCHES
+from ansible_collections.our.cloud.plugins.module_utils._registry import registration
+from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES
 
 
 def main():

@@ -118,9 +118,9 @@ ramdisks:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.our.cloud.plugins.module_utils import registration
-from ansible_collections.our.cloud.plugins.module_utils.nfs_store import NfsStore
-from ansible_collections.our.cloud.plugins.module_utils.registry import PREFIX, Registry
+from ansible_collections.our.cloud.plugins.module_utils._registry import registration
+from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import PREFIX, Registry
 
 
 def main():

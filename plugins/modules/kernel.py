@@ -73,7 +73,7 @@ registered:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.our.cloud.plugins.module_utils import registration
+from ansible_collections.our.cloud.plugins.module_utils._registry import registration
 
 
 def main():

@@ -94,7 +94,7 @@ machine:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.our.cloud.plugins.module_utils import lab
+from ansible_collections.our.cloud.plugins.module_utils._lab import lab
 
 
 def main():

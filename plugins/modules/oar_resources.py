@@ -51,7 +51,7 @@ commands:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.our.cloud.plugins.module_utils import oar
+from ansible_collections.our.cloud.plugins.module_utils._oar import oar
 
 
 def main():

@@ -189,12 +189,16 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.our.cloud.plugins.module_utils import boot_files, domain, hypervisor, migration
-from ansible_collections.our.cloud.plugins.module_utils.arch import ARCHES
-from ansible_collections.our.cloud.plugins.module_utils.guest_image import GuestImage
-from ansible_collections.our.cloud.plugins.module_utils.hypervisor import CloudError
-from ansible_collections.our.cloud.plugins.module_utils.nfs_store import NfsStore, is_store
-from ansible_collections.our.cloud.plugins.module_utils.registry import Registry, RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._move import migration
+from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES
+from ansible_collections.our.cloud.plugins.module_utils._site.store import is_store, store_of
+from ansible_collections.our.cloud.plugins.module_utils._vm.guest_image import GuestImage
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, unforeseen
+from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry, RegistryError
 
 
 class Guest:
@@ -309,7 +313,7 @@ class Guest:
             hypervisor.start(self.dom)
             if self.family == "xen":
                 for disk in domain.facts(self.before if self.before is not None else self.after)["disks"]:
-                    if disk["path"] and hypervisor.store_of(disk["path"]):
+                    if disk["path"] and store_of(disk["path"]):
                         hypervisor.direct_io(disk["path"])
 
         self.do("start", step)
@@ -406,7 +410,7 @@ def main():
     except (CloudError, domain.GuestError, boot_files.BootFileError, RegistryError) as error:
         module.fail_json(msg=str(error))
     except (OSError, hypervisor.libvirt.libvirtError) as error:
-        module.fail_json(msg=hypervisor.unforeseen("guest %s" % module.params["name"], error), exception=traceback.format_exc())
+        module.fail_json(msg=unforeseen("guest %s" % module.params["name"], error), exception=traceback.format_exc())
 
 
 if __name__ == "__main__":

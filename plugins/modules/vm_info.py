@@ -153,7 +153,10 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.our.cloud.plugins.module_utils import domain, hypervisor, migration
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, unforeseen
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._move import migration
 
 
 def describe(dom):
@@ -191,10 +194,10 @@ def main():
         conn = hypervisor.open_local(module.params["uri"])
         module.exit_json(changed=False, hypervisor="xen" if conn.getType() == "Xen" else "qemu", host=conn.getHostname(),
                          memory=hypervisor.memory(conn), guests=gather(conn, module.params["name"]), orphans=hypervisor.orphans(conn))
-    except hypervisor.CloudError as error:
+    except CloudError as error:
         module.fail_json(msg=str(error))
     except hypervisor.libvirt.libvirtError as error:
-        module.fail_json(msg=hypervisor.unforeseen("guests", error), exception=traceback.format_exc())
+        module.fail_json(msg=unforeseen("guests", error), exception=traceback.format_exc())
 
 
 if __name__ == "__main__":

@@ -176,8 +176,9 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.our.cloud.plugins.module_utils import hypervisor, migration
-from ansible_collections.our.cloud.plugins.module_utils.hypervisor import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._move import migration
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, unforeseen
 
 
 def fail(module, text, **facts):
@@ -295,7 +296,7 @@ def main():
     except CloudError as error:
         fail(module, str(error))
     except (hypervisor.libvirt.libvirtError, OSError) as error:
-        fail(module, hypervisor.unforeseen("move of %s to %s" % (module.params["name"], module.params["target"]), error),
+        fail(module, unforeseen("move of %s to %s" % (module.params["name"], module.params["target"]), error),
              exception=traceback.format_exc())
 
 

@@ -11,7 +11,8 @@ import subprocess
 import tarfile
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils import arch, recipe, recipe_build, recipe_script
+from ansible_collections.our.cloud.plugins.module_utils._guest import arch
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_build, recipe_script
 from appliance_scripts import (
     DEBIAN_13_AMD64_GUEST, DEBIAN_13_AMD64_LIVE, DEBIAN_13_AMD64_OAR_SERVER, DEBIAN_13_AMD64_SMALL_GUEST, LAB_MACHINE,
 )

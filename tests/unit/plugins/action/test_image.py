@@ -15,8 +15,8 @@ import pytest
 from ansible.errors import AnsibleError
 
 from ansible_collections.our.cloud.plugins.action import image, kernel, ramdisk
-from ansible_collections.our.cloud.plugins.module_utils import registration
-from ansible_collections.our.cloud.plugins.module_utils.nfs_store import MARKER
+from ansible_collections.our.cloud.plugins.module_utils._registry import registration
+from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "module_utils"))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils import address_plan
+from ansible_collections.our.cloud.plugins.module_utils._site import address_plan
 
 MACHINES = [
     {"name": "front", "mac": "52:54:00:00:01:01", "address": "10.1.2.1"},

@@ -10,7 +10,7 @@ import re
 import pytest
 import yaml
 
-from ansible_collections.our.cloud.plugins.module_utils.arch import ARCHES, HOSTS, arch, emulator_packages
+from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES, HOSTS, arch, emulator_packages
 from ansible_collections.our.cloud.plugins.modules import vm
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[4]

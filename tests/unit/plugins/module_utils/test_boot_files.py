@@ -10,9 +10,9 @@ import stat
 import boot_samples as sample
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils import boot_files, compression
-from ansible_collections.our.cloud.plugins.module_utils.arch import ARCHES, arch
-from ansible_collections.our.cloud.plugins.module_utils.boot_files import BootFileError, Disk, Kernel, Other, Packed, Ramdisk
+from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files, compression
+from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES, arch
+from ansible_collections.our.cloud.plugins.module_utils._boot.boot_files import BootFileError, Disk, Kernel, Other, Packed, Ramdisk
 
 READABLE = [kind for kind in compression.KINDS if kind != "lzo"]
 AGAIN = "Fetch or copy it again and compare its checksum"

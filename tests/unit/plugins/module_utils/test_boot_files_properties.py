@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from ansible_collections.our.cloud.plugins.module_utils import boot_files
-from ansible_collections.our.cloud.plugins.module_utils.boot_files import BootFileError, Disk, Kernel, Other, Packed, Ramdisk
+from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
+from ansible_collections.our.cloud.plugins.module_utils._boot.boot_files import BootFileError, Disk, Kernel, Other, Packed, Ramdisk
 
 set_hypothesis_home_dir(pathlib.Path(__file__).resolve().parents[4] / ".cache" / "hypothesis")
 

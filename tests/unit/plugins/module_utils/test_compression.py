@@ -10,8 +10,8 @@ import random
 import pytest
 from boot_samples import compress
 
-from ansible_collections.our.cloud.plugins.module_utils import compression
-from ansible_collections.our.cloud.plugins.module_utils.compression import CompressionError, CutShort, Expanded, Unreadable, first
+from ansible_collections.our.cloud.plugins.module_utils._boot import compression
+from ansible_collections.our.cloud.plugins.module_utils._boot.compression import CompressionError, CutShort, Expanded, Unreadable, first
 
 READABLE = [kind for kind in compression.KINDS if kind != "lzo"]
 # longer than a step and a chunk, and only half of it can be compressed

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils import domain
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 
 GUEST = {"name": "our-vm", "kind": "pvh", "memory": 192, "vcpus": 1, "store": "/srv/cloud", "kernel": "boot/k", "ramdisk": "boot/r",
          "disk": "images/our-vm.img", "bridge": "br0", "mac": "00:16:3E:00:00:50"}

@@ -12,10 +12,13 @@ import subprocess
 import boot_samples as sample
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils import guest_image, registration, sparse
-from ansible_collections.our.cloud.plugins.module_utils.guest_image import GuestImage
-from ansible_collections.our.cloud.plugins.module_utils.nfs_store import MARKER, NfsStore
-from ansible_collections.our.cloud.plugins.module_utils.registry import Gone, Registry, RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._common import sparse
+from ansible_collections.our.cloud.plugins.module_utils._registry import registration
+from ansible_collections.our.cloud.plugins.module_utils._vm import guest_image
+from ansible_collections.our.cloud.plugins.module_utils._vm.guest_image import GuestImage
+from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
+from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Gone, Registry, RegistryError
 
 PARAMS = {"name": "our-vm", "image": "debian", "disk": None, "kernel": None, "ramdisk": None, "arch": None, "cmdline": None}
 

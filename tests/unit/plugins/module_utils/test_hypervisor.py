@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 
 
 class Domain:

@@ -12,7 +12,7 @@ import pathlib
 import subprocess
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils import recipe, recipe_script
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_script
 from conftest import kameleon_folder
 
 OWN = pathlib.Path(__file__).parent / "recipe_data"

@@ -11,7 +11,7 @@ import sys
 import tarfile
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils import lab
+from ansible_collections.our.cloud.plugins.module_utils._lab import lab
 
 FRONT = {
     "name": "front", "memory": 768, "vcpus": 1, "image": "/images/a/disk.raw", "accelerator": "tcg", "forward_ssh": 2222,

@@ -8,7 +8,7 @@ import copy
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils import migration
+from ansible_collections.our.cloud.plugins.module_utils._move import migration
 
 UUID = "e5d11d1f-09f5-460e-b50f-d0851c5d7b14"
 

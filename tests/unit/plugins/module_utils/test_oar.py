@@ -9,7 +9,7 @@ import json
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils import oar
+from ansible_collections.our.cloud.plugins.module_utils._oar import oar
 
 # Two sockets of two cores with two threads each, as Linux counts them.
 BIG = "# CPU,Core,Socket\n0,0,0\n1,1,0\n2,2,1\n3,3,1\n4,0,0\n5,1,0\n6,2,1\n7,3,1\n"

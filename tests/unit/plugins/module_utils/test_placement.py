@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils import placement
+from ansible_collections.our.cloud.plugins.module_utils._guest import placement
 
 
 def guest(name, active=True, memory=256, kind="pvh"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils import recipe
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 

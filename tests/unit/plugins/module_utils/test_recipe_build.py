@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils import recipe_build, recipe_room
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_build, recipe_room
 from toy_appliance import ROOT, Toy
 
 # Seconds, for what takes a moment on a computer that has nothing else to do.

@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils import recipe_output
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_output
 from toy_appliance import Toy
 
 # Something to boot, as far as these outputs look: the contents are no kernel.

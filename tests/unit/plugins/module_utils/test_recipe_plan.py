@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils import recipe, recipe_plan
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_plan
 
 NOTHING = {"built": {}, "stopped": None}
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils import recipe, recipe_room, recipe_script
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_room, recipe_script
 
 DATA = pathlib.Path(__file__).parent / "recipe_data"
 

@@ -16,10 +16,12 @@ import sys
 import boot_samples as sample
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils import nfs_store, registration, registry, sparse
-from ansible_collections.our.cloud.plugins.module_utils.boot_files import BootFileError
-from ansible_collections.our.cloud.plugins.module_utils.nfs_store import MARKER, NfsStore
-from ansible_collections.our.cloud.plugins.module_utils.registry import Gone, Registry, RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._common import sparse
+from ansible_collections.our.cloud.plugins.module_utils._registry import nfs_store, registration, registry
+from ansible_collections.our.cloud.plugins.module_utils._boot.boot_files import BootFileError
+from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
+from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Gone, Registry, RegistryError
 
 UNIT = pathlib.Path(__file__).resolve().parents[2]
 OWN_CONFIG = "CONFIG_XEN_BLKDEV_FRONTEND=%s\nCONFIG_VIRTIO_BLK=%s\nCONFIG_VIRTIO_PCI=y\nCONFIG_EXT4_FS=y\n"
@@ -355,7 +357,7 @@ import sys, time
 sys.path[:0] = [%r, %r]
 import conftest
 import test_registry
-from ansible_collections.our.cloud.plugins.module_utils import sparse
+from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 root, folder, name, pause = sys.argv[1:]
 digest = sparse._digest
 def slow(data):

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils import sparse
+from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 
 MIB = 1 << 20
 # (offset, bytes), size: data at the beginning, across a block's end, a piece of zeros, a tail that is a hole

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.our.cloud.plugins.module_utils import tables
+from ansible_collections.our.cloud.plugins.module_utils._site import tables
 
 
 def image(key, names, guests=(), **more):

@@ -13,14 +13,14 @@ import time
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils.workspace import ABANDONED, Workspace
+from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import ABANDONED, Workspace
 
 UNIT = pathlib.Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 sys.path.insert(0, %r)
 import conftest
-from ansible_collections.our.cloud.plugins.module_utils.workspace import Workspace
+from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import Workspace
 with Workspace(sys.argv[1]) as path:
     open(path + "/half", "w").close()
     print(path, flush=True)

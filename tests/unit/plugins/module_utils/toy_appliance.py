@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 
-from ansible_collections.our.cloud.plugins.module_utils import recipe_build
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_build
 
 PARAMS = {
     "recipe": "toy", "state": "present", "variables": {}, "directory": None, "break_at": None, "start_at": None, "on_error": "abort",
@@ -83,7 +83,7 @@ class Toy:
         """A build in a process of its own. before: a program that runs it."""
         program = ("import importlib.util, json, sys\n"
                    "spec = importlib.util.spec_from_file_location('conftest', sys.argv[1]); spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
-                   "from ansible_collections.our.cloud.plugins.module_utils import recipe_build\n"
+                   "from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_build\n"
                    "try:\n    recipe_build.ensure(json.loads(sys.argv[2]), False, False)\n"
                    "except recipe_build.RecipeError as exc:\n    sys.exit(str(exc))\n")
         conftest = pathlib.Path(__file__).resolve().parents[2] / "conftest.py"

@@ -12,9 +12,14 @@ import sys
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils import domain, hypervisor, migration, registration
-from ansible_collections.our.cloud.plugins.module_utils.nfs_store import MARKER, NfsStore
-from ansible_collections.our.cloud.plugins.module_utils.registry import Registry, RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._move import migration
+from ansible_collections.our.cloud.plugins.module_utils._registry import registration
+from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
+from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry, RegistryError
 from ansible_collections.our.cloud.plugins.modules import vm
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "module_utils"))
@@ -204,5 +209,5 @@ def test_refused_before_anything_is_done(conn, root):
 
 
 def test_a_disk_that_is_not_there(conn, root):
-    with pytest.raises(hypervisor.CloudError, match="it does not exist. Is the store mounted here. With an image it would be made"):
+    with pytest.raises(CloudError, match="it does not exist. Is the store mounted here. With an image it would be made"):
         run(conn, root, image=None, disk="images/none.img")

@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 
-from ansible_collections.our.cloud.plugins.module_utils import domain
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 
 try:
     import libvirt
@@ -31,20 +32,6 @@ STATES = {0: "nostate", 1: "running", 2: "blocked", 3: "paused", 4: "stopping", 
 RUNNING = ("running", "blocked", "paused", "stopping", "nostate")
 # libvirt's virDomainShutoffReason
 ENDED = {1: "it was shut down", 2: "it was destroyed", 3: "it crashed", 4: "it was migrated", 5: "it was saved", 6: "it failed to start"}
-
-
-class CloudError(Exception):
-    """Something did not work: where, what, why, and what to do about it."""
-
-    def __init__(self, host, thing, cause, remedy=""):
-        self.host, self.thing, self.cause, self.remedy = host, thing, str(cause), remedy
-        super().__init__("%s: %s: %s%s" % (host, thing, self.cause.rstrip("."), ". " + remedy if remedy else ""))
-
-
-def unforeseen(thing, error):
-    """The message for a failure of libvirt or the system that nothing more can be said about."""
-    return "%s: %s: %s. our.cloud.vm_info tells the state of guests, `journalctl -u libvirtd` there may tell more" % (
-        os.uname().nodename, thing, str(error).rstrip("."))
 
 
 def local_family():
@@ -384,17 +371,6 @@ def read_file(conn, folder, name):
         return data.decode("utf-8", "replace")
     finally:
         pool.destroy()
-
-
-def store_of(path, marker=".our-cloud-store"):
-    """The root of the shared store that a path lies in, told by its marker file; None if it lies in none."""
-    folder = os.path.dirname(path)
-    while True:
-        if os.path.isfile(os.path.join(folder, marker)):
-            return folder
-        if folder == os.path.dirname(folder):
-            return None
-        folder = os.path.dirname(folder)
 
 
 def loop_devices(path):

@@ -15,12 +15,12 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from ansible_collections.our.cloud.plugins.module_utils import recipe_output as output
-from ansible_collections.our.cloud.plugins.module_utils import recipe_plan as planning
-from ansible_collections.our.cloud.plugins.module_utils.recipe import DataDirectory, RecipeError, load, resolve
-from ansible_collections.our.cloud.plugins.module_utils.recipe_room import PATH, Room
-from ansible_collections.our.cloud.plugins.module_utils.recipe_script import LIBRARY, check_syntax, script
-from ansible_collections.our.cloud.plugins.module_utils.recipe_workdir import EMPTY, LIVE, Lock, Memory, Workdir, default_base, read, remove, write
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_output as output
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_plan as planning
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import DataDirectory, RecipeError, load, resolve
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_room import PATH, Room
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_script import LIBRARY, check_syntax, script
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_workdir import EMPTY, LIVE, Lock, Memory, Workdir, default_base, read, remove, write
 
 # The date of what is built when its recipe names none: one that does not change. Debian 13's release.
 EPOCH = 1754697600

@@ -19,8 +19,10 @@ import os
 import re
 import time
 
-from ansible_collections.our.cloud.plugins.module_utils import boot_files, sparse
-from ansible_collections.our.cloud.plugins.module_utils.arch import ARCHES, arch
+from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
+from ansible_collections.our.cloud.plugins.module_utils._common import sparse
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES, arch
 
 PREFIX = {"kernel": "eki", "ramdisk": "eri", "image": "emi"}
 FILE = {"kernel": "vmlinuz", "ramdisk": "initrd.img", "image": "root.img"}
@@ -33,7 +35,7 @@ WITH_LOADER = ("gpt", "mbr", "iso9660")
 IDENTITY = ("checksum", "arch", "kernel", "ramdisk", "root_device", "cmdline")
 
 
-class RegistryError(ValueError):
+class RegistryError(Refused, ValueError):
     """Something cannot be registered, found or removed; the text says what, why and what to do."""
 
 

@@ -23,9 +23,11 @@ import subprocess
 import threading
 import time
 
-from ansible_collections.our.cloud.plugins.module_utils import domain, hypervisor
-from ansible_collections.our.cloud.plugins.module_utils.hypervisor import CloudError
-from ansible_collections.our.cloud.plugins.module_utils.placement import need
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, Refused
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import need
+from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, store_of
 
 try:
     import libvirt
@@ -289,10 +291,10 @@ def gather(source, dom, params):
     guest = domain.facts(live)
     guest.update(state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=bool(dom.isPersistent()))
     files = [path for disk in guest["disks"] for path in (disk["path"], *disk["backing"])] + [guest["kernel"], guest["ramdisk"]]
-    stores = {path: hypervisor.store_of(path) for path in files if path}
+    stores = {path: store_of(path) for path in files if path}
     markers = {}
     for root in {root for root in stores.values() if root}:
-        with open(os.path.join(root, ".our-cloud-store"), encoding="utf-8", errors="replace") as stream:
+        with open(os.path.join(root, MARKER), encoding="utf-8", errors="replace") as stream:
             markers[root] = stream.read()
     facts = {
         "name": params["name"], "target": params["target"], "mode": params["mode"], "options": params,
@@ -313,7 +315,7 @@ def gather(source, dom, params):
         "guests": there,
         "memory": hypervisor.memory(target),
         "bridges": {nic["bridge"]: hypervisor.has_bridge(target, nic["bridge"]) for nic in guest["interfaces"] if nic["bridge"]},
-        "markers": {root: hypervisor.read_file(target, root, ".our-cloud-store") for root in markers},
+        "markers": {root: hypervisor.read_file(target, root, MARKER) for root in markers},
         "cpu_problem": cpu_problem(source, target, live, params["target"]),
     }
     return facts, target
@@ -481,7 +483,7 @@ def answers(address, timeout):
 
 # --- the move ---------------------------------------------------------------
 
-class Interrupted(Exception):
+class Interrupted(Refused):
     """The move did not come to its end; the text says why."""
 
 

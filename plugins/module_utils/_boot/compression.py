@@ -17,6 +17,8 @@ import lzma
 import struct
 import zlib
 
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+
 KINDS = ("gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd")
 CHUNK = 1 << 20
 STEP = 32 << 10
@@ -26,7 +28,7 @@ LZ4_LARGEST = LZ4_BLOCK + LZ4_BLOCK // 255 + 16  # LZ4_COMPRESSBOUND of lz4.h
 LZ4_MAGIC = b"\x02\x21\x4c\x18"
 
 
-class CompressionError(ValueError):
+class CompressionError(Refused, ValueError):
     """Compressed data that cannot be read: damaged, cut short, too large, or of a kind that nothing here reads."""
 
 

@@ -15,11 +15,11 @@ import os
 import subprocess
 import time
 
-from ansible_collections.our.cloud.plugins.module_utils import sparse
-from ansible_collections.our.cloud.plugins.module_utils.domain import is_overlay
-from ansible_collections.our.cloud.plugins.module_utils.nfs_store import check_room
-from ansible_collections.our.cloud.plugins.module_utils.registry import KEY, Gone, RegistryError
-from ansible_collections.our.cloud.plugins.module_utils.workspace import Workspace
+from ansible_collections.our.cloud.plugins.module_utils._common import sparse
+from ansible_collections.our.cloud.plugins.module_utils._guest.domain import is_overlay
+from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import check_room
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import KEY, Gone, RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import Workspace
 
 DISKS = "images"
 OVERLAY_SIZE = 1 << 20  # of a new one, more than enough

@@ -16,8 +16,8 @@ import re
 import socket
 import time
 
-from ansible_collections.our.cloud.plugins.module_utils.recipe import RecipeError
-from ansible_collections.our.cloud.plugins.module_utils.recipe_room import user_name
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_room import user_name
 
 # Values go into scripts as they are: a directory must not need quotes.
 DIRECTORY = re.compile(r"/[\w./@+,=-]*")

@@ -23,11 +23,11 @@ import os
 import shutil
 import tempfile
 
-from ansible_collections.our.cloud.plugins.module_utils import sparse
-from ansible_collections.our.cloud.plugins.module_utils.registry import FILE, KEY, PREFIX, Gone, RegistryError, Storage, keys, kind_of
-from ansible_collections.our.cloud.plugins.module_utils.workspace import NEW, Workspace
+from ansible_collections.our.cloud.plugins.module_utils._common import sparse
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import FILE, KEY, PREFIX, Gone, RegistryError, Storage, keys, kind_of
+from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import NEW, Workspace
+from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, is_store
 
-MARKER = ".our-cloud-store"
 FOLDER, ABOUT, USES, NAMES = "registry", "about.json", "uses", "names"
 SPARE = 16 << 20  # bytes that are left free beside what is put in
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -90,11 +90,6 @@ def check_room(folder, size):
     if size + SPARE > free:
         raise RegistryError("%s has %d MiB free and %d MiB are needed. Remove images that nobody needs (the playbook prune), or make it larger"
                             % (folder, free >> 20, (size + SPARE) >> 20))
-
-
-def is_store(root):
-    """Whether a directory is a site's store."""
-    return os.path.isfile(os.path.join(root, MARKER))
 
 
 class NfsStore(Storage):

@@ -26,9 +26,10 @@ import struct
 import zlib
 from collections import namedtuple
 
-from ansible_collections.our.cloud.plugins.module_utils import compression, disk_images
-from ansible_collections.our.cloud.plugins.module_utils.arch import ARCHES
-from ansible_collections.our.cloud.plugins.module_utils.disk_images import Disk
+from ansible_collections.our.cloud.plugins.module_utils._boot import compression, disk_images
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES
+from ansible_collections.our.cloud.plugins.module_utils._boot.disk_images import Disk
 
 # path, size (bytes; of a file), whole (the bytes that must be there; more than size: it was cut short) and what (in
 # words, with article) are the same in all four, and in Disk.
@@ -93,7 +94,7 @@ SWAP_HINT = "Have kernel, ramdisk and disk been mixed up?"
 AGAIN = "Fetch or copy it again and compare its checksum"
 
 
-class BootFileError(ValueError):
+class BootFileError(Refused, ValueError):
     """A kernel, ramdisk or disk that a guest cannot boot; the text says which, what it is and what to do."""
 
 

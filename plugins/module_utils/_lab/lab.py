@@ -20,6 +20,8 @@ import subprocess
 import tarfile
 import time
 
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+
 QEMU = "qemu-system-x86_64"
 PROGRAMS = {
     QEMU: "qemu-system-x86",
@@ -40,7 +42,7 @@ DISK_USE_MIB = 1024
 SOCKET_PATH_MAX = 107
 
 
-class LabError(Exception):
+class LabError(Refused):
     """Something that the person in front of the lab must know, with what to do."""
 
 

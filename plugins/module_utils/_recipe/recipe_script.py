@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 
-from ansible_collections.our.cloud.plugins.module_utils.recipe import FILE_COMMANDS
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import FILE_COMMANDS
 
 # The environment comes from recipe_room. Names that begin with RECIPE_ or recipe_ are the build's own.
 LIBRARY = r"""# What the scripts of macrosteps are written in: a function for every command of a recipe.

@@ -17,7 +17,8 @@ import re
 import xml.etree.ElementTree as ET
 from collections import namedtuple
 
-from ansible_collections.our.cloud.plugins.module_utils.arch import HOSTS, QEMU_KINDS, arch
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+from ansible_collections.our.cloud.plugins.module_utils._guest.arch import HOSTS, QEMU_KINDS, arch
 
 XEN_KINDS = ("pvh", "pv", "hvm")
 KINDS = XEN_KINDS + QEMU_KINDS
@@ -36,7 +37,7 @@ Host = namedtuple("Host", "arch emulators")
 Emulator = namedtuple("Emulator", "path types")
 
 
-class GuestError(ValueError):
+class GuestError(Refused, ValueError):
     """A description that no domain can be made of; the text names the guest and the field."""
 
 

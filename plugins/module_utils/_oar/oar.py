@@ -13,12 +13,14 @@ import collections
 import json
 import re
 
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+
 PROPERTIES = {"host": ["-c"], "cpu": [], "core": []}
 Core = collections.namedtuple("Core", "socket cpuset")
 Plan = collections.namedtuple("Plan", "commands before after")
 
 
-class OarError(Exception):
+class OarError(Refused):
     """What keeps resources from being declared."""
 
 

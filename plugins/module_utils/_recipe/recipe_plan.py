@@ -12,7 +12,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from ansible_collections.our.cloud.plugins.module_utils.recipe import RecipeError
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
 
 # Changes with what the same commands make of an appliance.
 FORMAT = "1"

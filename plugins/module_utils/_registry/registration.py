@@ -10,9 +10,10 @@ import getpass
 import json
 import os
 
-from ansible_collections.our.cloud.plugins.module_utils import registry, sparse
-from ansible_collections.our.cloud.plugins.module_utils.boot_files import BootFileError
-from ansible_collections.our.cloud.plugins.module_utils.nfs_store import NfsStore
+from ansible_collections.our.cloud.plugins.module_utils._common import sparse
+from ansible_collections.our.cloud.plugins.module_utils._registry import registry
+from ansible_collections.our.cloud.plugins.module_utils._boot.boot_files import BootFileError
+from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
 
 ERRORS = (registry.RegistryError, BootFileError, OSError)
 COMMON = {

@@ -13,8 +13,8 @@ import re
 import struct
 import subprocess
 
-from ansible_collections.our.cloud.plugins.module_utils.recipe import RecipeError
-from ansible_collections.our.cloud.plugins.module_utils.recipe_room import base_environment, last_line
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_room import base_environment, last_line
 
 # Changes with what is made of the same appliance.
 FORMAT = "2"

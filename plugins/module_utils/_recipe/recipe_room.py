@@ -17,7 +17,7 @@ import shlex
 import subprocess
 import sys
 
-from ansible_collections.our.cloud.plugins.module_utils.recipe import RecipeError
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
 
 # Programs of this computer; the same for everybody, so that a build does not depend on who runs it.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

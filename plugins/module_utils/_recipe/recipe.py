@@ -13,6 +13,8 @@ import os
 import re
 from dataclasses import dataclass
 
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+
 try:
     import yaml
 except ImportError:  # the module says so
@@ -35,7 +37,7 @@ SHELL_OWN = re.compile(r"(BASH|RECIPE_)\w*|E?UID|PPID|SHELLOPTS|_")
 SHELL_ACTIVE = re.compile(r'[$`"\\]')
 
 
-class RecipeError(Exception):
+class RecipeError(Refused):
     """What is wrong with a recipe or its build, where, and what to do. ``details`` are for those who go on from there."""
 
     def __init__(self, text, details=None):
