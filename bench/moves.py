@@ -34,6 +34,8 @@ def with_virsh(site, guest, source, target):
     encrypt = site.vars[source].get("migrate_encrypt", True)
     flags = [flag for flag in FLAGS[family] if encrypt or flag not in ("--tunnelled", "--tls")]
     stream = ["tcp://" + target] if family == "qemu" else [] if encrypt else ["tcp://" + site.vars[target]["site_address"]]
+    if "--tls" in flags:
+        flags += ["--tls-destination", hypervisor.qemu_name(target)]
     argv = ["virsh", "-c", local, "migrate", *flags, guest["name"], uri, *stream]
     if family == "xen":
         direct_io(site, guest, source)

@@ -94,10 +94,8 @@ mkdir -p "$STATE"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:secp384r1 -noenc -days 3650 -subj "/CN=our.cloud relocation CA" \
     -addext "keyUsage=critical,keyCertSign,cRLSign" -keyout "$STATE/ca.key" -out "$STATE/ca.pem"
 
-# certificate HOST DIRECTORY KEY CERT SUBJECT
+# certificate HOST DIRECTORY KEY CERT SUBJECT NAMES
 certificate() {
-    local address
-    address=$(awk -v host="$1" '$1 == host { print $3 }' <<<"$MACHINES")
     on "$1" <<EOS >"$STATE/$1.csr"
 mkdir -p $2/private /etc/pki/CA
 [ -e $3 ] || openssl ecparam -name prime256v1 -genkey -noout -out $3
@@ -105,7 +103,7 @@ chmod 600 $3
 openssl req -new -key $3 -subj '$5'
 EOS
     openssl x509 -req -in "$STATE/$1.csr" -CA "$STATE/ca.pem" -CAkey "$STATE/ca.key" -days 365 -out "$STATE/$1.pem" -extfile <(
-        echo "subjectAltName=DNS:$1,DNS:$1.$DOMAIN,IP:$address"
+        echo "subjectAltName=$6"
         echo "basicConstraints=critical,CA:FALSE"
         echo "keyUsage=critical,digitalSignature"
         echo "extendedKeyUsage=serverAuth,clientAuth"
@@ -114,9 +112,11 @@ EOS
 }
 
 relocation() { # HOST PEERS
-    certificate "$1" /etc/pki/libvirt /etc/pki/libvirt/private/serverkey.pem /etc/pki/libvirt/servercert.pem "/CN=$1"
+    local address
+    address=$(awk -v host="$1" '$1 == host { print $3 }' <<<"$MACHINES")
+    certificate "$1" /etc/pki/libvirt /etc/pki/libvirt/private/serverkey.pem /etc/pki/libvirt/servercert.pem "/CN=$1" "DNS:$1,DNS:$1.$DOMAIN,IP:$address"
     if [[ " $KVM " == *" $1 "* ]]; then
-        certificate "$1" /etc/pki/qemu /etc/pki/qemu/server-key.pem /etc/pki/qemu/server-cert.pem "/CN=$1/OU=QEMU"
+        certificate "$1" /etc/pki/qemu /etc/pki/qemu/server-key.pem /etc/pki/qemu/server-cert.pem "/CN=$1/OU=QEMU" "DNS:$1.qemu.invalid"
     fi
     { echo "peers='$2'"; cat; } <<'EOS' | on "$1"
 ln -sf servercert.pem /etc/pki/libvirt/clientcert.pem

@@ -91,6 +91,11 @@ def target_uri(kind_family, target, port=16514):
     return "%s+tls://%s%s/system%s" % (kind_family, target, "" if port == 16514 else ":%d" % port, "" if has_aes() else WITHOUT_AES)
 
 
+def qemu_name(target):
+    """The one name in the certificate of QEMU on that host. It is no host's name (RFC 2606), so whoever gets hold of it cannot pass for a libvirtd."""
+    return f"{target}.qemu.invalid"
+
+
 def reach(target, port, timeout=10):
     """The address at which the target's libvirtd listens; each way to fail has its own remedy."""
     thing = "relocation to %s" % target

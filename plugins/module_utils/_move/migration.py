@@ -535,8 +535,10 @@ class Move:
     def parameters(self):
         parameters = {}
         if self.family == "qemu":
-            # by the name that the certificate has, not by what the target thinks it is called
+            # by the name that it has in the inventory, not by what the target thinks it is called
             parameters[libvirt.VIR_MIGRATE_PARAM_URI] = "tcp://" + self.target_name
+            if self.params["encrypt"]:
+                parameters[libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION] = hypervisor.qemu_name(self.target_name)
         elif not self.params["encrypt"]:
             # The target listens where this leads from its own point of view, and its own name leads to its loopback.
             parameters[libvirt.VIR_MIGRATE_PARAM_URI] = "tcp://" + hypervisor.reach(self.target_name, self.params["port"])

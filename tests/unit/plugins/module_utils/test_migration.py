@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import types
 
 import pytest
 
@@ -171,3 +172,15 @@ def test_checksum():
 @pytest.mark.parametrize("port, one_of_them", [(49151, False), (49152, True), (49159, True), (49199, True), (49216, True), (49217, False), (4916, False)])
 def test_data_ports(port, one_of_them):
     assert bool(migration.re.fullmatch(migration.DATA_PORTS, str(port))) is one_of_them
+
+
+@pytest.mark.parametrize("encrypt, expected", [
+    (True, {"URI": "tcp://two", "TLS_DESTINATION": "two.qemu.invalid"}),
+    (False, {"URI": "tcp://two"}),
+])
+def test_qemu_is_asked_for_its_own_name(monkeypatch, encrypt, expected):
+    """Not the host's, by which libvirtd is known: a QEMU that was broken out of must not pass for one."""
+    names = {"URI": "VIR_MIGRATE_PARAM_URI", "TLS_DESTINATION": "VIR_MIGRATE_PARAM_TLS_DESTINATION"}
+    monkeypatch.setattr(migration, "libvirt", types.SimpleNamespace(**{name: key for key, name in names.items()}))
+    move = types.SimpleNamespace(family="qemu", target_name="two", params={"encrypt": encrypt, "bandwidth": None})
+    assert migration.Move.parameters(move) == expected
