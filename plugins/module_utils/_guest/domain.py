@@ -19,14 +19,13 @@ from collections import namedtuple
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import HOSTS, QEMU_KINDS, arch
+from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import normalise_mac
 
 XEN_KINDS = ("pvh", "pv", "hvm")
 KINDS = XEN_KINDS + QEMU_KINDS
 OS_TYPE = {"pvh": "xenpvh", "pv": "linux", "hvm": "hvm", "kvm": "hvm", "qemu": "hvm"}
 CPU_MODES = ("host-model", "host-passthrough", "maximum")
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
-MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
-MAC_ZERO = "00:00:00:00:00:00"
 # beside QEMU's own log of the guest
 CONSOLE_LOG = "/var/log/libvirt/qemu/%s-console.log"
 
@@ -106,7 +105,7 @@ def complete(guest, where=None):
     """The description with everything said: checked, paths absolute, defaults of its architecture filled in.
     `where`: the Host that is to run it; without one, nothing is said about whether it can, and libvirt finds the emulator."""
     name = guest.get("name")
-    if not isinstance(name, str) or not NAME.match(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise GuestError("guest name %r is not letters, digits, dot, dash and underscore (63 at most)" % (name,))
     kind = guest.get("kind")
     hypervisor = family(kind)
@@ -132,9 +131,10 @@ def complete(guest, where=None):
                                    + ["console=%s" % row.console[hypervisor]] + ([full["append"]] if full.get("append") else []))
     mac = full.get("mac")
     if mac is not None:
-        full["mac"] = str(mac).lower()
-        if not MAC.match(full["mac"]) or full["mac"] == MAC_ZERO or int(full["mac"][:2], 16) & 1:
-            raise GuestError("guest %s: %r is not the MAC address of one network card" % (name, mac))
+        try:
+            full["mac"] = normalise_mac(mac)
+        except ValueError as error:
+            raise GuestError("guest %s: mac: %s" % (name, error)) from None
     if mac is not None and not full.get("bridge"):
         raise GuestError("guest %s: a MAC address without a bridge; name the bridge" % name)
     return full
