@@ -250,18 +250,20 @@ class Guest:
         full = domain.complete(guest)
         if self.before is None or not domain.is_same_machine(full, self.before):
             full = domain.complete(guest, hypervisor.host(self.conn))
-        file_system = self.disk_format(full["disk"]) if full["disk"] else None
+        file_system, full["backing"] = self.disk_content(full["disk"]) if full["disk"] else (None, None)
         if full["kernel"]:
             boot_files.check(full["kernel"], full["ramdisk"], full["arch"], full["hypervisor"], file_system)
         return full
 
-    def disk_format(self, disk):
-        """What the guest's disk has in it, as far as is known."""
-        if self.image and self.image.record and (self.image.is_new() or domain.is_overlay(disk)):
-            return self.image.record["format"]
+    def disk_content(self, disk):
+        """What the guest's disk has in it, as far as is known, and what a qcow2 one is based on."""
+        record, overlay = self.image.record if self.image else None, domain.is_overlay(disk)
+        if record and self.image.is_new():
+            return record["format"], self.image.store.path(record["id"]) if overlay else None
         if not os.path.exists(disk):
             raise CloudError(self.host, "disk %s" % disk, "it does not exist", "Is the store mounted here? With an image it would be made")
-        return boot_files.disk(disk, known=False, raw=not domain.is_overlay(disk)).format
+        found = boot_files.disk(disk, known=False, raw=not overlay, backed_by=self.image.store.is_image if self.image else None)
+        return record["format"] if record and overlay else found.format, found.backing
 
     def need(self, full):
         """What the guest needs of the registry, before it is defined."""

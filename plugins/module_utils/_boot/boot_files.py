@@ -19,14 +19,15 @@ Whether a kernel needs a ramdisk is decided by what can be known, in this order:
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import re
-import stat
 import struct
 import zlib
 from collections import namedtuple
 
 from ansible_collections.our.cloud.plugins.module_utils._boot import compression, disk_images
+from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES
 from ansible_collections.our.cloud.plugins.module_utils._boot.disk_images import Disk
@@ -54,6 +55,7 @@ BANNER = re.compile(rb"Linux version (\d[^\0\n]{0,500})[\0\n]")
 CPIO_HEADER = re.compile(rb"07070[12][0-9A-Fa-f]{104}")
 CONFIG_BEGIN = b"IKCFG_ST"  # kernel/configs.c
 CONFIG_SIZE = 4 << 20
+CONFIG_LINE = re.compile(r"^(CONFIG_\w+=|# CONFIG_\w+ is not set$)", re.MULTILINE)
 NO_IDEA = "data of no known kind"
 NO_DISK = ("damaged", "blank")
 CONTAINERS = ("qcow2", "vmdk", "vhd", "vhdx", "vdi")
@@ -91,6 +93,7 @@ OTHERS = (
 )
 PAGE_HINT = "A server answered with a page instead of the file: look at its address there"
 SWAP_HINT = "Have kernel, ramdisk and disk been mixed up?"
+WHOLE = "Where it comes from, make one that is whole: qemu-img convert -O qcow2"
 AGAIN = "Fetch or copy it again and compare its checksum"
 
 
@@ -103,21 +106,15 @@ class BootFileError(Refused, ValueError):
 class _File:
     """A file or block device, read at places. Closed at the end of a `with`."""
 
-    def __init__(self, path, role):
+    def __init__(self, path, role, follow=True):
         self._what, self._fd = "%s %s" % (role, path), -1
         try:
-            # a FIFO without a writer must not make us wait
-            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            mode = os.fstat(self._fd).st_mode
-            if stat.S_ISDIR(mode):
-                raise BootFileError("%s cannot be read: it is a directory" % self._what)
-            if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
-                raise BootFileError("%s cannot be read: it is neither a file nor a block device" % self._what)
+            self._fd = sparse.open_data(path, follow)
             self.size = os.lseek(self._fd, 0, os.SEEK_END)
         except (OSError, ValueError) as error:
             self.close()
-            if isinstance(error, BootFileError):
-                raise
+            if getattr(error, "errno", None) == errno.ELOOP and not follow:
+                raise BootFileError("%s is a link, which may lead to anybody's file. Put the file itself there" % self._what) from None
             raise BootFileError("%s cannot be read: %s" % (self._what, getattr(error, "strerror", None) or error)) from None
 
     def __enter__(self):
@@ -380,12 +377,16 @@ def _ramdisk_cpio(source, head):
         offset = prefix = end + len(data) - len(rest)
         name = compression.kind(rest[:32])
         if name:
-            return _ramdisk(source, name, prefix, whole)
+            return _ramdisk(source, name, prefix, whole, rest[:32])
         if rest[:6] not in (b"070701", b"070702") or left <= 0:
             return Other("", source.size, source.size, "a cpio archive with data of no known kind behind it (at byte %d)" % offset, "")
 
 
-def _ramdisk(source, name, prefix, whole):
+def _ramdisk(source, name, prefix, whole, begin=b""):
+    """begin: of its last archive, if that is compressed: Linux does not unpack all that there is of its kinds."""
+    unknown = compression.unknown_to_linux(begin)
+    if unknown:
+        return Other("", source.size, whole, "a ramdisk (cpio, %s) that Linux cannot unpack: %s" % (name, unknown[0]), unknown[1])
     return Ramdisk("", source.size, whole, "a ramdisk (%s)" % ("cpio, " + name if name else "cpio"), name, prefix)
 
 
@@ -409,7 +410,7 @@ def _compressed(source, head):
         return Other("", source.size, source.size, "%s data with nothing in it" % name, "")
     inside = _classify(_Bytes(data), data.ljust(HEAD, b"\0"), False)
     if isinstance(inside, Ramdisk) and not inside.compression:
-        return _ramdisk(source, name, 0, source.size)
+        return _ramdisk(source, name, 0, source.size, head[:32])
     if isinstance(inside, Kernel):
         return inside._replace(size=source.size, whole=source.size, wrapping=name, what="%s, compressed by %s" % (inside.what, name))
     return Other("", source.size, source.size, "%s, compressed by %s" % (inside.what, name), "Unpack it first")
@@ -463,8 +464,8 @@ def _classify(source, head, deep=True):
     return Other("", source.size, source.size, NO_IDEA, "")
 
 
-def _identify(path, role):
-    with _File(path, role) as source:
+def _identify(path, role, follow=True):
+    with _File(path, role, follow) as source:
         if source.size == 0:
             return Other(path, 0, 0, "empty", "")
         head = source.at(0, HEAD)
@@ -481,9 +482,9 @@ def identify(path):
     return _identify(path, "file")
 
 
-def _expect(path, role, kinds):
+def _expect(path, role, kinds, follow):
     """Identify, and refuse what is none of `kinds` or is cut short."""
-    found = _identify(path, role)
+    found = _identify(path, role, follow)
     if found.size == 0:
         raise BootFileError("%s %s is empty. %s" % (role, path, AGAIN))
     if not isinstance(found, kinds) or getattr(found, "format", "") in NO_DISK:
@@ -496,11 +497,11 @@ def _expect(path, role, kinds):
     return found
 
 
-def kernel(path, arch=None, whole=False):
+def kernel(path, arch=None, whole=False, follow=True):
     """The Kernel in a file. `arch`: the kernel architecture that it must be for (Arch.kernel), and in a form that boots there.
-    `whole`: unpack one that is compressed as a whole to its end; all others say how long they are.
+    `whole`: unpack one that is compressed as a whole to its end; all others say how long they are. `follow`: it may be a link.
     BootFileError: it is something else, cut short, damaged, for another architecture, or in a form that nothing boots."""
-    found = _expect(path, "kernel", Kernel)
+    found = _expect(path, "kernel", Kernel, follow)
     if whole and found.wrapping:
         with _File(path, "kernel") as source:
             _to_the_end("kernel", path, lambda: sum(map(len, _expanded(_Reader(source), found.wrapping))))
@@ -525,11 +526,12 @@ def _boots(found, forms):
     return not found.wrapping and found.compression in kinds
 
 
-def ramdisk(path, whole=False):
+def ramdisk(path, whole=False, follow=True):
     """The Ramdisk in a file. `whole`: read it to its end, which finds what is damaged or cut short in compressed data
     (about as long as unpacking it takes; an archive in a compression that this machine cannot read is passed over).
+    `follow`: it may be a link.
     BootFileError: it is something else, or cut short or damaged."""
-    found = _expect(path, "ramdisk", (Ramdisk, Packed))
+    found = _expect(path, "ramdisk", (Ramdisk, Packed), follow)
     if isinstance(found, Packed):
         return Ramdisk(path, found.size, found.whole, found.what, found.compression, 0)
     if not whole:
@@ -580,6 +582,9 @@ def _read_archives(source):
         name = compression.kind(rest[:32])
         last = (name, offset)
         if name:
+            unknown = compression.unknown_to_linux(rest[:32])
+            if unknown:
+                raise compression.CompressionError("Linux cannot unpack its archive at byte %d: %s. %s" % (offset, *unknown))
             offset = _pass(source, offset, name)
             if offset is None:
                 return last
@@ -607,19 +612,24 @@ def _pass(source, offset, name):
     return read.offset - len(stream.rest)
 
 
-def disk(path, known=True, raw=False):
+def disk(path, known=True, raw=False, follow=True, backed_by=None):
     """The Disk in a file (or block device). `known`: data of no known kind and zeros are refused; without it they are
-    Disks of the formats "unknown" and "blank". `raw`: containers such as qcow2 are refused.
-    BootFileError: it is something else, cut short or damaged."""
+    Disks of the formats "unknown" and "blank". `raw`: containers such as qcow2 are refused. `follow`: it may be a link.
+    `backed_by`: function that says whether a path may be what a qcow2 disk is based on; without it none may.
+    BootFileError: it is something else, cut short or damaged, or leads to other files."""
     if not known:
-        found = _identify(path, "disk")
+        found = _identify(path, "disk", follow)
         if isinstance(found, Other) and found.what == NO_IDEA:
             return Disk(path, found.size, found.whole, "a disk of no known kind", "unknown", found.size, "", "", (), None)
         if isinstance(found, Disk) and found.format == "blank":
             return found
-    found = _expect(path, "disk", Disk)
+    found = _expect(path, "disk", Disk, follow)
     if raw and found.format in CONTAINERS:
         raise BootFileError("disk %s is %s, and a raw one is needed. Convert it: qemu-img convert -O raw" % (path, found.what))
+    if found.unfit:
+        raise BootFileError("disk %s is %s and no guest gets it: %s. %s" % (path, found.what, found.unfit, WHOLE))
+    if found.backing is not None and not (backed_by and backed_by(os.path.normpath(os.path.join(os.path.dirname(path), found.backing)))):
+        raise BootFileError("disk %s is %s based on %s, which is no image of the registry. %s" % (path, found.what, found.backing, WHOLE))
     return found
 
 
@@ -722,10 +732,13 @@ def config(found, inside=True):
             names.append("config-" + text)
     for name in names + ["config"]:
         try:
-            with open(os.path.join(folder, name), encoding="ascii", errors="replace") as stream:
-                return name + " beside it", stream.read(CONFIG_SIZE)
-        except (OSError, ValueError):
+            with _File(os.path.join(folder, name), "file", follow=False) as source:
+                text = source.at(0, CONFIG_SIZE).decode("ascii", "replace")
+        except BootFileError:
             continue
+        # many things are called config
+        if CONFIG_LINE.search(text):
+            return name + " beside it", text
     text = _scan(found, True)[1] if inside else None
     return (None, None) if text is None else ("the configuration inside of it", text)
 

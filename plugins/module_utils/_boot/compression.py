@@ -26,6 +26,7 @@ MEMORY = 160 << 20  # bytes that a decompressor may take; `zstd -22` needs 128 M
 LZ4_BLOCK = 8 << 20
 LZ4_LARGEST = LZ4_BLOCK + LZ4_BLOCK // 255 + 16  # LZ4_COMPRESSBOUND of lz4.h
 LZ4_MAGIC = b"\x02\x21\x4c\x18"
+XZ_CHECKS = {4: "CRC64", 10: "SHA-256"}
 
 
 class CompressionError(Refused, ValueError):
@@ -60,6 +61,15 @@ def kind(data):
         if 4096 <= dictionary <= 1 << 30 and (size == (1 << 64) - 1 or size < 1 << 40):
             return "lzma"
     return ""
+
+
+def unknown_to_linux(data):
+    """Why Linux does not unpack what begins so (24 bytes or more), and what to do: (reason, remedy); None if it does.
+    lib/xz/xz_dec_stream.c knows no check but CRC32; xz takes CRC64 unless told otherwise."""
+    check = data[7] & 0x0F if kind(data) == "xz" else 0
+    if check in (0, 1):
+        return None
+    return "its check is %s" % XZ_CHECKS.get(check, "of an unknown kind"), "Compress it with xz --check=crc32"
 
 
 @functools.lru_cache(maxsize=None)

@@ -15,7 +15,8 @@ from collections import namedtuple
 
 # format: ext2, ext3, ext4, xfs, iso9660, qcow2, gpt, mbr, ... whole: the bytes that must be there.
 # virtual_size: what a guest sees, bytes. partitions: tuple of Partition. backing: qcow2's other file, None if it has none.
-Disk = namedtuple("Disk", "path size whole what format virtual_size uuid label partitions backing")
+# unfit: why no guest is to get it, whatever it is, or "".
+Disk = namedtuple("Disk", "path size whole what format virtual_size uuid label partitions backing unfit", defaults=("",))
 # number from 1; start, size: bytes; type: GUID (GPT) or two hexadecimal digits (MBR); name: GPT's
 Partition = namedtuple("Partition", "number start size type name")
 
@@ -100,6 +101,40 @@ def _last_cluster(source, cluster, table_at, table_size, bits):
     return block_at, index * (cluster * 8 // bits) + max(0, len(counts) - 1) * 8 // bits
 
 
+# Incompatible features that change nothing for a guest: dirty, compression type, extended L2 entries. Of the others corrupt is 1.
+QCOW2_HARMLESS = 1 << 0 | 1 << 3 | 1 << 4
+QCOW2_DATA_FILE = 1 << 2
+QCOW2_BACKING_FORMAT = 0xE2792ACA
+
+
+def _qcow2_extensions(source, head, begin, end):
+    """{type: content} of a qcow2 file's header extensions."""
+    found = {}
+    while begin + 8 <= min(end, HEAD):
+        kind, size = struct.unpack_from(">II", head, begin)
+        if not kind:
+            break
+        found[kind] = source.at(begin + 8, min(size, TABLE))
+        begin += 8 + (size + 7 & ~7)
+    return found
+
+
+def _qcow2_unfit(source, head, version, backing_at, cluster):
+    """Why a guest must not get a qcow2 file: what QEMU would open or do for it beyond this file and its backing file."""
+    features, header = (struct.unpack_from(">Q", head, 72)[0], struct.unpack_from(">I", head, 100)[0]) if version == 3 else (0, 72)
+    if features & QCOW2_DATA_FILE:
+        return "its data is in another file, which its header names"
+    if features & ~QCOW2_HARMLESS:
+        return "it has features that are not known here (%#x)" % (features & ~QCOW2_HARMLESS)
+    if struct.unpack_from(">I", head, 32)[0]:
+        return "it is encrypted"
+    if not backing_at:
+        return ""
+    said = _qcow2_extensions(source, head, header, backing_at if backing_at > header else cluster).get(QCOW2_BACKING_FORMAT)
+    return "" if said == b"raw" else "its header says that its backing file is %s, not raw" % (
+        "of any kind" if said is None else said.decode("ascii", "replace")[:20])
+
+
 def _qcow2(source, head):
     """docs/interop/qcow2.rst of QEMU; big endian."""
     if head[:4] != b"QFI\xfb":
@@ -118,7 +153,8 @@ def _qcow2(source, head):
         if last is not None:
             ends += [block_at + 1, last * cluster + 1]
     backing = _text(source.at(backing_at, min(backing_size, 1023))) if backing_at else None
-    return _disk(source, "qcow2", "a qcow2 disk", max(ends), virtual_size=size, backing=backing)
+    return _disk(source, "qcow2", "a qcow2 disk", max(ends), virtual_size=size, backing=backing,
+                 unfit=_qcow2_unfit(source, head, version, backing_at, cluster))
 
 
 def _gpt(source, head):

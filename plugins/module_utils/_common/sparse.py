@@ -19,6 +19,7 @@ import functools
 import gzip
 import hashlib
 import os
+import stat
 import struct
 import zlib
 
@@ -40,7 +41,7 @@ class SparseError(OSError):
 # --- where blocks come from -------------------------------------------------
 
 def extents(descriptor, size):
-    """(begin, end) of what a file has that is no hole."""
+    """(begin, end) of what a file has that is no hole. A block device tells of no holes."""
     end = 0
     while end < size:
         try:
@@ -48,22 +49,37 @@ def extents(descriptor, size):
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return
-            raise
+            if error.errno != errno.EINVAL:
+                raise
+            yield end, size
+            return
         end = min(size, os.lseek(descriptor, begin, os.SEEK_HOLE))
         yield begin, end
 
 
-class FileSource:
-    """A file's blocks. To be closed, or used in a `with`."""
+def open_data(path, follow=True):
+    """A descriptor of a file or block device for reading; OSError says that it is something else. follow: it may be a link to one."""
+    # a FIFO without a writer must not make us wait
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is a directory" if stat.S_ISDIR(mode) else "it is neither a file nor a block device", path)
 
-    def __init__(self, path):
+
+class FileSource:
+    """The blocks of a file or block device. To be closed, or used in a `with`. follow: it may be a link."""
+
+    def __init__(self, path, follow=True):
         self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.descriptor = open_data(path, follow)
         self.size, self._written = self._state()
 
     def _state(self):
-        stat = os.fstat(self.descriptor)
-        return stat.st_size, stat.st_mtime_ns
+        # a device has no size of its own in its inode, and its time is not that of its content
+        status, size = os.fstat(self.descriptor), os.lseek(self.descriptor, 0, os.SEEK_END)
+        return size, status.st_mtime_ns if stat.S_ISREG(status.st_mode) else None
 
     def __enter__(self):
         return self

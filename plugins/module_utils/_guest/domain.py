@@ -210,6 +210,20 @@ def skeleton(full, uuid=None):
     return root
 
 
+def _backing(disk, path):
+    """What a qcow2 disk is based on, None if on nothing. Without these words libvirt believes the disk's header, which root of a guest's disk writes."""
+    wanted = ET.Element("backingStore")
+    if path:
+        wanted.set("type", "file")
+        ET.SubElement(wanted, "format", type="raw"), ET.SubElement(wanted, "source", file=path), ET.SubElement(wanted, "backingStore")
+    place = list(disk).index(disk.find("source")) + 1
+    there = disk.find("backingStore")
+    if there is None:
+        disk.insert(place, wanted)
+    elif not same(there, wanted):
+        disk[list(disk).index(there)] = wanted
+
+
 def _disk(devices, full):
     target = os.path.basename(full["arch"].root[full["hypervisor"]])
     if full["kind"] == "hvm":
@@ -229,6 +243,8 @@ def _disk(devices, full):
         # cache=none: nothing of the guest's data stays in this host's memory when the guest leaves
         _set(disk, "driver", name="qemu", type="qcow2" if is_overlay(full["disk"]) else "raw", cache="none", io="native", discard="unmap")
         _set(disk, "source", file=full["disk"])
+        if is_overlay(full["disk"]):
+            _backing(disk, full.get("backing"))
         _set(disk, "target", dev=target, bus="virtio")
         _attach(disk, full)
 

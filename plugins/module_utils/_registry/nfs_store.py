@@ -132,6 +132,11 @@ class NfsStore(Storage):
         key = os.path.basename(folder)
         return key if KEY.match(key) and self.path(key) == os.path.join(folder, name) else None
 
+    def is_image(self, path):
+        """Whether a path is the file of an image that is there."""
+        key = self.key_of(path)
+        return key is not None and kind_of(key) == "image" and self.get(key) is not None
+
     # --- names
 
     def names(self, kind):

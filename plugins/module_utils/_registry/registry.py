@@ -159,16 +159,16 @@ def arrived(told, stream=None):
     return Part(told["kind"], told["facts"], told["size"], sources, told["checksum"])
 
 
-def _open(path):
+def _open(path, follow):
     try:
-        return sparse.FileSource(path)
+        return sparse.FileSource(path, follow)
     except OSError as error:
         raise RegistryError("%s cannot be read: %s" % (path, error.strerror)) from None
 
 
-def kernel_part(path):
-    """A kernel in a file. Its configuration, if that is known, comes with it."""
-    found = boot_files.kernel(path)
+def kernel_part(path, follow=True):
+    """A kernel in a file. Its configuration, if that is known, comes with it. follow: it may be a link, as what somebody names himself."""
+    found = boot_files.kernel(path, follow=follow)
     rows = [row for row in ARCHES.values() if row.kernel == found.arch or (found.arch == "x86" and row.kernel in ("x86_64", "i386"))]
     if not rows:
         raise RegistryError("kernel %s is for %s, and no guest is; architectures of guests: %s" % (path, found.arch, ", ".join(sorted(ARCHES))))
@@ -181,35 +181,36 @@ def kernel_part(path):
         if text is not None:
             part.sources["config"] = sparse.BytesSource(text.encode())
 
-    source = _open(path)
+    source = _open(path, follow)
     return Part("kernel", {"arches": sorted(row.debian for row in rows), "format": found.format}, source.size, {FILE["kernel"]: source}, inspect=inspect)
 
 
-def ramdisk_part(path):
+def ramdisk_part(path, follow=True):
     """A ramdisk in a file."""
-    found = boot_files.ramdisk(path)
-    source = _open(path)
+    found = boot_files.ramdisk(path, follow=follow)
+    source = _open(path, follow)
     return Part("ramdisk", {"compression": found.compression}, source.size, {FILE["ramdisk"]: source},
                 inspect=lambda part: boot_files.ramdisk(path, whole=True))
 
 
-def image_part(path, facts):
+def image_part(path, facts, follow=True):
     """A raw disk in a file: a root file system, or partitions. facts: what people say of it."""
-    found = boot_files.disk(path, raw=True)
+    found = boot_files.disk(path, raw=True, follow=follow)
     if found.format in NOT_BOOTED:
         raise RegistryError("image %s is %s, and nothing boots from that" % (path, found.what))
-    source = _open(path)
+    source = _open(path, follow)
     return Part("image", dict(facts, format=found.format), source.size, {FILE["image"]: source})
 
 
 def triple(folder, facts):
-    """The Parts in a directory with vmlinuz, initrd.img and root.img, as builders leave them. Without vmlinuz, root.img has partitions."""
+    """The Parts in a directory with vmlinuz, initrd.img and root.img, as builders leave them. Without vmlinuz, root.img has partitions.
+    A link is refused: it leads where whoever made the directory may not look, and whoever registers it may."""
     paths = {kind: os.path.join(folder, name) for kind, name in FILE.items()}
-    there = {kind: os.path.exists(path) for kind, path in paths.items()}
+    there = {kind: os.path.lexists(path) for kind, path in paths.items()}
     if there["ramdisk"] and not there["kernel"]:
         raise RegistryError("%s has a ramdisk (%s) and no kernel (%s); build it again" % (folder, FILE["ramdisk"], FILE["kernel"]))
-    image = image_part(paths["image"], facts)
-    parts = [make(paths[kind]) for kind, make in (("kernel", kernel_part), ("ramdisk", ramdisk_part)) if there[kind]]
+    image = image_part(paths["image"], facts, follow=False)
+    parts = [make(paths[kind], follow=False) for kind, make in (("kernel", kernel_part), ("ramdisk", ramdisk_part)) if there[kind]]
     complete(folder, image.facts, parts[0].facts["arches"] if parts else None,
              paths["kernel"] if there["kernel"] else None, paths["ramdisk"] if there["ramdisk"] else None)
     return parts + [image]

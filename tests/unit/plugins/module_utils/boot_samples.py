@@ -29,6 +29,8 @@ def compress(kind, data):
         return bz2.compress(data)
     if kind in ("xz", "lzma"):
         return lzma.compress(data, {"xz": lzma.FORMAT_XZ, "lzma": lzma.FORMAT_ALONE}[kind], **({"check": lzma.CHECK_CRC32} if kind == "xz" else {}))
+    if kind.startswith("xz "):
+        return lzma.compress(data, lzma.FORMAT_XZ, {"xz CRC64": lzma.CHECK_CRC64, "xz SHA-256": lzma.CHECK_SHA256, "xz none": lzma.CHECK_NONE}[kind])
     if kind == "zstd":
         library = ctypes.CDLL("libzstd.so.1")
         library.ZSTD_compress.restype = ctypes.c_size_t
@@ -190,11 +192,15 @@ def iso(blocks=40):
     return bytes(data)
 
 
-def qcow2(clusters=6, backing=b"", version=3, shift=16):
+def qcow2(clusters=6, backing=b"", version=3, shift=16, features=0, encryption=0, backing_format=b"raw"):
     cluster = 1 << shift
     data = bytearray(clusters * cluster)
-    struct.pack_into(">4sIQIIQIIQQI", data, 0, b"QFI\xfb", version, 512 if backing else 0, len(backing), shift, 1 << 30, 0, 2, 3 * cluster, cluster, 1)
-    struct.pack_into(">II", data, 96, 4, 104)
+    struct.pack_into(">4sIQIIQIIQQI", data, 0, b"QFI\xfb", version, 512 if backing else 0, len(backing), shift, 1 << 30, encryption, 2, 3 * cluster, cluster, 1)
+    if version == 3:
+        struct.pack_into(">Q", data, 72, features)
+        struct.pack_into(">II", data, 96, 4, 104)
+    if backing_format:
+        struct.pack_into(">II8s", data, 104 if version == 3 else 72, 0xE2792ACA, len(backing_format), backing_format)
     data[512:512 + len(backing)] = backing
     struct.pack_into(">Q", data, cluster, 2 * cluster)
     for index in range(clusters):

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
 
 import boot_samples as sample
 import pytest
@@ -283,11 +285,19 @@ CONFIG = "CONFIG_VIRTIO_BLK=y\nCONFIG_VIRTIO_PCI=m\n# CONFIG_XFS_FS is not set\n
 def test_configuration_beside_it(put):
     found = boot_files.kernel(put(sample.bzimage("6.1-own (me)"), "vmlinuz"))
     assert boot_files.config(found) == (None, None)
-    put("three", "config")
-    assert boot_files.config(found) == ("config beside it", "three")
-    put("two", "config-6.1-own")
-    assert boot_files.config(found) == ("config-6.1-own beside it", "two")
-    assert boot_files.config(boot_files.kernel(put(sample.zimage(), "vmlinuz-6.1-own"))) == ("config-6.1-own beside it", "two")
+    put("CONFIG_A=y\n", "config")
+    assert boot_files.config(found) == ("config beside it", "CONFIG_A=y\n")
+    put("#\n# CONFIG_A is not set\n", "config-6.1-own")
+    assert boot_files.config(found) == ("config-6.1-own beside it", "#\n# CONFIG_A is not set\n")
+    assert boot_files.config(boot_files.kernel(put(sample.zimage(), "vmlinuz-6.1-own")))[0] == "config-6.1-own beside it"
+
+
+def test_what_is_called_config_and_is_none(put, tmp_path):
+    found = boot_files.kernel(put(sample.bzimage("6.1-own (me)"), "vmlinuz"))
+    put("Host secret\n  IdentityFile ~/.ssh/id_ed25519\n", "config")
+    put("CONFIG_A=y\n", "elsewhere")
+    (tmp_path / "config-6.1-own").symlink_to("elsewhere")
+    assert boot_files.config(found) == (None, None)
 
 
 @pytest.mark.parametrize("content", [
@@ -441,9 +451,74 @@ def test_an_iso_image_with_partitions_is_an_iso_image(put):
     assert boot_files.disk(put(bytes(content))).format == "iso9660"
 
 
-def test_backing_file(put):
-    assert boot_files.disk(put(sample.qcow2(backing=b"/srv/base.qcow2"))).backing == "/srv/base.qcow2"
-    assert boot_files.disk(put(sample.qcow2())).backing is None
+@pytest.mark.parametrize("version", [2, 3])
+def test_backing_file(put, version):
+    asked = []
+    path = put(sample.qcow2(backing=b"../base.img", version=version))
+    assert boot_files.disk(path, backed_by=lambda backing: asked.append(backing) or True).backing == "../base.img"
+    assert asked == [os.path.join(os.path.dirname(os.path.dirname(path)), "base.img")]
+    assert boot_files.disk(put(sample.qcow2(version=version))).backing is None
+    assert boot_files.disk(put(sample.qcow2(backing_format=b"", version=version))).unfit == ""
+
+
+@pytest.mark.parametrize("content, why", [
+    (sample.qcow2(features=1 << 2), "and no guest gets it: its data is in another file, which its header names. Where"),
+    (sample.qcow2(features=1 << 1), "and no guest gets it: it has features that are not known here (0x2). Where"),
+    (sample.qcow2(features=1 << 5 | 1), "and no guest gets it: it has features that are not known here (0x20). Where"),
+    (sample.qcow2(encryption=2), "and no guest gets it: it is encrypted. Where"),
+    (sample.qcow2(backing=b"/etc/passwd"), "based on /etc/passwd, which is no image of the registry. Where"),
+    (sample.qcow2(backing=b"/srv/base", backing_format=b""), "and no guest gets it: its header says that its backing file is of any kind, not raw. Where"),
+    (sample.qcow2(backing=b"/srv/base", backing_format=b"qcow2"), "and no guest gets it: its header says that its backing file is qcow2, not raw. Where"),
+    (sample.qcow2(backing=b'json:{"file.filename": "/srv/base"}'), "based on json:"),
+])
+def test_a_qcow2_disk_that_leads_elsewhere(put, content, why):
+    text = refused(boot_files.disk, put(content), known=False, backed_by=lambda path: path == "/srv/base")
+    assert text.startswith("disk file is a qcow2 disk " + why)
+
+
+def test_harmless_features_of_qcow2(put):
+    assert boot_files.disk(put(sample.qcow2(features=1 << 0 | 1 << 3 | 1 << 4))).unfit == ""
+
+
+@pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is missing")
+def test_qcow2_disks_as_qemu_makes_them(tmp_path):
+    def make(name, *options):
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *options, tmp_path / name, "64k"], check=True)
+        return str(tmp_path / name)
+
+    (tmp_path / "base").write_bytes(bytes(65536))
+    assert boot_files.disk(make("plain")).backing is None
+    path = make("layer", "-b", str(tmp_path / "base"), "-F", "raw")
+    assert boot_files.disk(path, backed_by=lambda each: each == str(tmp_path / "base")).backing == str(tmp_path / "base")
+    assert "which is no image of the registry" in refused(boot_files.disk, path)
+    assert "its data is in another file" in refused(boot_files.disk, make("data", "-o", "data_file=%s/there,data_file_raw=on" % tmp_path))
+
+
+def test_a_link_is_refused_where_it_was_not_asked_for(put, tmp_path):
+    for call, content, name in ((boot_files.kernel, sample.bzimage(), "kernel"), (boot_files.ramdisk, sample.cpio(), "ramdisk"),
+                                (boot_files.disk, sample.ext4(), "disk")):
+        link = tmp_path / ("link-" + name)
+        link.symlink_to(put(content, name + ".file"))
+        assert call(str(link)).size == len(content)
+        assert refused(call, str(link), follow=False) == "%s %s is a link, which may lead to anybody's file. Put the file itself there" % (name, link.name)
+
+
+@pytest.mark.parametrize("name", ["xz CRC64", "xz SHA-256"])
+@pytest.mark.parametrize("before", [b"", sample.EARLY], ids=["alone", "behind another archive"])
+def test_a_ramdisk_with_a_check_that_linux_does_not_know(put, name, before):
+    path = put(before + sample.compress(name, sample.cpio()))
+    assert refused(boot_files.ramdisk, path).startswith(
+        "ramdisk file is a ramdisk (cpio, xz) that Linux cannot unpack: its check is %s, and a ramdisk is needed. Compress it with xz --check=crc32" % name[3:])
+
+
+def test_such_a_check_behind_what_linux_unpacks(put):
+    path = put(sample.compress("gzip", sample.cpio()) + sample.compress("xz CRC64", sample.cpio()))
+    assert "Linux cannot unpack its archive at byte" in refused(boot_files.ramdisk, path, whole=True)
+
+
+@pytest.mark.parametrize("name", ["xz", "xz none"])
+def test_checks_that_linux_knows(put, name):
+    assert boot_files.ramdisk(put(sample.compress(name, sample.cpio())), whole=True).compression == "xz"
 
 
 @pytest.mark.parametrize("content, whole", [

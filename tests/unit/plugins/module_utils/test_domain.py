@@ -399,6 +399,16 @@ def test_a_disk_over_an_image():
     guest = {**GUEST, "disk": "images/our-vm.qcow2"}
     root = domain.overlay(domain.complete({**guest, "kind": "kvm"}))
     assert root.find("devices/disk/driver").attrib == {"name": "qemu", "type": "qcow2", "cache": "none", "io": "native", "discard": "unmap"}
+    # the header of the file is not asked
+    assert [item.tag for item in root.find("devices/disk")][:4] == ["driver", "source", "backingStore", "target"]
+    assert domain.same(root.find("devices/disk/backingStore"), domain.ET.fromstring("<backingStore/>"))
+    based = domain.complete(dict(guest, kind="kvm", backing="/srv/cloud/registry/emi-0123456789ab/root.img"))
+    for current in (None, root):
+        laid = domain.overlay(based, current)
+        assert domain.same(laid.find("devices/disk/backingStore"), domain.ET.fromstring(
+            '<backingStore type="file"><format type="raw"/><source file="/srv/cloud/registry/emi-0123456789ab/root.img"/><backingStore/></backingStore>'))
+        assert domain.facts(laid)["disks"][0]["backing"] == [based["backing"]]
+        assert domain.same(domain.overlay(based, laid), laid)
     with pytest.raises(domain.GuestError, match="disk /srv/cloud/images/our-vm.qcow2 is a qcow2 one, and Xen takes raw ones"):
         domain.complete(guest)
 

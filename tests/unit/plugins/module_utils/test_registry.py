@@ -105,6 +105,26 @@ def test_what_a_builder_leaves(root, folder):
         assert (again["changed"], again["actions"], again["id"], again["previous"]) == (False, [], keys[2], keys[2])
 
 
+@pytest.mark.parametrize("name", ["vmlinuz", "initrd.img", "root.img"])
+@pytest.mark.parametrize("target", ["secret", "nothing"])
+def test_a_link_in_a_directory_is_refused(root, folder, name, target):
+    """Whoever made it may have read less than whoever registers it."""
+    (folder / name).rename(folder.parent / "secret")
+    (folder / name).symlink_to(folder.parent / target)
+    with pytest.raises(BootFileError, match=name + " is a link, which may lead to anybody's file. Put the file itself there"):
+        register(root, folder)
+    assert tree(root) == [MARKER, "images"]
+
+
+def test_a_file_that_is_named_may_be_a_link(root, folder):
+    (folder / "newest.img").symlink_to("root.img")
+    (root.parent / "to").symlink_to(folder)
+    key = register(root, folder / "newest.img", kernel=register(root, folder / "vmlinuz", "kernel", "k")["id"],
+                   ramdisk=register(root, folder / "initrd.img", "ramdisk", "r")["id"])["id"]
+    assert (root / "registry" / key / "root.img").read_bytes() == (folder / "root.img").read_bytes()
+    assert not register(root, root.parent / "to")["actions"][0].startswith("register")
+
+
 def test_record(root, folder):
     done = register(root, folder, arch="amd64", root_device="LABEL=root", cmdline="quiet")
     record = site(root).find("image", "debian")

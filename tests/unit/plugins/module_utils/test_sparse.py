@@ -55,6 +55,40 @@ def test_checksum_does_not_depend_on_holes(file, tmp_path):
     assert checksum(dense) == checksum(file)
 
 
+@pytest.fixture(name="device")
+def fixture_device(tmp_path):
+    """A loop device of a megabyte and a half."""
+    (tmp_path / "image").write_bytes(b"device" * (MIB // 4))
+    done = subprocess.run(["losetup", "--find", "--show", "--read-only", tmp_path / "image"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("no loop device: %s" % done.stderr.strip())
+    yield done.stdout.strip()
+    subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
+
+
+def test_a_block_device(device, tmp_path):
+    """Its inode says that it has no bytes."""
+    whole = tmp_path / "image"
+    with sparse.FileSource(device) as source:
+        assert (source.size, source.data()) == (6 * MIB // 4, 6 * MIB // 4)
+        assert sparse.copy(source, str(tmp_path / "copy")) == checksum(whole) == checksum(device)
+    sparse.clone(device, str(tmp_path / "clone"))
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "clone").read_bytes() == whole.read_bytes()
+
+
+def test_what_has_no_bytes_to_copy(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="it is neither a file nor a block device"):
+        sparse.FileSource(str(tmp_path / "fifo"))
+    with pytest.raises(OSError, match="it is a directory"):
+        sparse.FileSource(str(tmp_path))
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "file").write_bytes(b"x")
+    sparse.FileSource(str(tmp_path / "link")).close()
+    with pytest.raises(OSError, match="symbolic links"):
+        sparse.FileSource(str(tmp_path / "link"), follow=False)
+
+
 @pytest.mark.parametrize("size", [1, sparse.BLOCK - 1, sparse.BLOCK, sparse.BLOCK + 1, 3 * sparse.BLOCK])
 def test_checksum_of_holes(tmp_path, size):
     lengths = [min(sparse.BLOCK, size - offset) for offset in range(0, size, sparse.BLOCK)]

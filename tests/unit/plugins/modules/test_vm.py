@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import migration
@@ -129,6 +130,28 @@ def four_steps(conn, root, **params):
     assert [step["changed"] for step in steps] == [bool(steps[1]["actions"])] * 2 + [False] * 2
     assert steps[0]["diff"] == steps[1]["diff"]
     return steps[1]
+
+
+@pytest.mark.parametrize("content, why", [
+    (sample.qcow2(backing=b"/etc/shadow"), "based on /etc/shadow, which is no image of the registry"),
+    (sample.qcow2(features=4), "its data is in another file, which its header names"),
+])
+@pytest.mark.parametrize("image", ["debian", None])
+def test_a_disk_that_leads_elsewhere_is_refused(conn, root, content, why, image):
+    conn.family = "qemu"
+    put(root)
+    (root / "images/our-vm.qcow2").write_bytes(content)
+    with pytest.raises(boot_files.BootFileError, match=why):
+        run(conn, root, kind="kvm", image=image, disk=str(root / "images/our-vm.qcow2"))
+    assert conn.guests == {}
+
+
+def test_libvirt_is_told_what_a_disk_is_based_on(conn, root):
+    conn.family = "qemu"
+    key = put(root)
+    run(conn, root, kind="kvm")
+    based = conn.guests["our-vm"].root.find("devices/disk/backingStore")
+    assert based.find("source").get("file") == str(root / "registry" / key / "root.img")
 
 
 @pytest.mark.parametrize("family, kind, suffix, form", [("qemu", "kvm", "qcow2", "qcow2"), ("xen", "pvh", "img", "raw")])
