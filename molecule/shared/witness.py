@@ -4,12 +4,14 @@
 """What a guest and its neighbours see while it is moved, from outside.
 
   witness.py watch DIR CONFIG GUEST ADDRESS GATEWAY   a counter in the guest, a stream of it over one TCP connection, pings from the gateway
-  witness.py run DIR CONFIG GUEST HOST,HOST [--at PERCENT --do COMMAND] -- COMMAND...   runs it and prints what was seen meanwhile (JSON)
+  witness.py run DIR CONFIG GUEST HOST,HOST [--at PERCENT --do COMMAND] [--boots] -- COMMAND...
+                                                     runs it and prints what was seen meanwhile (JSON); --boots: it lets the guest boot anew
   witness.py end DIR CONFIG GUEST                    the data read again from the disk; the watch ends
 
 One connection lasts from `watch` to `end`, over everything that happens between.
 """
 
+import argparse
 import json
 import os
 import re
@@ -27,10 +29,10 @@ BOUND = 180
 GUEST = """
 cd /root
 [ -e data ] || head -c 2097152 /dev/urandom >data
-kill $(cat counter.pid 2>/dev/null) 2>/dev/null
+kill $(cat /run/counter.pid 2>/dev/null) 2>/dev/null
 [ -p silence ] || mkfifo silence
 exec 3<>silence
-setsid bash -c 'echo $$ >counter.pid; read n <counter || n=0
+setsid bash -c 'echo $$ >/run/counter.pid; read n <counter || n=0
 while :; do n=$((n + 1)); echo $n >counter; sync; read -t 1 -u 3; done' </dev/null >/dev/null 2>&1 &
 sync
 echo data $(sha256sum <data)
@@ -66,8 +68,11 @@ def console(config, host):
     """The last lines of a machine's console, which tell of a kernel that has given up, and of QEMU's log."""
     text = []
     for name in ("console.log", "qemu.log"):
-        with open(os.path.join(os.path.dirname(config), "machines", host, name), encoding="utf-8", errors="replace") as stream:
-            text += stream.read().rstrip().splitlines()[-8:]
+        path = os.path.join(os.path.dirname(config), "machines", host, name)
+        # a container has none
+        if os.path.exists(path):
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                text += stream.read().rstrip().splitlines()[-8:]
     return "\n".join(text)
 
 
@@ -168,7 +173,20 @@ def follow(command, percent, then):
     return code, " ".join("".join(output).split()), other
 
 
-def run(folder, config, guest, hosts, percent, then, command):
+def booted(folder, config, guest, former):
+    """Of a guest once it has booted anew: the counter on its disk, and whether its data are what they were before that boot."""
+    question = "read boot </proc/sys/kernel/random/boot_id; read n </root/counter; echo seen $boot $n; echo data $(sha256sum </root/data)"
+
+    def ask():
+        done = subprocess.run(ssh(folder, config, guest, question, shared=False), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False)
+        found = stream_seen(done.stdout.splitlines())
+        return done.stdout, done.returncode == 0 and found and found[0][0] != former
+    answer = until(ask, "a new boot of %s" % guest, bound=600).splitlines()
+    return stream_seen(answer)[0][1], next(line for line in lines(folder, "stream") if line.startswith("data ")) in answer
+
+
+def run(folder, config, guest, hosts, percent, then, boots, command):
     hosts = hosts.split(",")
     before = places(folder, config, guest, hosts)
     begin = {name: size(folder, name) for name in ("stream", "ping")}
@@ -186,26 +204,27 @@ def run(folder, config, guest, hosts, percent, then, command):
         if "ended" in lines(folder, "ping"):
             sys.exit("ping has ended: %s" % lines(folder, "ping")[-5:])
         return {"stream": stream[-1:], "ended": ended, "pings": len(pings)}, ended or (len(stream) > 3 and len(pings) > 10)
+    again, intact = booted(folder, config, guest, boot) if boots else (None, None)
     until(going_on, "counter and pings after `%s`, which said: %s" % (shlex.join(command), output[-1500:]),
           more=lambda: scene(folder, config, guest, hosts))
     stream = stream_seen(lines(folder, "stream", begin["stream"]))
     ended = "ended" in lines(folder, "stream")
     pings = replies(lines(folder, "ping", begin["ping"]))
-    counts = [count] + [number for dummy, number in stream]
+    counts = [count] + [number for dummy, number in stream] + ([again] if boots else [])
     match = re.search(r"moved from \S+ to \S+ \(\w+\) in ([\d.]+) s; it stood still for (\d+) ms", output)
     print(json.dumps({
         "rc": code, "output": output, "other": other, "seconds": round(seconds, 1),
         "total_s": float(match[1]) if match else None, "downtime_s": int(match[2]) / 1000 if match else None,
         "gap_s": round(max(later - sooner for sooner, later in zip(pings, pings[1:])), 1),
         "before": before, "after": after, "running_on": [host for host, there in after.items() if there],
-        "same_boot": {number for number, dummy in stream} == {boot}, "tcp_alive": not ended,
+        "same_boot": {number for number, dummy in stream} == {boot} and not boots, "tcp_alive": not ended, "intact": intact,
         "counted": counts[-1] - counts[0], "monotonic": counts == sorted(counts),
     }))
 
 
 def end(folder, config, guest):
     found = next(line for line in lines(folder, "stream") if line.startswith("data "))
-    last_words = "echo 3 >/proc/sys/vm/drop_caches; echo data $(sha256sum </root/data); kill $(cat /root/counter.pid)"
+    last_words = "echo 3 >/proc/sys/vm/drop_caches; echo data $(sha256sum </root/data); kill $(cat /run/counter.pid)"
     done = subprocess.run(ssh(folder, config, guest, last_words, False), stdout=subprocess.PIPE, text=True, check=True)
     with open(os.path.join(folder, "pids"), encoding="ascii") as stream:
         for pid in json.load(stream):
@@ -219,16 +238,18 @@ def end(folder, config, guest):
 
 
 def main():
-    words = sys.argv[1:]
-    command = []
+    words, command = sys.argv[1:], []
     if "--" in words:
-        command = words[words.index("--") + 1:]
-        words = words[:words.index("--")]
-    if words[0] == "run":
-        percent, then = (int(words[6]), words[8]) if len(words) > 5 else (0, None)
-        run(*words[1:5], percent, then, command)
-    else:
+        words, command = words[:words.index("--")], words[words.index("--") + 1:]
+    if words[0] != "run":
         {"watch": watch, "end": end}[words[0]](*words[1:])
+        return
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--at", type=int, default=0)
+    parser.add_argument("--do")
+    parser.add_argument("--boots", action="store_true")
+    given = parser.parse_args(words[5:])
+    run(*words[1:5], given.at, given.do, given.boots, command)
 
 
 if __name__ == "__main__":
