@@ -80,8 +80,13 @@ orphans:
     has_run:
       description: Whether it has ever run here.
       type: bool
+store_error:
+  description: Why the store could not be asked for leases and saved memory. Empty if it could.
+  returned: always
+  type: str
 guests:
-  description: The guests, sorted by name.
+  description: >-
+    The hypervisor's domains, sorted by name, also those that are no guests of ours (see C(owner)).
   returned: always
   type: list
   elements: dict
@@ -95,6 +100,31 @@ guests:
     state:
       description: V(running), V(paused), V(stopped), V(crashed) and the like.
       type: str
+    reason:
+      description: Why it is paused, such as V(user), V(I/O error) or V(migration). Empty if that is not known, V(null) if it is not paused.
+      type: str
+    suspended:
+      description: >-
+        Whether a Xen guest stands still, as a move or a save leaves it that broke off; C(state) may be V(running) then.
+      type: bool
+    owner:
+      description: >-
+        Whose it is by the metadata of its definition, V(our.cloud), V(nova), or another manager's name or XML namespace. V(null) if it says nothing,
+        as one that was last defined by an older version or by hand.
+      type: str
+    lease:
+      description: Who may run it, as the store has it. C(host), C(since) (seconds since 1970), C(to) (a host that it is on its way to). V(null) without one.
+      type: dict
+    state_files:
+      description: Files beside its disks with memory that a move has saved and nobody has used yet.
+      type: list
+      elements: str
+    managed_save:
+      description: Whether libvirt has saved its memory here, from which it goes on at its next start.
+      type: bool
+    defined:
+      description: When its definition was last written, seconds since 1970. V(null) if it has none.
+      type: int
     active:
       description: Whether it has memory here now.
       type: bool
@@ -154,36 +184,8 @@ import traceback
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, unforeseen
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
-from ansible_collections.our.cloud.plugins.module_utils._move import migration
-
-
-def describe(dom):
-    """One guest, as RETURN documents it."""
-    # a running guest is what runs, not what it will be after its next start
-    root = hypervisor.live_xml(dom) if hypervisor.active(dom) else hypervisor.persistent_xml(dom)
-    guest = domain.facts(root)
-    guest.update(state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=bool(dom.isPersistent()),
-                 autostart=bool(dom.isPersistent() and dom.autostart()))
-    job = migration.running_job(dom.name())
-    if job:
-        guest["migration"] = job
-    return guest
-
-
-def gather(conn, name):
-    """All guests or one; a guest that goes away between two questions is not there."""
-    found = []
-    for dom in conn.listAllDomains():
-        if hypervisor.is_dom0(dom) or (name and dom.name() != name):
-            continue
-        try:
-            found.append(describe(dom))
-        except hypervisor.libvirt.libvirtError as error:
-            if error.get_error_code() != hypervisor.libvirt.VIR_ERR_NO_DOMAIN:
-                raise
-    return sorted(found, key=lambda guest: guest["name"])
+from ansible_collections.our.cloud.plugins.module_utils._vm import info
 
 
 def main():
@@ -192,8 +194,7 @@ def main():
         module.fail_json(msg=missing_required_lib("libvirt (Debian: python3-libvirt)"))
     try:
         conn = hypervisor.open_local(module.params["uri"])
-        module.exit_json(changed=False, hypervisor="xen" if conn.getType() == "Xen" else "qemu", host=conn.getHostname(),
-                         memory=hypervisor.memory(conn), guests=gather(conn, module.params["name"]), orphans=hypervisor.orphans(conn))
+        module.exit_json(changed=False, **info.gather(conn, module.params["name"]))
     except CloudError as error:
         module.fail_json(msg=str(error))
     except hypervisor.libvirt.libvirtError as error:

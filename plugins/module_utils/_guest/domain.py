@@ -26,6 +26,15 @@ KINDS = XEN_KINDS + QEMU_KINDS
 OS_TYPE = {"pvh": "xenpvh", "pv": "linux", "hvm": "hvm", "kvm": "hvm", "qemu": "hvm"}
 CPU_MODES = ("host-model", "host-passthrough", "maximum")
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+# Whose a domain is, it says in its metadata. Ours: <our:cloud xmlns:our="urn:our-cloud:1" owner="guests" name="NAME in the inventory"/>
+OURS = "our.cloud"
+NAMESPACE = "urn:our-cloud:1"
+MARK = "{%s}cloud" % NAMESPACE
+# Other managers, by the beginning of their namespaces. One that is not known here is told by its whole namespace.
+MANAGERS = (("http://openstack.org/xmlns/libvirt/nova/", "nova"), ("http://ovirt.org/", "oVirt"))
+# These say what is in a domain, not whose it is.
+DESCRIPTIONS = ("http://libosinfo.org/",)
+ET.register_namespace("our", NAMESPACE)
 # beside QEMU's own log of the guest
 CONSOLE_LOG = "/var/log/libvirt/qemu/%s-console.log"
 
@@ -176,12 +185,34 @@ def _attach(device, full):
         device.remove(address)
 
 
+def owner(root):
+    """Whose a domain is by its metadata: OURS, another manager's name, or None if it says nothing."""
+    found = [item.tag[1:].partition("}")[0] for item in root.findall("metadata/*") if item.tag.startswith("{")]
+    if NAMESPACE in found:
+        return OURS
+    for namespace in found:
+        if not namespace.startswith(DESCRIPTIONS):
+            return next((name for beginning, name in MANAGERS if namespace.startswith(beginning)), namespace)
+    return None
+
+
+def _own(root, full):
+    """Say in the metadata that it is ours, and which guest of the inventory it is."""
+    metadata = _set(root, "metadata")
+    mark = metadata.find(MARK)
+    if mark is None:
+        mark = ET.SubElement(metadata, MARK)
+    mark.set("owner", "guests")
+    mark.set("name", full["name"])
+
+
 def skeleton(full, uuid=None):
     """What a new domain has beside the description's own words."""
     root = ET.Element("domain", type="xen" if full["hypervisor"] == "xen" else full["kind"])
     ET.SubElement(root, "name").text = full["name"]
     if uuid:
         ET.SubElement(root, "uuid").text = uuid
+    _own(root, full)
     _set(root, "memory"), _set(root, "currentMemory"), _set(root, "vcpu"), _set(root, "os/type")
     if full["kind"] in ("hvm", "kvm", "qemu") and full["arch"].firmware:
         # ACPI carries the request to power off
@@ -278,6 +309,7 @@ def overlay(full, current=None):
     else:
         root = copy.deepcopy(current)
     root.set("type", "xen" if full["hypervisor"] == "xen" else kind)
+    _own(root, full)
     for tag in ("memory", "currentMemory"):
         _set(root, tag, full["memory"] * 1024, unit="KiB")
     _set(root, "vcpu", full["vcpus"])
@@ -335,6 +367,17 @@ def same(one, other):
     return _canonical(one) == _canonical(other)
 
 
+def runs_alike(one, other):
+    """Whether they differ, if at all, in nothing that a running guest would have to be restarted for."""
+    return same(*(_without_metadata(root) for root in (one, other)))
+
+
+def _without_metadata(root):
+    root = copy.deepcopy(root)
+    _drop(root, "metadata")
+    return root
+
+
 def _canonical(item):
     return (item.tag, (item.text or "").strip(), sorted(item.attrib.items()), [_canonical(child) for child in item])
 
@@ -381,6 +424,7 @@ def facts(root):
     return {
         "name": root.findtext("name"),
         "uuid": root.findtext("uuid"),
+        "owner": owner(root),
         "kind": kind_of(root),
         "arch": (root.find("os/type").get("arch") if root.find("os/type") is not None else None),
         "machine": (root.find("os/type").get("machine") if root.find("os/type") is not None else None),

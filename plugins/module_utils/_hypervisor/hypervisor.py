@@ -30,6 +30,16 @@ XEN_CAPABILITIES = "/proc/xen/capabilities"
 # libvirt's virDomainState
 STATES = {0: "nostate", 1: "running", 2: "blocked", 3: "paused", 4: "stopping", 5: "stopped", 6: "crashed", 7: "suspended"}
 RUNNING = ("running", "blocked", "paused", "stopping", "nostate")
+# libvirt's virDomainPausedReason
+PAUSED = {1: "user", 2: "migration", 3: "save", 4: "dump", 5: "I/O error", 6: "watchdog", 7: "from snapshot", 8: "shutting down", 9: "snapshot",
+          10: "crashed", 11: "starting up", 12: "postcopy", 13: "postcopy failed", 14: "API error"}
+IO_ERROR = PAUSED[5]
+# Paused for a reason that passes when somebody lets it go on. The others belong to something that is under way.
+RESUMABLE = ("", "user", IO_ERROR, "watchdog", "from snapshot")
+# Where libvirt keeps definitions, by hypervisor
+DEFINITIONS = {"xen": "/etc/libvirt/libxl", "qemu": "/etc/libvirt/qemu"}
+# Why libxl says that a domain has ended: it is suspended for a move, or saved
+XEN_SUSPENDED = 2
 # libvirt's virDomainShutoffReason
 ENDED = {1: "it was shut down", 2: "it was destroyed", 3: "it crashed", 4: "it was migrated", 5: "it was saved", 6: "it failed to start"}
 
@@ -174,6 +184,46 @@ def ending(dom):
     """How a stopped domain ended, as libvirt knows it; empty if it does not, or it runs."""
     number, reason = dom.state()[:2]
     return ENDED.get(reason, "") if STATES.get(number) == "stopped" else ""
+
+
+def paused(dom):
+    """Why a domain is paused, in a word; empty if that is not known, None if it is not paused."""
+    number, reason = dom.state()[:2]
+    return PAUSED.get(reason, "") if STATES.get(number) == "paused" else None
+
+
+def suspended(dom):
+    """Whether a Xen domain stands still, as a move or a save leaves it that broke off. libvirt may say that it runs."""
+    control = xen_control() if dom.connect().getType() == "Xen" and active(dom) else None
+    if control is None:
+        return False
+    found = [item for item in control.domain_getinfo(dom.ID(), 1) if item["domid"] == dom.ID()]
+    return bool(found and found[0]["shutdown"] and found[0]["shutdown_reason"] == XEN_SUSPENDED)
+
+
+def arrives(dom):
+    """Whether a move is bringing it here and it has not gone on yet. Xen's driver knows it before it is active."""
+    if not active(dom):
+        return not dom.isPersistent()
+    return paused(dom) in ("migration", "postcopy") and not dom.isPersistent()
+
+
+def io_errors(dom):
+    """{disk: what is wrong with it} of a KVM guest, as far as libvirt tells."""
+    words = {1: "an I/O error", 2: "no space left"}
+    try:
+        return {disk: words.get(error, "an error") for disk, error in dom.diskErrors().items() if error}
+    except libvirt.libvirtError:
+        # Xen's driver does not tell
+        return {}
+
+
+def defined_at(kind_family, name):
+    """When the definition of a guest here was last written, seconds since 1970; None if there is none."""
+    try:
+        return int(os.stat(os.path.join(DEFINITIONS[kind_family], name + ".xml")).st_mtime)
+    except OSError:
+        return None
 
 
 def active(dom):

@@ -11,8 +11,11 @@ from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 GUEST = {"name": "our-vm", "kind": "pvh", "memory": 192, "vcpus": 1, "store": "/srv/cloud", "kernel": "boot/k", "ramdisk": "boot/r",
          "disk": "images/our-vm.img", "bridge": "br0", "mac": "00:16:3E:00:00:50"}
 
-XEN = """<domain type="xen">
+XEN = """<domain xmlns:our="urn:our-cloud:1" type="xen">
   <name>our-vm</name>
+  <metadata>
+    <our:cloud owner="guests" name="our-vm" />
+  </metadata>
   <memory unit="KiB">196608</memory>
   <currentMemory unit="KiB">196608</currentMemory>
   <vcpu>1</vcpu>
@@ -43,8 +46,11 @@ XEN = """<domain type="xen">
 """
 HVM = "  <features>\n    <acpi />\n    <apic />\n    <pae />\n  </features>\n"
 
-QEMU = """<domain type="{kind}">
+QEMU = """<domain xmlns:our="urn:our-cloud:1" type="{kind}">
   <name>our-vm</name>
+  <metadata>
+    <our:cloud owner="guests" name="our-vm" />
+  </metadata>
   <memory unit="KiB">196608</memory>
   <currentMemory unit="KiB">196608</currentMemory>
   <vcpu>1</vcpu>
@@ -91,6 +97,9 @@ PC = """  <features>
 NORMALISED = """<domain type='qemu'>
   <name>our-vm</name>
   <uuid>e5d11d1f-09f5-460e-b50f-d0851c5d7b14</uuid>
+  <metadata>
+    <our:cloud xmlns:our="urn:our-cloud:1" owner="guests" name="our-vm"/>
+  </metadata>
   <memory unit='KiB'>196608</memory>
   <currentMemory unit='KiB'>196608</currentMemory>
   <vcpu placement='static'>1</vcpu>
@@ -149,8 +158,11 @@ def test_qemu(kind, debian, arch, machine, console, features):
     assert xml(kind=kind, arch=debian) == QEMU.format(kind=kind, arch=arch, machine=machine, console=console, features=features)
 
 
-ARM = """<domain type="{kind}">
+ARM = """<domain xmlns:our="urn:our-cloud:1" type="{kind}">
   <name>our-vm</name>
+  <metadata>
+    <our:cloud owner="guests" name="our-vm" />
+  </metadata>
   <memory unit="KiB">196608</memory>
   <currentMemory unit="KiB">196608</currentMemory>
   <vcpu>1</vcpu>
@@ -283,6 +295,9 @@ def test_the_same_machine():
 # What libvirt makes of an ARM definition, cut to what matters
 NORMALISED_ARM = """<domain type='qemu'>
   <name>our-vm</name>
+  <metadata>
+    <our:cloud xmlns:our="urn:our-cloud:1" owner="guests" name="our-vm"/>
+  </metadata>
   <memory unit='KiB'>196608</memory>
   <currentMemory unit='KiB'>196608</currentMemory>
   <vcpu placement='static'>1</vcpu>

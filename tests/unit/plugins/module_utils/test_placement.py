@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import placement
+from ansible_collections.our.cloud.plugins.module_utils._guest import guests, placement
 
 
-def guest(name, active=True, memory=256, kind="pvh"):
-    return {"name": name, "active": active, "memory": memory, "kind": kind}
+def guest(name, active=True, memory=256, kind="pvh", **more):
+    """As vm_info tells it."""
+    return {"name": name, "active": active, "memory": memory, "kind": kind, "state": "running" if active else "stopped", "persistent": True, "reason": None,
+            "suspended": False, "owner": "our.cloud", "lease": None, "state_files": [], "managed_save": False, "defined": None, **more}
 
 
 def site(**guests):
@@ -56,7 +58,7 @@ def test_running_place_counts_before_a_stale_definition():
     ("our-vm", None, site(x1=[guest("our-vm", False)], x2=[guest("our-vm", False)]), "is stopped and defined on x1 and x2"),
     ("our-vm", "k1", site(x1=[guest("our-vm")]),
      "our-vm cannot go to k1: it is a qemu hypervisor and our-vm is a pvh guest on a xen one. These would do: x3, x2."),
-    ("our-vm", "zz", site(x1=[guest("our-vm")]), "our-vm cannot go to zz: it is no hypervisor of this inventory, or did not answer. These would do: x3, x2."),
+    ("our-vm", "zz", site(x1=[guest("our-vm")]), "The target zz is no hypervisor of this inventory. There are: k1, x1, x2, x3."),
     ("our-vm", "x1", site(x2=[guest("our-vm")]), ""),
     ("our-vm", "x1", site(x2=[guest("our-vm", memory=512)]), "it has 300 MiB free and our-vm needs 528 MiB. These would do: x3."),
     ("our-vm", None, site(x3=[guest("our-vm", memory=2000)]), "our-vm on x3 has nowhere to go. No other host would do either: k1 is a qemu hypervisor"),
@@ -68,7 +70,33 @@ def test_errors(name, target, hosts, words):
 
 def test_silent_hosts_are_named():
     error = placement.plan("nope", site(), silent=["x9", "x8"])["error"]
-    assert error == "No hypervisor that answered has a guest nope. Guests: none. These did not answer: x8, x9."
+    assert error == ("No hypervisor that answered has a guest nope. Guests: none. These could not be asked: x8, x9. "
+                     "Bring x8, x9 up, or, if it is lost, run playbooks/rescue.yml -e host=x8.")
+
+
+def test_a_silent_target_is_named_with_what_to_do():
+    error = placement.plan("our-vm", site(x1=[guest("our-vm")]), "x9", silent=["x9"])["error"]
+    assert error == ("our-vm cannot go to x9: it could not be asked. These would do: x3, x2. "
+                     "Bring x9 up, or, if it is lost, run playbooks/rescue.yml -e host=x9.")
+
+
+def test_a_guest_that_runs_moves_though_a_host_is_silent():
+    assert placement.plan("our-vm", site(x1=[guest("our-vm")]), silent=["x9"])["target"] == "x3"
+
+
+def test_a_stopped_guest_that_a_silent_host_may_run_does_not_move():
+    stopped = site(x1=[guest("our-vm", False)])
+    assert "x9 could not be asked and may run it" in placement.plan("our-vm", stopped, silent=["x9"], families={"x9": "xen"})["error"]
+    assert placement.plan("our-vm", stopped, silent=["x9"], families={"x9": "qemu"})["target"] == "x3"
+
+
+def test_a_wrong_mode():
+    assert placement.plan("our-vm", site(x1=[guest("our-vm")]), mode="banana")["error"] == "mode is banana, which is none of live, suspend, offline."
+
+
+def test_what_is_wrong_is_told_before_anybody_is_asked():
+    assert placement.asked_for(["x1"], None, None) == placement.asked_for(["x1"], "x1", "live") == ""
+    assert placement.asked_for(["x2", "x1"], "zz") == "The target zz is no hypervisor of this inventory. There are: x1, x2."
 
 
 @pytest.mark.parametrize("target", [None, "x2", "x3"])
@@ -76,3 +104,171 @@ def test_on_both_while_it_is_moved(target):
     moving = dict(guest("our-vm"), migration={"target": "x2", "percent": 12})
     found = placement.plan("our-vm", site(x1=[moving], x2=[guest("our-vm")]), target)
     assert found["error"] == "our-vm is being moved from x1 to x2 already (12% done). Wait for that to end."
+
+
+# --- where a guest is
+
+STANDS = {"suspended": True}
+ARRIVES = {"state": "paused", "persistent": False, "reason": "migration"}
+PAUSED = {"state": "paused", "reason": "migration"}
+
+
+def on(**copies):
+    """Hosts x1 and x2, each with what is said of its copy of the guest g; None: none."""
+    return {host: {"hypervisor": "xen", "memory": {"free": 1000}, "guests": [guest("g", **copy)] if copy is not None else []}
+            for host, copy in {"x1": None, "x2": None, **copies}.items()}
+
+
+@pytest.mark.parametrize("hosts, silent, verdict, host, words", [
+    (on(), [], "nowhere", None, ""),
+    (on(), ["x3"], "unknown", None, "g is on no hypervisor that could be asked, and x3 could not be asked and may run it. It is not started. "
+     "Bring x3 up, or, if it is lost, run playbooks/rescue.yml -e host=x3"),
+    (on(x1={}), [], "here", "x1", ""),
+    (on(x1={}), ["x2", "x3"], "here", "x1", ""),
+    (on(x1={"active": False}), [], "here", "x1", ""),
+    (on(x1={"active": False}), ["x3"], "unknown", None, "g is stopped on x1, and x3 could not be asked and may run it. It is not started. Bring x3 up"),
+    (on(x1={"active": False, "lease": {"host": "x3"}}), ["x3", "x4"], "unknown", None,
+     "x3 and x4 could not be asked and may run it (it has its lease). It is not started. Bring x3 up, or, if it is lost, run playbooks/rescue.yml -e host=x3"),
+    # its definition is left over where it ran before
+    (on(x1={}, x2={"active": False}), [], "here", "x1", ""),
+    # somebody paused it: it is there all the same
+    (on(x1={"state": "paused", "reason": "user"}), [], "here", "x1", ""),
+    (on(x1={"state": "paused", "reason": "I/O error"}), [], "here", "x1", ""),
+    # on its way
+    (on(x1={"migration": {"target": "x2", "percent": 3}}, x2=ARRIVES), [], "moving", "x1", "g is being moved from x1 to x2 already (3% done)"),
+    (on(x1={}, x2=ARRIVES), [], "moving", "x1", "g is being moved from x1 to x2 already. Wait for that to end; if nothing moves it (`virsh domjobinfo g` on x1)"),
+    (on(x1={}, x2={"active": False, "persistent": False, "state": "nostate"}), [], "moving", "x1", "g is being moved from x1 to x2"),
+    (on(x1=STANDS, x2={"active": False, "persistent": False, "state": "nostate"}), [], "moving", "x1", "g is being moved from x1 to x2"),
+    (on(x2=ARRIVES), ["x1"], "unknown", None, "its source may be x1, which could not be asked"),
+    (on(x2=ARRIVES), [], "refused", None, "g waits on x2 for an arrival that broke off. Restart libvirtd there"),
+    # broken off: one copy is dead
+    (on(x1=STANDS, x2={}), [], "refused", "x2", "g runs on x2; the copy on x1 stands still because of a move. If that is still so in a minute, the move has broken off "
+     "and that copy is dead and only holds memory: end that one, and no other (`virsh destroy g` on x1)"),
+    (on(x1=PAUSED, x2={}), [], "refused", "x2", "end that one, and no other (`virsh destroy g` on x1)"),
+    (on(x1=STANDS), ["x2"], "unknown", None, "g stands still on x1 since a move that broke off, and may run on x2"),
+    (on(x1=STANDS), [], "refused", None, "runs nowhere else. It goes on by `virsh resume g` there; on Xen by `xl resume g`"),
+    (on(x1=PAUSED, x2=PAUSED), [], "refused", None, "What is whole is on the host that it came from"),
+    # twice
+    (on(x1={}, x2={}), [], "refused", None, "If it is so: nothing tells which is right"),
+    (on(x1={}, x2={}), [], "refused", None, "Pause both (`virsh suspend g` on x1 and x2), which loses neither"),
+    (on(x1={}, x2={"lease": {"host": "x1"}}), [], "refused", None, "its lease is x1's, so the one on x2 must end: `virsh destroy g` there"),
+    # defined twice and running nowhere
+    (on(x1={"active": False, "defined": 1000000000}, x2={"active": False, "defined": 1000000060}), [], "refused", None,
+     "g is stopped and defined on x1 and x2. By what is known the definition on x1 is stale: the definition on x2 is the newest "
+     "(x1: 2001-09-09 01:46:40 UTC, x2: 2001-09-09 01:47:40 UTC). Remove it: `virsh undefine g` on x1"),
+    (on(x1={"active": False, "defined": 1, "lease": {"host": "x1"}}, x2={"active": False, "defined": 2}), [], "refused", None,
+     "the definition on x2 is stale: its lease is x1's. Remove it: `virsh undefine g` on x2"),
+    (on(x1={"active": False, "managed_save": True, "defined": 1}, x2={"active": False, "defined": 2, "lease": {"host": "x2"}}), [], "refused", None,
+     "the definition on x2 is stale: its memory is saved on x1"),
+    (on(x1={"active": False, "state_files": ["/s/g.img.u.state"]}, x2={"active": False}), [], "refused", None,
+     "Its memory is saved in /s/g.img.u.state, by a move that broke off, and a start anew would lose it"),
+    (on(x1={"active": False}, x2={"active": False}), [], "refused", None, "Nothing tells which definition is stale. Compare them (`virsh dumpxml g`)"),
+    # somebody else's
+    (on(x1={"owner": "nova"}), [], "refused", None, "g on x1 belongs to nova, and nothing here touches it"),
+    (on(x1={"owner": "nova", "active": False}), ["x2"], "refused", None, "g on x1 belongs to nova"),
+    # ours from before ours said so
+    (on(x1={"owner": None}), [], "here", "x1", ""),
+])
+def test_locate(hosts, silent, verdict, host, words):
+    found = placement.locate("g", hosts, silent)
+    assert (found.verdict, found.host) == (verdict, host)
+    assert words in found.text and bool(words) == bool(found.text)
+
+
+@pytest.mark.parametrize("one", [None, {}, {"active": False}, STANDS, ARRIVES, PAUSED])
+@pytest.mark.parametrize("other", [None, {}, {"active": False}, STANDS, ARRIVES, PAUSED])
+@pytest.mark.parametrize("silent", [[], ["x3"]])
+def test_a_guest_that_runs_somewhere_is_started_nowhere_else(one, other, silent):
+    """Whatever is seen: where a guest is said to be, no other copy is active, and nobody who was not asked could run it."""
+    hosts = on(x1=one, x2=other)
+    plan = placement.declare([declared()], hosts, {"x1": "xen", "x2": "xen", "x3": "xen"} if silent else {"x1": "xen", "x2": "xen"}, ["x1", "x2"])
+    starts = [host for host, items in plan["here"].items() for item in items if item["state"] == "running"]
+    active = [host for host, copy in (("x1", one), ("x2", other)) if copy is not None and copy.get("active", True)]
+    assert len(starts) <= 1
+    if starts:
+        assert active in ([], starts)
+        assert active or not silent
+
+
+# --- what is to be done
+
+FAMILIES = {"x1": "xen", "x2": "xen", "k1": "qemu"}
+
+
+def declared(name="g", host="x1", **more):
+    return guests.Guest(**{"name": name, "host": host, "kind": "pvh", "memory": 256, "image": "debian", **more})
+
+
+def declare(hosts, *entries, asked=("x1", "x2", "k1")):
+    return placement.declare(entries or [declared()], hosts, FAMILIES, asked)
+
+
+def names(plan):
+    return {host: [item["name"] for item in items] for host, items in plan["here"].items() if items}
+
+
+def test_made_at_home():
+    plan = declare(on())
+    assert names(plan) == {"x1": ["g"]} and plan["left"] == plan["refused"] == []
+
+
+def test_it_stays_where_it_is():
+    assert names(declare(on(x2={}))) == {"x2": ["g"]}
+
+
+def test_a_definition_where_it_does_not_run_goes():
+    plan = declare(on(x2={}, x1={"active": False}))
+    assert plan["here"] == {"x1": [{"name": "g", "state": "absent", "elsewhere": True}], "x2": [declared().told()]}
+
+
+def test_saved_memory_is_not_thrown_away():
+    plan = declare(on(x2={}, x1={"active": False, "managed_save": True}))
+    assert plan["here"]["x1"] == [] and "`virsh managedsave-remove g`" in plan["left"][0]
+
+
+def test_what_is_on_its_way_is_left_alone():
+    plan = declare(on(x1={"migration": {"target": "x2", "percent": 3}}, x2=ARRIVES))
+    assert names(plan) == {} and plan["refused"] == []
+    assert plan["left"] == ["g is being moved from x1 to x2 already (3% done). Wait for that to end."]
+
+
+def test_others_go_on_when_a_host_is_silent():
+    hosts = on(x1={})
+    del hosts["x2"]
+    plan = declare(hosts, declared(), declared("new"), declared("old", host="x2"))
+    assert names(plan) == {"x1": ["g"]}
+    assert len(plan["refused"]) == 2 and all("playbooks/rescue.yml -e host=x2" in line for line in plan["refused"])
+
+
+def test_the_other_kind_of_hypervisor_may_be_silent():
+    assert names(declare(on())) == {"x1": ["g"]} and "k1" not in on()
+
+
+def test_what_limit_leaves_out_is_not_told():
+    hosts = on()
+    del hosts["x2"]
+    plan = declare(hosts, declared(host="x2"), asked=["x1"])
+    assert names(plan) == {} and plan["refused"] == []
+
+
+def test_defined_twice_and_to_go():
+    off = {"active": False}
+    plan = declare(on(x1=off, x2=off), declared(state="absent"))
+    assert names(plan) == {"x1": ["g"], "x2": ["g"]}
+    assert names(declare(on(x1={}, x2={}), declared(state="absent"))) == {}
+
+
+def test_a_guest_that_left_the_inventory_is_told():
+    plan = declare(on(x1={}), declared("other"))
+    assert plan["left"] == ["g on x1 has left the inventory. It stays as it is; to have it removed, say it with state: absent."]
+
+
+@pytest.mark.parametrize("owner", [None, "nova"])
+def test_what_is_not_ours_has_not_left(owner):
+    assert declare(on(x1={"owner": owner}), declared("other"))["left"] == []
+
+
+def test_another_managers_domain_is_no_guest():
+    hosts = on(x1={"owner": "nova"}, x2={})
+    hosts["x2"]["guests"][0]["name"] = "ours"
+    assert placement.plan("", hosts)["error"] == "Which guest? Give it with -e vm=NAME. Guests: ours (x2)."

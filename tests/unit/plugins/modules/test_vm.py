@@ -16,24 +16,24 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
-from ansible_collections.our.cloud.plugins.module_utils._move import migration
 from ansible_collections.our.cloud.plugins.module_utils._registry import registration
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry, RegistryError
-from ansible_collections.our.cloud.plugins.modules import vm
+from ansible_collections.our.cloud.plugins.module_utils._vm import ensure
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "module_utils"))
 
 import boot_samples as sample  # noqa: E402  pylint: disable=wrong-import-position
 
 DEFAULTS = {"name": "our-vm", "state": "running", "kind": "kvm", "arch": None, "memory": 256, "vcpus": 1, "cpu": None, "image": "debian", "kernel": None,
-            "ramdisk": None, "cmdline": None, "disk": None, "bridge": "br0", "mac": None, "autostart": None, "timeout": 1, "force": False, "uri": None}
+            "ramdisk": None, "cmdline": None, "disk": None, "bridge": "br0", "mac": None, "autostart": None, "timeout": 1, "force": False, "uri": None,
+            "elsewhere": False}
 
 
 class Dom:
     def __init__(self, conn, root):
-        self.conn, self.root, self.running = conn, root, False
+        self.conn, self.root, self.running, self.paused, self.arrives = conn, root, False, None, False
 
     def name(self):
         return self.root.findtext("name")
@@ -46,6 +46,14 @@ class Dom:
 
     def create(self):
         self.running = True
+
+    def resume(self):
+        self.paused = self.relapse
+
+    relapse = None
+
+    def hasManagedSaveImage(self):
+        return False
 
 
 class Conn:
@@ -78,12 +86,16 @@ def fixture_conn(monkeypatch):
     monkeypatch.setattr(hypervisor, "persistent_xml", lambda dom: dom.root)
     monkeypatch.setattr(hypervisor, "define", define)
     monkeypatch.setattr(hypervisor, "undefine", lambda dom: dom.conn.guests.pop(dom.name()))
-    monkeypatch.setattr(hypervisor, "state", lambda dom: "running" if dom.running else "stopped")
+    monkeypatch.setattr(hypervisor, "state", lambda dom: "paused" if dom.paused is not None else "running" if dom.running else "stopped")
     monkeypatch.setattr(hypervisor, "active", lambda dom: dom.running)
     monkeypatch.setattr(hypervisor, "stop", stop)
     monkeypatch.setattr(hypervisor, "orphans", lambda where: [])
     monkeypatch.setattr(hypervisor, "host", lambda where: None)
-    monkeypatch.setattr(migration, "running_job", lambda name: None)
+    monkeypatch.setattr(ensure, "running_job", lambda name: None)
+    monkeypatch.setattr(hypervisor, "paused", lambda dom: dom.paused)
+    monkeypatch.setattr(hypervisor, "suspended", lambda dom: False)
+    monkeypatch.setattr(hypervisor, "arrives", lambda dom: dom.arrives)
+    monkeypatch.setattr(hypervisor, "io_errors", lambda dom: {"vda": "no space left"})
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     monkeypatch.setattr(os, "fdatasync", lambda descriptor: None)
     return conn
@@ -117,10 +129,7 @@ def site(root):
 
 
 def run(conn, root, check_mode=False, **params):
-    class Module:
-        _diff = True
-    Module.params, Module.check_mode = dict(DEFAULTS, store=str(root), **params), check_mode
-    return vm.Guest(Module, conn).run()
+    return ensure.Guest(conn, dict(DEFAULTS, store=str(root), **params), check_mode, diff=True).run()
 
 
 def four_steps(conn, root, **params):
@@ -234,3 +243,113 @@ def test_refused_before_anything_is_done(conn, root):
 def test_a_disk_that_is_not_there(conn, root):
     with pytest.raises(CloudError, match="it does not exist. Is the store mounted here. With an image it would be made"):
         run(conn, root, image=None, disk="images/none.img")
+
+
+# --- whose it is, and who has it in hand
+
+def made(conn, root):
+    """A guest that is defined and runs."""
+    put(root)
+    run(conn, root)
+    return conn.guests["our-vm"]
+
+
+def test_a_definition_says_whose_it_is(conn, root):
+    assert domain.owner(made(conn, root).root) == "our.cloud"
+
+
+def test_one_from_before_is_ours_from_its_next_definition_on(conn, root):
+    dom = made(conn, root)
+    dom.root.remove(dom.root.find("metadata"))
+    assert domain.owner(dom.root) is None
+    done = four_steps(conn, root)
+    assert (done["actions"], done["restart_needed"]) == (["define"], False)
+    assert domain.owner(dom.root) == "our.cloud"
+
+
+@pytest.mark.parametrize("state", ["running", "present", "stopped", "absent"])
+def test_another_managers_is_not_touched(conn, root, state):
+    dom = made(conn, root)
+    metadata = dom.root.find("metadata")
+    metadata.clear()
+    metadata.append(domain.ET.Element("{http://openstack.org/xmlns/libvirt/nova/1.1}instance"))
+    before = domain.to_text(dom.root)
+    with pytest.raises(CloudError, match="it belongs to nova, as its metadata says, and nothing here touches it"):
+        run(conn, root, state=state)
+    assert dom.running and domain.to_text(dom.root) == before
+
+
+@pytest.mark.parametrize("state", ["running", "stopped", "absent"])
+@pytest.mark.parametrize("reason", ["migration", "postcopy", "postcopy failed", "save", "starting up"])
+def test_what_a_move_has_paused_is_not_touched(conn, root, reason, state):
+    dom = made(conn, root)
+    dom.paused = reason
+    with pytest.raises(CloudError, match="it stands still .%s., and may go on elsewhere" % reason):
+        run(conn, root, state=state)
+    assert dom.running and dom.paused == reason
+
+
+def test_what_arrives_is_not_touched(conn, root):
+    dom = made(conn, root)
+    dom.arrives = True
+    for state in ("running", "stopped", "absent"):
+        with pytest.raises(CloudError, match="it is on its way here"):
+            run(conn, root, state=state)
+
+
+def test_what_stands_still_on_xen_is_not_touched(conn, root, monkeypatch):
+    made(conn, root)
+    monkeypatch.setattr(hypervisor, "suspended", lambda dom: True)
+    with pytest.raises(CloudError, match="it stands still, as a move leaves it that broke off, and may go on elsewhere"):
+        run(conn, root)
+
+
+@pytest.mark.parametrize("reason", ["", "user", "watchdog"])
+def test_what_somebody_paused_goes_on(conn, root, reason):
+    made(conn, root).paused = reason
+    assert four_steps(conn, root)["actions"] == ["resume"]
+
+
+# --- paused by an I/O error
+
+def test_an_error_that_has_passed(conn, root):
+    made(conn, root).paused = hypervisor.IO_ERROR
+    conn.guests["our-vm"].relapse = None
+    assert four_steps(conn, root)["actions"] == ["resume"]
+
+
+def test_an_error_that_has_not_passed(conn, root):
+    dom = made(conn, root)
+    dom.paused = dom.relapse = hypervisor.IO_ERROR
+    with pytest.raises(CloudError) as error:
+        run(conn, root)
+    assert "guest our-vm: it is paused by an I/O error (vda: no space left), and would stop again at once. Can its disk be read and written" in str(error.value)
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_full_store_is_named(conn, root, monkeypatch, check_mode):
+    dom = made(conn, root)
+    dom.paused = dom.relapse = hypervisor.IO_ERROR
+    full = os.statvfs_result((4096, 4096, 1000, 10, 10, 1000, 1000, 1000, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    with pytest.raises(CloudError, match="images is full: make room there"):
+        run(conn, root, check_mode=check_mode)
+
+
+# --- it runs elsewhere
+
+def test_a_stale_definition_goes_and_nothing_else(conn, root):
+    key = put(root)
+    run(conn, root, kernel=None)
+    conn.guests["our-vm"].running = False
+    uses = site(root).storage.uses(key)
+    done = four_steps(conn, root, state="absent", elsewhere=True)
+    assert done["actions"] == ["undefine"] and conn.guests == {}
+    assert site(root).storage.uses(key) == uses
+
+
+def test_what_is_active_here_does_not_go_as_stale(conn, root):
+    dom = made(conn, root)
+    with pytest.raises(CloudError, match="it is said to run elsewhere, and here it is active"):
+        run(conn, root, state="absent", elsewhere=True)
+    assert dom.running
