@@ -55,7 +55,8 @@ ARRIVING = "arriving"  # a claim: the migration has begun there
 PROMISE = "promise"    # a claim that the source makes for the target of a move that stops the guest
 
 ARRIVAL_TIME = 30   # s between libvirt's announcement of a migration and its begin
-START_TIME = 600    # s that a start may take until the guest counts as gone if nothing is seen of it
+START_TIME = 120    # s that a start may take before libvirt and the hypervisor know of the guest
+GONE_TIME = 600     # s after which a guest counts as gone of which libvirt has no status file, without asking libvirt
 HOOK_TIME = 30      # s that libvirt waits for the store
 EVERY = 10          # s between two heartbeats
 TRIES = 20          # times that a lease may change hands while it is looked at
@@ -323,7 +324,7 @@ class Node:
     def gone(self, entry: dict) -> bool:
         """Whether the guest of a lease of this boot is demonstrably not here: no sign of it, and a start would have come to its end."""
         return entry.get("uuid") not in self.active() and (
-            self.age(entry) > START_TIME or os.path.exists(self._file("queue", entry.get("uuid", ""))))
+            self.age(entry) > GONE_TIME or os.path.exists(self._file("queue", entry.get("uuid", ""))))
 
     # what it remembers of its leases, for the time when the store does not answer
 
@@ -926,14 +927,19 @@ def libvirt_uri() -> str:
     return "qemu:///system"
 
 
-def virsh(*words: str, timeout: int = 60) -> str | None:
-    """The output of virsh; None if it fails or libvirtd does not answer."""
+def ask_virsh(*words: str, timeout: int = 60) -> tuple[str | None, str]:
+    """(output, "") of virsh, or (None, why) if it fails or libvirtd does not answer."""
     try:
         done = subprocess.run(["virsh", "--connect", libvirt_uri(), "--quiet", *words], capture_output=True, text=True, timeout=timeout,
                               check=False, stdin=subprocess.DEVNULL)
-    except (subprocess.TimeoutExpired, FileNotFoundError):
-        return None
-    return done.stdout if done.returncode == 0 else None
+    except (subprocess.TimeoutExpired, FileNotFoundError) as error:
+        return None, str(error)
+    return (done.stdout, "") if done.returncode == 0 else (None, done.stderr.strip())
+
+
+def virsh(*words: str) -> str | None:
+    """The output of virsh; None if there is none."""
+    return ask_virsh(*words)[0]
 
 
 def active_by_libvirt(uuid: str) -> bool | None:
@@ -980,6 +986,43 @@ def watch(node: Node) -> None:
         else:
             job.told = {text for text in job.told if not text.startswith("the store ")}
         time.sleep(EVERY)
+
+
+# --- at boot ----------------------------------------------------------------
+
+def autostart(node: Node, say=print, ask=ask_virsh, pause=time.sleep) -> None:
+    """Start the guests of the store that libvirt has marked for it. libvirtd tries once, when it starts, and the store may come later
+    than it. The hook decides: what runs elsewhere by now is not started."""
+    wait, told = 5, False
+    while not is_store(node.store):
+        if not told:
+            say(f"waits for the store {node.store}")
+        told = True
+        pause(wait)
+    names, why = ask("list", "--all", "--autostart", "--name")
+    while names is None:
+        say(f"libvirt does not say which guests to start: {why}")
+        pause(wait)
+        names, why = ask("list", "--all", "--autostart", "--name")
+    waiting = names.split()
+    while waiting:
+        again = []
+        for name in waiting:
+            text, why = ask("dumpxml", name)
+            if text is None or (ask("domstate", name)[0] or "").strip() != "shut off":
+                continue
+            try:
+                if not places(node, guest_of(text)):
+                    continue
+                why = ask("start", name, timeout=600)[1]
+            except (LeaseError, OSError) as error:
+                why = str(error)
+            if "the store is not mounted" in why or "the store does not answer" in why:
+                again.append(name)
+            say(f"guest {name}: {'not started: ' + why if why else 'started'}")
+        waiting = again
+        if waiting:
+            pause(6 * wait)
 
 
 # --- libvirt's hook ---------------------------------------------------------
@@ -1040,15 +1083,15 @@ def reconnect(node: Node, guest: Guest) -> None:
 
 
 def hook(words: list[str], text: bytes, seconds: float = HOOK_TIME) -> int:
-    """DRIVER NAME OPERATION SUBOPERATION EXTRA, and the domain's XML: libvirt's hook. 0: go on; 1: no, stderr says why."""
-    operation = tuple(words[2:4])
+    """NAME OPERATION SUBOPERATION EXTRA, and the domain's XML: libvirt's hook. 0: go on; 1: no, stderr says why."""
+    operation = tuple(words[1:3])
     does = {("prepare", "begin"): take, ("migrate", "begin"): announce, ("release", "end"): release, ("reconnect", "begin"): reconnect}.get(operation)
     if does is None:
         return 0
     try:
         guest, node = guest_of(text), Node.here()
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"{os.uname().nodename}: guest {words[1]}: its lease cannot be looked at: {error}\n")
+        sys.stderr.write(f"{os.uname().nodename}: guest {words[0]}: its lease cannot be looked at: {error}\n")
         return 1
     done, why = bounded(seconds, lambda: does(node, guest))
     if done:
@@ -1067,11 +1110,13 @@ def hook(words: list[str], text: bytes, seconds: float = HOOK_TIME) -> int:
 
 
 def main(words: list[str]) -> int:
-    """lease.py hook ...|watch|list|boot"""
+    """lease.py hook ...|watch|autostart|list|boot"""
     if words[:1] == ["hook"]:
         return hook(words[1:], sys.stdin.buffer.read())
     if words == ["watch"]:
         watch(Node.here())
+    elif words == ["autostart"]:
+        autostart(Node.here(), say=lambda text: print(text, flush=True))
     elif words == ["list"]:
         json.dump(holders(Node.here().store), sys.stdout, indent=1)
         sys.stdout.write("\n")

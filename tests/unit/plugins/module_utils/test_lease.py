@@ -189,7 +189,7 @@ def test_on_one_host_the_disk_is_free_when_its_guest_is_gone(make, store, guest,
     thief = lease.Guest("thief", OTHER, guest.disks)
     with pytest.raises(lease.LeaseError, match="on this host"):
         lease.take(one, thief)
-    monkeypatch.setattr(lease.Node, "clock", staticmethod(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + lease.START_TIME + 1))
+    monkeypatch.setattr(lease.Node, "clock", staticmethod(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + lease.GONE_TIME + 1))
     runs(one, guest)
     with pytest.raises(lease.LeaseError, match="on this host"):
         lease.take(one, thief)
@@ -609,6 +609,40 @@ def test_a_store_that_is_away_is_waited_for(make, store):
     assert files(store) == []
 
 
+# --- at boot ----------------------------------------------------------------
+
+def test_guests_of_the_store_are_started_when_it_is_there(make, store, guest):
+    one, said, started, pauses = make("one"), [], [], []
+    xml = {"web": XML.format(name="web", uuid=UUID, disk=guest.disks[0]), "nova": XML.format(name="nova", uuid=OTHER, disk="/proc/version"),
+           "runs": XML.format(name="runs", uuid=OTHER, disk=guest.disks[0]), "gone": XML.format(name="gone", uuid=OTHER, disk=guest.disks[0])}
+    (store / lease.MARKER).rename(store / "away")
+    answers = iter([(None, "libvirtd starts"), ("\n".join(xml) + "\n\n", "")])
+    refusals = iter(["the store does not answer within 30 s", ""])
+
+    def ask(*words, **dummy):
+        if words[0] == "list":
+            return next(answers)
+        if words[0] == "dumpxml":
+            return xml[words[1]], ""
+        if words[0] == "domstate":
+            return ("running\n" if words[1] == "runs" else "shut off\n"), ""
+        if words[1] == "gone":
+            return None, "runs on two"
+        started.append(words[1])
+        why = next(refusals)
+        return (None, why) if why else ("", "")
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            (store / "away").rename(store / lease.MARKER)
+
+    lease.autostart(one, say=said.append, ask=ask, pause=pause)
+    assert started == ["web", "web"]
+    assert said == [f"waits for the store {store}", "libvirt does not say which guests to start: libvirtd starts",
+                    "guest web: not started: the store does not answer within 30 s", "guest gone: not started: runs on two", "guest web: started"]
+
+
 # --- a lost host ------------------------------------------------------------
 
 def test_breaking_a_host_frees_its_guests_and_no_others(make, store, guest):
@@ -676,18 +710,18 @@ def hook(store, tmp_path):
 def test_the_hook(hook, store, guest):
     xml = XML.format(name="web", uuid=UUID, disk=guest.disks[0])
     # libvirt reads the output of migrate as a changed XML
-    begun = [hook("one", "hook", "qemu", "web", "prepare", "begin", "-", xml=xml), hook("one", "hook", "qemu", "web", "start", "begin", "-", xml=xml)]
+    begun = [hook("one", "hook", "web", "prepare", "begin", "-", xml=xml), hook("one", "hook", "web", "start", "begin", "-", xml=xml)]
     assert [(done.returncode, done.stdout, done.stderr) for done in begun] == [(0, "", "")] * 2
-    refused = hook("two", "hook", "qemu", "web", "prepare", "begin", "-", xml=xml)
+    refused = hook("two", "hook", "web", "prepare", "begin", "-", xml=xml)
     assert refused.returncode == 1 and refused.stdout == "" and "runs on one" in refused.stderr and len(refused.stderr.splitlines()) == 1
-    moved = hook("two", "hook", "qemu", "web", "migrate", "begin", "-", xml=xml)
+    moved = hook("two", "hook", "web", "migrate", "begin", "-", xml=xml)
     assert (moved.returncode, moved.stdout) == (0, "")
-    assert hook("two", "hook", "qemu", "web", "prepare", "begin", "-", xml=xml).returncode == 0
-    assert hook("one", "hook", "qemu", "web", "release", "end", "migrated", xml=xml).returncode == 0
+    assert hook("two", "hook", "web", "prepare", "begin", "-", xml=xml).returncode == 0
+    assert hook("one", "hook", "web", "release", "end", "migrated", xml=xml).returncode == 0
     assert holder(store) == ("two", None)
-    assert hook("one", "hook", "qemu", "web", "reconnect", "begin", "-", xml=xml).returncode == 0
+    assert hook("one", "hook", "web", "reconnect", "begin", "-", xml=xml).returncode == 0
     assert json.loads(hook("one", "list").stdout)[0]["host"] == "two"
-    assert hook("one", "hook", "qemu", "web", "prepare", "begin", "-", xml="no XML").returncode == 1
+    assert hook("one", "hook", "web", "prepare", "begin", "-", xml="no XML").returncode == 1
     assert hook("one", "nonsense").returncode == 2
 
 
@@ -698,10 +732,10 @@ def test_a_store_that_hangs_does_not_hang_libvirt(monkeypatch, capfd, tmp_path):
     monkeypatch.setattr(lease, "release", lambda *dummy: time.sleep(30))
     monkeypatch.setattr(lease, "reconnect", lambda *dummy: time.sleep(30))
     xml = XML.format(name="web", uuid=UUID, disk="/nowhere").encode()
-    assert lease.hook(["qemu", "web", "prepare", "begin", "-"], xml, 0.2) == 1
+    assert lease.hook(["web", "prepare", "begin", "-"], xml, 0.2) == 1
     assert "the store does not answer within" in capfd.readouterr().err
-    assert lease.hook(["qemu", "web", "release", "end", "-"], xml, 0.2) == 0
-    assert lease.hook(["qemu", "web", "reconnect", "begin", "-"], xml, 0.2) == 0
+    assert lease.hook(["web", "release", "end", "-"], xml, 0.2) == 0
+    assert lease.hook(["web", "reconnect", "begin", "-"], xml, 0.2) == 0
 
 
 def test_what_goes_wrong_in_the_hook_keeps_the_guest_from_starting(monkeypatch, capfd, tmp_path):
@@ -709,8 +743,8 @@ def test_what_goes_wrong_in_the_hook_keeps_the_guest_from_starting(monkeypatch, 
     monkeypatch.setattr(lease.Node, "here", classmethod(lambda cls: node))
     monkeypatch.setattr(lease, "take", lambda *dummy: 1 / 0)
     xml = XML.format(name="web", uuid=UUID, disk="/nowhere").encode()
-    assert lease.hook(["qemu", "web", "prepare", "begin", "-"], xml, 5) == 1
+    assert lease.hook(["web", "prepare", "begin", "-"], xml, 5) == 1
     assert "division" in capfd.readouterr().err
     monkeypatch.setattr(lease, "take", lambda *dummy: os._exit(0))
-    assert lease.hook(["qemu", "web", "prepare", "begin", "-"], xml, 5) == 1
+    assert lease.hook(["web", "prepare", "begin", "-"], xml, 5) == 1
     assert "has died" in capfd.readouterr().err
