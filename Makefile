@@ -51,11 +51,11 @@ unit: test-deps ## unit tests of the Python code
 sanity: test-deps ## ansible-test sanity and the collection's documentation, on the built artifact
 	tests/all sanity
 
-molecule: test-deps ## every scenario: gateway and bridge in containers, default (Xen) and kvm in virtual machines
+molecule: test-deps ## the scenarios of make test: moves (KVM), gateway and bridge in containers, default (Xen) in virtual machines
 	tests/all molecule
 
-long: test-deps ## the scenarios that make test has no time for, which build appliances first: oar, batch, arm, images
-	tests/all molecule oar batch arm images
+long: test-deps ## the scenarios that make test has no time for: KVM in virtual machines, and those that build appliances
+	tests/all molecule kvm oar batch arm images
 
 bench: test-deps ## measure; writes docs/benchmarks.md
 	$(BIN)/python bench/run.py
