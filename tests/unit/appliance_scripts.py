@@ -14,13 +14,13 @@ DEBIAN_13_AMD64_GUEST = {
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep tools
-check_cmd steps/debian/bootstrap.yaml:5 <<'EOF'
+recipe_microstep tools
+recipe_check_cmd steps/debian/bootstrap.yaml:5 <<'EOF'
 mmdebstrap arch-test
 EOF
 
-microstep architecture
-exec_current steps/debian/bootstrap.yaml:7 <<'EOF'
+recipe_microstep architecture
+recipe_exec_current steps/debian/bootstrap.yaml:7 <<'EOF'
 arch-test amd64 || {
     echo "This computer cannot run programs of amd64. Remedy: apt-get install qemu-user-binfmt (before Debian 13: qemu-user-static)"
     echo "and, if that was not enough, systemctl restart systemd-binfmt. In a container: do so on its host."
@@ -28,8 +28,8 @@ arch-test amd64 || {
 } >&2
 EOF
 
-microstep sources
-exec_current steps/debian/bootstrap.yaml:15 <<'EOF'
+recipe_microstep sources
+recipe_exec_current steps/debian/bootstrap.yaml:15 <<'EOF'
 of_this_computer() {
     apt-get indextargets --format '$(LABEL) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
         awk -v label="$1" '$1 == label && $2 == "main" && $3 ~ "^https?://" && !seen++ { print $3 }'
@@ -50,8 +50,8 @@ sources="deb $options$mirror trixie main"
 [ -z "$security_mirror" ] || sources+=$'\\n'"deb $options$security_mirror trixie-security main"
 EOF
 
-microstep packages
-exec_appliance steps/debian/bootstrap.yaml:36 <<'EOF'
+recipe_microstep packages
+recipe_exec_appliance steps/debian/bootstrap.yaml:36 <<'EOF'
 INITRD=No mmdebstrap --variant=apt --architectures=amd64 --include='ca-certificates cloud-guest-utils cloud-init dbus e2fsprogs grub-pc iproute2 \
 linux-image-cloud-amd64 netbase openssh-server polkitd sudo systemd-resolved systemd-sysv systemd-timesyncd udev zstd' \\
     --aptopt='Acquire::Retries "5"' \\
@@ -60,7 +60,7 @@ linux-image-cloud-amd64 netbase openssh-server polkitd sudo systemd-resolved sys
     trixie . - <<<"$sources"
 EOF
 
-finish
+recipe_finish
 """,
     "guest": """\
 #!/usr/bin/env bash
@@ -68,39 +68,39 @@ finish
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep file_system
-write_file steps/debian/guest.yaml:6 /etc/fstab <<'EOF'
+recipe_microstep file_system
+recipe_write_file steps/debian/guest.yaml:6 /etc/fstab <<'EOF'
 LABEL=root / ext4 errors=remount-ro,noatime 0 1
 EOF
 
-microstep network
-write_file steps/debian/guest.yaml:9 /etc/systemd/network/80-dhcp.network <<'EOF'
+recipe_microstep network
+recipe_write_file steps/debian/guest.yaml:9 /etc/systemd/network/80-dhcp.network <<'EOF'
 [Match]
 Type=ether
 
 [Network]
 DHCP=yes
 EOF
-exec_appliance steps/debian/guest.yaml:18 <<'EOF'
+recipe_exec_appliance steps/debian/guest.yaml:18 <<'EOF'
 mkdir -p etc/systemd/networkd.conf.d
 EOF
-write_file steps/debian/guest.yaml:19 /etc/systemd/networkd.conf.d/guest.conf <<'EOF'
+recipe_write_file steps/debian/guest.yaml:19 /etc/systemd/networkd.conf.d/guest.conf <<'EOF'
 [Network]
 UseDomains=yes
 EOF
-exec_chroot steps/debian/guest.yaml:24 <<'EOF'
+recipe_exec_chroot steps/debian/guest.yaml:24 <<'EOF'
 systemctl --quiet enable systemd-networkd
 EOF
 
-microstep ssh
-write_file steps/debian/guest.yaml:26 /etc/ssh/sshd_config.d/guest.conf <<'EOF'
+recipe_microstep ssh
+recipe_write_file steps/debian/guest.yaml:26 /etc/ssh/sshd_config.d/guest.conf <<'EOF'
 HostKey /etc/ssh/ssh_host_ed25519_key
 PasswordAuthentication no
 UseDNS no
 EOF
 
-microstep seed
-write_file steps/debian/guest.yaml:33 /etc/cloud/cloud.cfg.d/90_guest.cfg <<'EOF'
+recipe_microstep seed
+recipe_write_file steps/debian/guest.yaml:33 /etc/cloud/cloud.cfg.d/90_guest.cfg <<'EOF'
 # Without a seed: host keys and the size of the root file system all the same.
 datasource_list: [NoCloud, None]
 # A seed's keys let root in as well as the user debian.
@@ -112,36 +112,36 @@ apt: {preserve_sources_list: true}
 locale: false
 EOF
 
-microstep patience
-exec_appliance steps/debian/guest.yaml:48 <<'EOF'
+recipe_microstep patience
+recipe_exec_appliance steps/debian/guest.yaml:48 <<'EOF'
 mkdir -p etc/systemd/system.conf.d
 EOF
-write_file steps/debian/guest.yaml:49 /etc/systemd/system.conf.d/guest.conf <<'EOF'
+recipe_write_file steps/debian/guest.yaml:49 /etc/systemd/system.conf.d/guest.conf <<'EOF'
 [Manager]
 DefaultDeviceTimeoutSec=10min
 DefaultTimeoutStartSec=10min
 DefaultEnvironment=SYSTEMD_BUS_TIMEOUT=10min
 EOF
-write_file steps/debian/guest.yaml:56 /etc/dbus-1/system.d/guest.conf <<'EOF'
+recipe_write_file steps/debian/guest.yaml:56 /etc/dbus-1/system.d/guest.conf <<'EOF'
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <limit name="auth_timeout">600000</limit>
   <limit name="service_start_timeout">600000</limit>
 </busconfig>
 EOF
-exec_appliance steps/debian/guest.yaml:66 <<'EOF'
+recipe_exec_appliance steps/debian/guest.yaml:66 <<'EOF'
 mkdir -p etc/systemd/system-generators
 for name in gpt-auto hibernate-resume ssh tpm2; do
     ln -s /dev/null etc/systemd/system-generators/systemd-$name-generator
 done
 EOF
 
-microstep timers
-exec_chroot steps/debian/guest.yaml:73 <<'EOF'
+recipe_microstep timers
+recipe_exec_chroot steps/debian/guest.yaml:73 <<'EOF'
 systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer
 EOF
 
-finish
+recipe_finish
 """,
     "ramdisk": """\
 #!/usr/bin/env bash
@@ -149,11 +149,11 @@ finish
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep modules
-write_file steps/debian/ramdisk.yaml:5 /etc/initramfs-tools/conf.d/appliance <<'EOF'
+recipe_microstep modules
+recipe_write_file steps/debian/ramdisk.yaml:5 /etc/initramfs-tools/conf.d/appliance <<'EOF'
 MODULES=list
 EOF
-append_file steps/debian/ramdisk.yaml:6 /etc/initramfs-tools/modules <<'EOF'
+recipe_append_file steps/debian/ramdisk.yaml:6 /etc/initramfs-tools/modules <<'EOF'
 ext4
 virtio_pci
 virtio_mmio
@@ -161,8 +161,8 @@ virtio_blk
 xen_blkfront
 EOF
 
-microstep ramdisk
-exec_chroot steps/debian/ramdisk.yaml:15 <<'EOF'
+recipe_microstep ramdisk
+recipe_exec_chroot steps/debian/ramdisk.yaml:15 <<'EOF'
 for kernel in /boot/vmlinu[xz]-*; do
     version=${kernel#*-}
     update-initramfs -c -k "$version"
@@ -170,7 +170,7 @@ for kernel in /boot/vmlinu[xz]-*; do
 done
 EOF
 
-finish
+recipe_finish
 """,
     "grub": """\
 #!/usr/bin/env bash
@@ -178,28 +178,28 @@ finish
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep core
-exec_chroot steps/debian/grub.yaml:5 <<'EOF'
+recipe_microstep core
+recipe_exec_chroot steps/debian/grub.yaml:5 <<'EOF'
 mkdir -p /boot/grub/i386-pc
 cp /usr/lib/grub/i386-pc/*.mod /usr/lib/grub/i386-pc/*.lst /boot/grub/i386-pc/
 grub-mkimage -O i386-pc -p '(hd0,gpt2)/boot/grub' -o /boot/grub/i386-pc/core.img biosdisk part_gpt ext2
 EOF
 
-microstep menu
-write_file steps/debian/grub.yaml:11 /boot/grub/grub.cfg <<'EOF'
+recipe_microstep menu
+recipe_write_file steps/debian/grub.yaml:11 /boot/grub/grub.cfg <<'EOF'
 set timeout=0
 search --no-floppy --label --set=root root
 linux /vmlinuz root=LABEL=root ro console=tty0 console=ttyS0
 initrd /initrd.img
 boot
 EOF
-write_file steps/debian/grub.yaml:19 /etc/default/grub.d/appliance.cfg <<'EOF'
+recipe_write_file steps/debian/grub.yaml:19 /etc/default/grub.d/appliance.cfg <<'EOF'
 GRUB_TIMEOUT=0
 GRUB_CMDLINE_LINUX_DEFAULT="console=tty0 console=ttyS0"
 GRUB_DISABLE_OS_PROBER=true
 EOF
 
-finish
+recipe_finish
 """,
     "login": """\
 #!/usr/bin/env bash
@@ -207,8 +207,8 @@ finish
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep key
-exec_appliance steps/debian/login.yaml:5 <<'EOF'
+recipe_microstep key
+recipe_exec_appliance steps/debian/login.yaml:5 <<'EOF'
 [ -z '' ] || {
     install -d -m 0700 root/.ssh
     echo '' >root/.ssh/authorized_keys
@@ -216,7 +216,7 @@ exec_appliance steps/debian/login.yaml:5 <<'EOF'
 }
 EOF
 
-finish
+recipe_finish
 """,
     "clean": """\
 #!/usr/bin/env bash
@@ -224,24 +224,24 @@ finish
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep identity
-exec_appliance steps/debian/clean.yaml:5 <<'EOF'
+recipe_microstep identity
+recipe_exec_appliance steps/debian/clean.yaml:5 <<'EOF'
 rm -f etc/hostname etc/ssh/ssh_host_* var/lib/dbus/machine-id
 : >etc/machine-id
 EOF
 
-microstep traces
-exec_appliance steps/debian/clean.yaml:9 <<'EOF'
+recipe_microstep traces
+recipe_exec_appliance steps/debian/clean.yaml:9 <<'EOF'
 rm -rf var/cache/ldconfig/aux-cache var/cache/debconf/*-old var/lib/dpkg/*-old
 find var/log -type f -delete
 EOF
 
-microstep updated
-exec_appliance steps/debian/clean.yaml:14 <<'EOF'
+recipe_microstep updated
+recipe_exec_appliance steps/debian/clean.yaml:14 <<'EOF'
 touch etc/.updated var/.updated
 EOF
 
-finish
+recipe_finish
 """,
 }
 # What is not the guest's.
@@ -252,22 +252,22 @@ DEBIAN_13_AMD64_LIVE = {
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep login
-exec_appliance steps/debian/live.yaml:5 <<'EOF'
+recipe_microstep login
+recipe_exec_appliance steps/debian/live.yaml:5 <<'EOF'
 mkdir -p etc/systemd/system/getty@.service.d etc/systemd/system/serial-getty@.service.d
 EOF
-write_file steps/debian/live.yaml:6 /etc/systemd/system/getty@.service.d/live.conf <<'EOF'
+recipe_write_file steps/debian/live.yaml:6 /etc/systemd/system/getty@.service.d/live.conf <<'EOF'
 [Service]
 ExecStart=
 ExecStart=-/sbin/agetty --autologin root --noclear - $TERM
 EOF
-write_file steps/debian/live.yaml:12 /etc/systemd/system/serial-getty@.service.d/live.conf <<'EOF'
+recipe_write_file steps/debian/live.yaml:12 /etc/systemd/system/serial-getty@.service.d/live.conf <<'EOF'
 [Service]
 ExecStart=
 ExecStart=-/sbin/agetty --autologin root --keep-baud 115200,57600,38400,9600 - $TERM
 EOF
 
-finish
+recipe_finish
 """,
 }
 LAB_MACHINE = {
@@ -277,8 +277,8 @@ LAB_MACHINE = {
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep seed
-write_file steps/debian/lab.yaml:6 /etc/systemd/system/lab-seed.service <<'EOF'
+recipe_microstep seed
+recipe_write_file steps/debian/lab.yaml:6 /etc/systemd/system/lab-seed.service <<'EOF'
 [Unit]
 Description=Name, keys and first address of this lab machine
 DefaultDependencies=no
@@ -296,53 +296,53 @@ ExecStart=/usr/bin/hostname -F /etc/hostname
 [Install]
 WantedBy=sysinit.target
 EOF
-exec_chroot steps/debian/lab.yaml:25 <<'EOF'
+recipe_exec_chroot steps/debian/lab.yaml:25 <<'EOF'
 systemctl --quiet enable lab-seed.service systemd-networkd.service
 EOF
 
-microstep sessions
-write_file steps/debian/lab.yaml:29 /etc/ssh/sshd_config.d/lab.conf <<'EOF'
+recipe_microstep sessions
+recipe_write_file steps/debian/lab.yaml:29 /etc/ssh/sshd_config.d/lab.conf <<'EOF'
 MaxSessions 200
 MaxStartups 200
 UsePAM no
 EOF
 
-microstep consoles
-write_file steps/debian/lab.yaml:41 /etc/default/grub.d/lab.cfg <<'EOF'
+recipe_microstep consoles
+recipe_write_file steps/debian/lab.yaml:41 /etc/default/grub.d/lab.cfg <<'EOF'
 GRUB_CMDLINE_LINUX="net.ifnames=0"
 GRUB_CMDLINE_LINUX_DEFAULT="console=ttyS0"
 GRUB_CMDLINE_LINUX_XEN_REPLACE_DEFAULT="console=hvc0 slab_debug=F"
 GRUB_CMDLINE_XEN_DEFAULT="console=com1 com1=115200 sched_ratelimit_us=50000"
 EOF
 
-microstep consoles_of_guests
-exec_appliance steps/debian/lab.yaml:50 <<'EOF'
+recipe_microstep consoles_of_guests
+recipe_exec_appliance steps/debian/lab.yaml:50 <<'EOF'
 mkdir -p etc/systemd/system/xen.service.d var/log/xen/console
 EOF
-write_file steps/debian/lab.yaml:51 /etc/systemd/system/xen.service.d/lab.conf <<'EOF'
+recipe_write_file steps/debian/lab.yaml:51 /etc/systemd/system/xen.service.d/lab.conf <<'EOF'
 [Service]
 Environment=XENCONSOLED_ARGS=--log=guest
 EOF
 
-microstep units
-exec_chroot steps/debian/lab.yaml:57 <<'EOF'
+recipe_microstep units
+recipe_exec_chroot steps/debian/lab.yaml:57 <<'EOF'
 for unit in ; do
     systemctl --quiet disable "$unit"
 done
 EOF
 
-microstep lists
-write_file steps/debian/lab.yaml:63 /etc/apt/apt.conf.d/lab <<'EOF'
+recipe_microstep lists
+recipe_write_file steps/debian/lab.yaml:63 /etc/apt/apt.conf.d/lab <<'EOF'
 Acquire::GzipIndexes "true";
 Acquire::Languages "none";
 EOF
-exec_appliance steps/debian/lab.yaml:68 <<'EOF'
+recipe_exec_appliance steps/debian/lab.yaml:68 <<'EOF'
 apt-get --quiet --error-on=any -o Dir="$PWD" -o Dir::State::status="$PWD/var/lib/dpkg/status" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \\
     -o APT::Architecture=amd64 -o APT::Sandbox::User=root -o Acquire::GzipIndexes=true -o Acquire::Languages=none \\
     -o Acquire::Retries=5 update
 EOF
 
-finish
+recipe_finish
 """,
 }
 DEBIAN_13_AMD64_SMALL_GUEST = {
@@ -352,14 +352,14 @@ DEBIAN_13_AMD64_SMALL_GUEST = {
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep key
-exec_appliance steps/debian/busybox.yaml:5 <<'EOF'
+recipe_microstep key
+recipe_exec_appliance steps/debian/busybox.yaml:5 <<'EOF'
 mkdir -p -m 700 root/.ssh
 EOF
-write_file steps/debian/busybox.yaml:6 /root/.ssh/authorized_keys <<'EOF'
+recipe_write_file steps/debian/busybox.yaml:6 /root/.ssh/authorized_keys <<'EOF'
 
 EOF
-exec_appliance steps/debian/busybox.yaml:10 <<'EOF'
+recipe_exec_appliance steps/debian/busybox.yaml:10 <<'EOF'
 chmod 600 root/.ssh/authorized_keys
 ssh-keygen -lf root/.ssh/authorized_keys || {
     echo "Nobody could log in to the guest. Remedy: set the variable authorized_key to a public ssh key" >&2
@@ -367,25 +367,25 @@ ssh-keygen -lf root/.ssh/authorized_keys || {
 }
 EOF
 
-microstep ssh
-write_file steps/debian/busybox.yaml:17 /etc/ssh/sshd_config.d/small.conf <<'EOF'
+recipe_microstep ssh
+recipe_write_file steps/debian/busybox.yaml:17 /etc/ssh/sshd_config.d/small.conf <<'EOF'
 UsePAM no
 EOF
 
-microstep init
-write_file steps/debian/busybox.yaml:19 /usr/sbin/init <<'EOF'
+recipe_microstep init
+recipe_write_file steps/debian/busybox.yaml:19 /usr/sbin/init <<'EOF'
 #!/bin/sh
 exec /bin/busybox init
 EOF
-write_file steps/debian/busybox.yaml:24 /usr/sbin/poweroff <<'EOF'
+recipe_write_file steps/debian/busybox.yaml:24 /usr/sbin/poweroff <<'EOF'
 #!/bin/sh
 exec /bin/busybox poweroff
 EOF
-write_file steps/debian/busybox.yaml:29 /usr/sbin/reboot <<'EOF'
+recipe_write_file steps/debian/busybox.yaml:29 /usr/sbin/reboot <<'EOF'
 #!/bin/sh
 exec /bin/busybox reboot
 EOF
-write_file steps/debian/busybox.yaml:34 /etc/inittab <<'EOF'
+recipe_write_file steps/debian/busybox.yaml:34 /etc/inittab <<'EOF'
 ::sysinit:/etc/init.d/guest
 ::respawn:/usr/sbin/sshd -D
 ::respawn:/etc/init.d/guest-network
@@ -394,7 +394,7 @@ write_file steps/debian/busybox.yaml:34 /etc/inittab <<'EOF'
 ::shutdown:/bin/sync
 ::shutdown:/bin/umount -a -r
 EOF
-write_file steps/debian/busybox.yaml:44 /etc/init.d/guest <<'EOF'
+recipe_write_file steps/debian/busybox.yaml:44 /etc/init.d/guest <<'EOF'
 #!/bin/sh
 mkdir -p /dev/pts /run/sshd
 mount -t devpts devpts /dev/pts
@@ -405,45 +405,45 @@ modprobe -qa button evdev
 [ ! -e /dev/input/event0 ] || /bin/busybox acpid -c /etc/acpi
 [ -s /etc/ssh/ssh_host_ed25519_key ] || ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key
 EOF
-exec_appliance steps/debian/busybox.yaml:56 <<'EOF'
+recipe_exec_appliance steps/debian/busybox.yaml:56 <<'EOF'
 chmod 755 usr/sbin/{init,poweroff,reboot} etc/init.d/guest
 EOF
 
-microstep network
-write_file steps/debian/busybox.yaml:59 /etc/init.d/guest-network <<'EOF'
+recipe_microstep network
+recipe_write_file steps/debian/busybox.yaml:59 /etc/init.d/guest-network <<'EOF'
 #!/bin/sh
 for nic in /sys/class/net/e*; do nic=${nic##*/}; done
 ip link set "$nic" up
 exec /bin/busybox udhcpc -f -i "$nic" -O hostname -s /etc/udhcpc/guest.script
 EOF
-write_file steps/debian/busybox.yaml:66 /etc/udhcpc/guest.script <<'EOF'
+recipe_write_file steps/debian/busybox.yaml:66 /etc/udhcpc/guest.script <<'EOF'
 #!/bin/sh
 [ "$1" != bound ] || hostname "${hostname:-guest}"
 exec /etc/udhcpc/default.script "$@"
 EOF
-exec_appliance steps/debian/busybox.yaml:72 <<'EOF'
+recipe_exec_appliance steps/debian/busybox.yaml:72 <<'EOF'
 chmod 755 etc/init.d/guest-network etc/udhcpc/guest.script
 EOF
 
-microstep power_button
-exec_appliance steps/debian/busybox.yaml:75 <<'EOF'
+recipe_microstep power_button
+recipe_exec_appliance steps/debian/busybox.yaml:75 <<'EOF'
 mkdir -p etc/acpi/PWRF
 EOF
-write_file steps/debian/busybox.yaml:76 /etc/acpi/PWRF/00000080 <<'EOF'
+recipe_write_file steps/debian/busybox.yaml:76 /etc/acpi/PWRF/00000080 <<'EOF'
 #!/bin/sh
 exec /sbin/poweroff
 EOF
-exec_appliance steps/debian/busybox.yaml:81 <<'EOF'
+recipe_exec_appliance steps/debian/busybox.yaml:81 <<'EOF'
 chmod 755 etc/acpi/PWRF/00000080
 EOF
 
-microstep modules
-append_file steps/debian/busybox.yaml:84 /etc/initramfs-tools/modules <<'EOF'
+recipe_microstep modules
+recipe_append_file steps/debian/busybox.yaml:84 /etc/initramfs-tools/modules <<'EOF'
 virtio_net
 xen_netfront
 EOF
 
-finish
+recipe_finish
 """,
 }
 
@@ -454,28 +454,28 @@ DEBIAN_13_AMD64_OAR_SERVER = {
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep identity
-exec_appliance steps/debian/oar.yaml:5 <<'EOF'
+recipe_microstep identity
+recipe_exec_appliance steps/debian/oar.yaml:5 <<'EOF'
 rm -rf var/lib/oar/.ssh etc/oar/oar_ssh_host_*
 EOF
 
-microstep node
-exec_chroot steps/debian/oar.yaml:7 <<'EOF'
+recipe_microstep node
+recipe_exec_chroot steps/debian/oar.yaml:7 <<'EOF'
 systemctl --quiet disable oar-node.service
 EOF
 
-microstep server
-exec_chroot steps/debian/oar.yaml:9 <<'EOF'
+recipe_microstep server
+recipe_exec_chroot steps/debian/oar.yaml:9 <<'EOF'
 systemctl --quiet disable oar-server.service
 EOF
 
-microstep database
-exec_chroot steps/debian/oar.yaml:11 <<'EOF'
+recipe_microstep database
+recipe_exec_chroot steps/debian/oar.yaml:11 <<'EOF'
 pg_lsclusters --no-header | while read -r version name other; do pg_dropcluster "$version" "$name"; done
 rm -f /etc/ssl/certs/ssl-cert-snakeoil.pem /etc/ssl/private/ssl-cert-snakeoil.key
 find /etc/ssl/certs -xtype l -delete
 EOF
 
-finish
+recipe_finish
 """,
 }

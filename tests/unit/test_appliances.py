@@ -48,9 +48,9 @@ def test_the_scripts_of_a_guest_on_arm_are_the_same_without_grub(debian, kernel)
 
 def without(text, *microsteps):
     """A script without some of its microsteps."""
-    end = "\n\nfinish\n"
-    first, *parts = text.removesuffix(end).split("\n\nmicrostep ")
-    return "\n\nmicrostep ".join([first, *(part for part in parts if part.partition("\n")[0] not in microsteps)]) + end
+    end = "\n\nrecipe_finish\n"
+    first, *parts = text.removesuffix(end).split("\n\nrecipe_microstep ")
+    return "\n\nrecipe_microstep ".join([first, *(part for part in parts if part.partition("\n")[0] not in microsteps)]) + end
 
 
 def like_the_guests(name, packages):
@@ -108,6 +108,32 @@ def test_the_scripts_of_a_cluster(kind, packages):
         expected["oar"] = without(expected["oar"], "server", "database")
     assert scripts(f"debian-13-amd64-oar-{kind}") == {
         name: text.replace("amd64-guest", f"amd64-oar-{kind}").replace("oar-server,", f"oar-{kind},") for name, text in expected.items()}
+
+
+HOSTILE = "x'; touch evil; ' \"$(touch evil)\" `touch evil`"
+
+
+@pytest.mark.parametrize("name", DATA.recipes())
+def test_a_value_that_is_given_is_no_part_of_a_script(tmp_path, name):
+    """A key's comment, for one. Either it is refused, or each shell that sees it takes it for a word."""
+    refused = {"arch", "suite", "disabled_units", "programs"}
+    for variable in recipe.load(DATA, name).variables:
+        if variable in ("distrib", "type"):
+            continue
+        try:
+            resolved = recipe.resolve(DATA, recipe.load(DATA, name, {variable: HOSTILE}), "/w")
+        except recipe.RecipeError as exc:
+            assert variable in refused and f"Remedy: write $${{{variable}@Q}}" in str(exc)
+            continue
+        for macrostep in resolved.macrosteps:
+            for command in [command for microstep in macrostep.microsteps for command in microstep.commands if "evil" in command.arguments[-1]]:
+                if command.kind.startswith("exec_"):
+                    # with no program there, and each function doing nothing
+                    subprocess.run(["/bin/bash", "-c", "command_not_found_handle() { :; }\ntouch() { echo >evil; }\n" + command.arguments[-1]], cwd=tmp_path,
+                                   env={"PATH": "/nonexistent"}, capture_output=True, check=False)
+                else:
+                    assert command.kind == "write_file"
+        assert not (tmp_path / "evil").exists()
 
 
 # What this computer has stands for what it may have: a program for each that the step asks.

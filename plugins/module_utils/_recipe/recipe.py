@@ -29,12 +29,16 @@ BUILD_VARIABLES = ("workdir", "chroot")
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 VARIABLE = re.compile(r"[A-Za-z_]\w*(?:-\w+)*", re.ASCII)
-REFERENCE = re.compile(r"\$\$(?:\{(%(name)s)\}|(%(name)s))" % {"name": VARIABLE.pattern}, re.ASCII)
+# $$name, $${name} and, quoted for the shell, $${name@Q}
+REFERENCE = re.compile(r"\$\$(?:\{(?P<inside>%(name)s)(?P<quoted>@Q)?\}|(?P<plain>%(name)s))" % {"name": VARIABLE.pattern}, re.ASCII)
 SHELL_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # Bash keeps these to itself, or the build needs them.
 SHELL_OWN = re.compile(r"(BASH|RECIPE_)\w*|E?UID|PPID|SHELLOPTS|_")
 # In double quotes these are not what they are outside of the shell.
 SHELL_ACTIVE = re.compile(r'[$`"\\]')
+# Words that mean nothing to the shell, in quotes or out of them.
+SHELL_PLAIN = re.compile(r"[\w@%+=:,./ -]*")
+SHELL_COMMANDS = ("exec_current", "exec_appliance", "exec_chroot", "set_var")
 
 
 class RecipeError(Refused):
@@ -65,10 +69,11 @@ class Where:
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable of ``global``: its text, or none if it is something that cannot stand in a value."""
+    """A variable of ``global``: its text, or none if it is something that cannot stand in a value. given: by who builds, not by the recipe."""
 
     text: str | None
     where: Where
+    given: bool = False
 
 
 @dataclass(frozen=True)
@@ -338,7 +343,7 @@ def override(variables, overrides, where):
         text = " ".join("" if item is None else str(item).lower() if isinstance(item, bool) else str(item) for item in values)
         if not is_writable(text):
             raise where.error(f"the variable {name} is set to a text with a character that no file can have")
-        variables[name] = Variable(text, where)
+        variables[name] = Variable(text, where, True)
 
 
 def read_steps(reader, node):
@@ -467,7 +472,7 @@ def fill(macrostep, names):
         commands = []
         for command in microstep.commands:
             place = f"macrostep {macrostep.name}, microstep {microstep.name}: {command.kind}"
-            filled = Command(command.kind, tuple(names.fill(argument, command.where, place) for argument in command.arguments), command.where)
+            filled = Command(command.kind, tuple(names.fill(argument, command, place) for argument in command.arguments), command.where)
             if command.kind in FILE_COMMANDS:
                 check_path(filled, place)
             elif command.kind == "set_var":
@@ -475,6 +480,11 @@ def fill(macrostep, names):
             commands.append(filled)
         microsteps.append(Microstep(microstep.name, tuple(commands), microstep.where))
     return Macrostep(macrostep.name, tuple(microsteps), macrostep.where)
+
+
+def quoted_if(match, value):
+    """What a reference is replaced by: the value, or what the shell takes for it."""
+    return "'" + value.replace("'", "'\\''") + "'" if match["quoted"] else value
 
 
 def check_path(command, place):
@@ -495,6 +505,7 @@ class Names:
         self.globals = recipe.variables
         self.known = {"workdir": workdir, "chroot": os.path.join(workdir, "chroot")}
         self.only_running = {}  # name: where it is set to what only the shell knows
+        self.shadowed = {}  # name: whether set_var has replaced it
         for name, variable in recipe.variables.items():
             if variable.text is not None:
                 self.known[name] = self.of_global(name, (name,))
@@ -508,25 +519,37 @@ class Names:
         variable = self.globals[name]
 
         def replace(match):
-            other = match.group(1) or match.group(2)
+            other = match["inside"] or match["plain"]
             if other in names:
                 raise variable.where.error(f"global: {' -> '.join((*names, other))} is a loop")
             if other in self.globals and self.globals[other].text is not None:
-                return self.of_global(other, (*names, other))
+                return quoted_if(match, self.of_global(other, (*names, other)))
             if other in BUILD_VARIABLES:
-                return self.known[other]
+                return quoted_if(match, self.known[other])
             raise variable.where.error(f"global: {name} refers to $${other}, which {self.why_not(other)}")
 
         return REFERENCE.sub(replace, variable.text)
 
-    def fill(self, text, where, place):
+    def is_given(self, name):
+        """Whether a variable has text in it that is not the recipe's own, unquoted."""
+        variable = self.globals.get(name)
+        if variable is None or self.shadowed.get(name):
+            return False
+        return variable.given or any(not match["quoted"] and self.is_given(match["inside"] or match["plain"]) for match in REFERENCE.finditer(variable.text))
+
+    def fill(self, text, command, place):
+        """A command's text with its references replaced. What a recipe says may be the shell's; what it is given is a value."""
         def replace(match):
-            name = match.group(1) or match.group(2)
+            name, where = match["inside"] or match["plain"], command.where
             if name in self.only_running:
                 raise where.error(f"{place}: $${name} is not known before the build runs (set_var in {self.only_running[name]}). Remedy: write ${name}")
             if name not in self.known:
                 raise where.error(f"{place}: $${name} {self.why_not(name)}")
-            return self.known[name]
+            value = self.known[name]
+            if command.kind in SHELL_COMMANDS and not match["quoted"] and self.is_given(name) and not SHELL_PLAIN.fullmatch(value):
+                raise where.error(f"{place}: $${name} was set to {value!r}, in which the shell would find more than a value."
+                                  f" Remedy: write $${{{name}@Q}}, without quotes around it, in the step")
+            return quoted_if(match, value)
 
         return REFERENCE.sub(replace, text)
 
@@ -541,6 +564,7 @@ class Names:
     def set(self, command):
         """From here on a name is what set_var says, if that can be known."""
         name, value = command.arguments
+        self.shadowed[name] = True
         self.known.pop(name, None)
         self.only_running.pop(name, None)
         if SHELL_ACTIVE.search(value):

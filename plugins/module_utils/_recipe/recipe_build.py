@@ -27,6 +27,7 @@ EPOCH = 1754697600
 # Below output_base, the working directories.
 BUILDS = ".builds"
 TAIL = 15
+FINISHED = b"finished\0"  # what a script tells at its end
 FULL = 4  # MiB: with less, whatever fails may have failed for that
 # The kernel's words, and apt's.
 NO_SPACE = re.compile("No space left on device|enough free space")
@@ -94,6 +95,8 @@ class Build:
         self.room = Room(self.paths)
         self.progress = params["progress"] or os.path.join(self.paths.state, "progress")
         self.log = None
+        self.where_it_is = os.path.join(self.paths.state, "place")
+        self.paths.refuse_foreign()
         self.look()
 
     def position(self, option):
@@ -307,10 +310,11 @@ class Build:
         resumed = place.live
         tries = 2 if self.params["on_error"] == "retry" and not resumed else 1
         while True:
+            remove(self.where_it_is)
             self.set_variables(place)
             status, told = self.in_room(["bash", program], self.environment(macrostep), place, lock)
             tries -= 1
-            if status == 0:
+            if status == 0 and told == FINISHED:
                 break
             failure = self.failure(macrostep, status, told, resumed)
             if tries:
@@ -374,7 +378,13 @@ class Build:
         """What went wrong, as the script's trap has told. resumed: in a state that was kept, and is again."""
         told = told.decode(errors="replace").split("\0")
         names = names_of(macrostep.microsteps)
-        if len(told) < 5 or told[1] not in names:
+        known = read(self.where_it_is).split("\0")
+        if len(told) < 5 and len(known) > 3 and known[0] in names:
+            microstep, kind, where = known[:3]
+            said = f"{kind} ({os.path.join(self.data.path, where)}) ended the macrostep's script with status {status}, and nothing behind it ran"
+            if status < 128:
+                said += ". Remedy: put exec and a trap for EXIT in parentheses, and they are the command's own"
+        elif len(told) < 5 or told[1] not in names:
             microstep, said = names[0], f"its script ended with status {status} before anything ran"
         else:
             status, microstep, kind, where, command = told[:5]
@@ -470,10 +480,13 @@ def remove_build(params, check_mode):
     """Remove what builds of an appliance have left, its output included. Whether there was anything."""
     recipe = load(DataDirectory(params["data_dir"]), params["recipe"], params["variables"])
     paths = workdir(params, recipe)
+    paths.refuse_foreign()
     doomed = [paths.workdir]
     if params["output_base"]:
         build = Build(params)
-        doomed.append(build.kept(build.keys[-1][-1]))
+        kept = build.kept(build.keys[-1][-1])
+        if os.path.isfile(os.path.join(kept, os.path.basename(paths.log))):
+            doomed.append(kept)
     there = any(os.path.isdir(path) for path in doomed)
     if there and not check_mode:
         with Lock(paths):

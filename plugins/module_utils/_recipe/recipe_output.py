@@ -15,6 +15,7 @@ import subprocess
 
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_room import base_environment, last_line
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_script import RESOLVE
 
 # Changes with what is made of the same appliance.
 FORMAT = "2"
@@ -56,7 +57,7 @@ ext4 = {
 COMMON = """set -Eeuo pipefail
 cd "$1"
 
-fail() { printf '%s\\n' "$1" >&2; exit 1; }
+recipe_fail() { printf '%s\\n' "$1" >&2; exit 1; }
 
 # Nothing in there, whatever a build had to put there, and whenever.
 hide() {
@@ -82,18 +83,29 @@ root_file_system() { # FILE KIB EXTENDED_OPTIONS
     printf '%s' "$MKE2FS_SETTINGS" >"$RECIPE_STATE/mke2fs.conf"
     said=$(MKE2FS_CONFIG=$RECIPE_STATE/mke2fs.conf mke2fs -q -t ext4 -L root -m 1 -U "$UUID" -E "hash_seed=$UUID,root_owner=0:0$3" \\
         -d "$RECIPE_ROOT" "$1" "${2}k" 2>&1) ||
-        fail "the root file system cannot be made: $said. If it is too small: set size_mib in the recipe's global"
+        recipe_fail "the root file system cannot be made: $said. If it is too small: set size_mib in the recipe's global"
+}
+
+# Whether a path is that of a file in the appliance: its links are followed as they are seen in there, not here. RECIPE_path is the file.
+is_file() {
+    recipe_resolve "$1"
+    [ -f "$RECIPE_path" ]
 }
 
 kernel() {
-    local kernels=("$RECIPE_ROOT"/boot/vmlinu[xz]-*) version
-    [ -f "${kernels[0]}" ] || fail "the appliance has no kernel in /boot. Remedy: install one in a step"
-    [ "${#kernels[@]}" = 1 ] || fail "the appliance has ${#kernels[@]} kernels in /boot. Remedy: remove all but one in a step"
-    version=${kernels[0]##*/vmlinu[xz]-}
-    [ -f "$RECIPE_ROOT/boot/initrd.img-$version" ] ||
-        fail "the appliance has no ramdisk /boot/initrd.img-$version. Remedy: install initramfs-tools in a step"
-    cat "${kernels[0]}" >vmlinuz
-    cat "$RECIPE_ROOT/boot/initrd.img-$version" >initrd.img
+    local kernels=() name version
+    recipe_resolve /boot
+    for name in "$RECIPE_path"/vmlinu[xz]-*; do
+        if is_file "/boot/${name##*/}"; then kernels+=("${name##*/}"); fi
+    done
+    [ "${#kernels[@]}" != 0 ] || recipe_fail "the appliance has no kernel in /boot. Remedy: install one in a step"
+    [ "${#kernels[@]}" = 1 ] || recipe_fail "the appliance has ${#kernels[@]} kernels in /boot. Remedy: remove all but one in a step"
+    version=${kernels[0]#vmlinu[xz]-}
+    is_file "/boot/${kernels[0]}"
+    cat "$RECIPE_path" >vmlinuz
+    is_file "/boot/initrd.img-$version" ||
+        recipe_fail "the appliance has no ramdisk /boot/initrd.img-$version. Remedy: install initramfs-tools in a step"
+    cat "$RECIPE_path" >initrd.img
 }
 
 """
@@ -114,14 +126,14 @@ start=1MiB, size=2MiB, type=21686148-6449-6E6F-744E-656564454649, uuid=$CORE_UUI
 start=3MiB, type=L, uuid=$UUID
 END
 root_file_system "$NAME.raw" "$((mib * 1024))" ",offset=$ROOT_AT"
-grub=$RECIPE_ROOT/usr/lib/grub/i386-pc/boot.img core=$RECIPE_ROOT/boot/grub/i386-pc/core.img
-if [ -f "$grub" ] && [ -f "$core" ]; then
-    cat "$grub" >boot.img
-    cat "$core" >core.img
+if is_file /usr/lib/grub/i386-pc/boot.img; then
+    cat "$RECIPE_path" >boot.img
+    if is_file /boot/grub/i386-pc/core.img; then cat "$RECIPE_path" >core.img; else rm boot.img; fi
 fi
 """,
-    "iso": """[ -d "$RECIPE_ROOT/usr/lib/live/boot" ] ||
-    fail "the appliance has no live-boot, which finds the root file system on the medium. Remedy: install live-boot in a step"
+    "iso": """recipe_resolve /usr/lib/live/boot
+[ -d "$RECIPE_path" ] ||
+    recipe_fail "the appliance has no live-boot, which finds the root file system on the medium. Remedy: install live-boot in a step"
 mkdir -p medium/live medium/boot/grub
 kernel
 mv vmlinuz initrd.img medium/live/
@@ -165,7 +177,7 @@ def files(kind, name):
 
 
 def script(kind):
-    return COMMON + SCRIPTS[kind]
+    return COMMON + RESOLVE + SCRIPTS[kind]
 
 
 def variables(name, key, epoch, resolved):

@@ -12,88 +12,8 @@ import subprocess
 
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import FILE_COMMANDS
 
-# The environment comes from recipe_room. Names that begin with RECIPE_ or recipe_ are the build's own.
-LIBRARY = r"""# What the scripts of macrosteps are written in: a function for every command of a recipe.
-# RECIPE_MACROSTEP is its name, RECIPE_ROOT the appliance, RECIPE_VIEW this computer, of which only the working directory can be
-# written to, RECIPE_CURRENT the current directory, RECIPE_STATE a directory for what is passed on, RECIPE_PROGRESS a file,
-# RECIPE_LAYERS the directory of checkpoints and RECIPE_UPPER what in it takes all that is written to the appliance. RECIPE_TOLD is
-# a file descriptor, which works when the disk is full.
-shopt -s inherit_errexit
-export -n ${!RECIPE_*}
-RECIPE_finished='' RECIPE_microstep='' RECIPE_command='' RECIPE_where='' RECIPE_text='' RECIPE_shown='' RECIPE_path=''
-exec 99>>"$RECIPE_STATE/failed" </dev/null
-
-# What begins a shell in the appliance: a command fails when any part of it fails. $1 is the command.
-RECIPE_IN_BASH='set -Eeuo pipefail
-shopt -s inherit_errexit
-eval "$2"
-trap '\''recipe_note "$BASH_COMMAND" "${PIPESTATUS[*]}"'\'' ERR
-eval "$1"'
-RECIPE_IN_SH='command -v bash >/dev/null && exec bash -c "$2" bash "$1" "$3"
-set -eu
-(set -o pipefail) 2>/dev/null && set -o pipefail
-eval "$1"'
-
-# The shell's variables but those that change by themselves, as lines that set them anywhere.
-recipe_variables() {
-    local RECIPE_own='BASH\w*|RECIPE_\w*|COMP_\w+|DIRSTACK|EPOCH\w+|FUNCNAME|GROUPS|HISTCMD|LINENO|OLDPWD|OPT(IND|ERR|ARG)|PIPESTATUS|PWD|RANDOM|SECONDS'
-    declare -p | sed -nE -e '/^declare -[A-Za-z]*r/d' -e "/^declare -[^ ]+ ($RECIPE_own|SHLVL|SRANDOM|_)(=|$)/d" -e 's/^declare /declare -g /p'
-}
-
-# Those that are new or changed since the macrostep began, for what comes after it.
-recipe_save() {
-    { recipe_variables | grep -vxFf "$RECIPE_STATE/at-start" || [ $? = 1 ]; } >"$RECIPE_STATE/variables.new" &&
-        mv "$RECIPE_STATE/variables.new" "$RECIPE_STATE/variables"
-}
-
-# Which command has failed: for the trap ERR. A command of this library is not what somebody wants to know about.
-recipe_note() { # BASH_COMMAND PIPESTATUS
-    case $BASH_SUBSHELL:${RECIPE_command-}:$2 in
-    0:exec_current:*' '* | 0::*' '*) printf 'a pipe that ends with %s (status %s)\0' "$1" "$2" >&99 ;;
-    0:exec_current:* | 0::*) printf '%s\0' "$1" >&99 ;;
-    esac
-}
-
-recipe_fail() {
-    printf '%s\n' "$1" >&2
-    printf '%s\0' "$1" >&99
-    exit 1
-}
-
-# Tell the build how it ended. A script that was left by exit has not come to its end.
-recipe_exit() {
-    local RECIPE_status=$? RECIPE_failed=''
-    [ -z "$RECIPE_finished" ] || exit 0
-    trap - ERR
-    set +e
-    recipe_save
-    IFS= read -rd '' RECIPE_failed <"$RECIPE_STATE/failed"
-    RECIPE_failed=${RECIPE_failed:-$RECIPE_shown}
-    [ "$RECIPE_status" != 0 ] || RECIPE_failed='exit, which ends the whole macrostep: return ends a command early'
-    printf '%s\0' "$RECIPE_status" "$RECIPE_microstep" "$RECIPE_command" "$RECIPE_where" "$RECIPE_failed" >&"$RECIPE_TOLD"
-    exit $((RECIPE_status ? RECIPE_status : 1))
-}
-
-# Begin a command, whatever the one before did to the shell. Its text is the standard input.
-recipe_begin() { # KIND FILE:LINE [what it is about, if that is not its text]
-    set -Eeuo pipefail
-    trap 'recipe_note "$BASH_COMMAND" "${PIPESTATUS[*]}"' ERR
-    trap recipe_exit EXIT
-    RECIPE_command=$1 RECIPE_where=$2
-    IFS= read -rd '' RECIPE_text || true
-    RECIPE_shown=${3:-$RECIPE_text}
-    : >"$RECIPE_STATE/failed"
-    printf -- '-- %s (%s)\n' "$1" "$2"
-    cd "$RECIPE_CURRENT"
-}
-
-microstep() { # NAME
-    RECIPE_microstep=$1
-    printf '%s microstep %s/%s\n' "$EPOCHSECONDS" "$RECIPE_MACROSTEP" "$1" >>"$RECIPE_PROGRESS"
-    printf '== %s/%s\n' "$RECIPE_MACROSTEP" "$1"
-}
-
-# The file that a path of the appliance leads to, its links followed as they are seen in there.
+# For the output's scripts, too, which say recipe_fail in their own way.
+RESOLVE = r"""# The file that a path of the appliance leads to, its links followed as they are seen in there.
 recipe_resolve() { # PATH
     local rest=$1 here='' part links=0
     while [ -n "$rest" ]; do
@@ -120,107 +40,222 @@ recipe_resolve() { # PATH
     done
     RECIPE_path=$RECIPE_ROOT$here
 }
+"""
 
-# A process table, a few devices and terminals for the appliance, until the macrostep ends. No setting of this computer's kernel
-# can be changed there, and nothing of its /dev be removed.
+# The environment comes from recipe_room. Names that begin with RECIPE_ or recipe_ are the build's own.
+LIBRARY = r"""# What the scripts of macrosteps are written in: a function for every command of a recipe.
+# RECIPE_MACROSTEP is its name, RECIPE_ROOT the appliance, RECIPE_VIEW this computer, of which only the working directory can be
+# written to, RECIPE_CURRENT the current directory, RECIPE_STATE a directory for what is passed on, RECIPE_PROGRESS a file,
+# RECIPE_LAYERS the directory of checkpoints and RECIPE_UPPER what in it takes all that is written to the appliance. RECIPE_TOLD is
+# a file descriptor, which works when the disk is full.
+shopt -s inherit_errexit
+export -n ${!RECIPE_*}
+RECIPE_finished='' RECIPE_microstep='' RECIPE_command='' RECIPE_where='' RECIPE_text='' RECIPE_shown='' RECIPE_path=''
+exec 99>>"$RECIPE_STATE/failed" </dev/null
+# Commands of this library are called by builtin and command: functions of a recipe may have their names.
+
+# What begins a shell in the appliance: a command fails when any part of it fails. $1 is the command.
+RECIPE_IN_BASH='set -Eeuo pipefail
+shopt -s inherit_errexit
+eval "$2"
+trap '\''recipe_note "$BASH_COMMAND" "${PIPESTATUS[*]}"'\'' ERR
+eval "$1"'
+RECIPE_IN_SH='command -v bash >/dev/null && exec bash -c "$2" bash "$1" "$3"
+set -eu
+(set -o pipefail) 2>/dev/null && set -o pipefail
+eval "$1"'
+
+# The shell's variables but those that change by themselves, as lines that set them anywhere.
+recipe_variables() {
+    local RECIPE_own='BASH\w*|RECIPE_\w*|COMP_\w+|DIRSTACK|EPOCH\w+|FUNCNAME|GROUPS|HISTCMD|LINENO|OLDPWD|OPT(IND|ERR|ARG)|PIPESTATUS|PWD|RANDOM|SECONDS'
+    declare -p | command sed -nE -e '/^declare -[A-Za-z]*r/d' -e "/^declare -[^ ]+ ($RECIPE_own|SHLVL|SRANDOM|_)(=|$)/d" -e 's/^declare /declare -g /p'
+}
+
+# Those that are new or changed since the macrostep began, for what comes after it.
+recipe_save() {
+    { recipe_variables | command grep -vxFf "$RECIPE_STATE/at-start" || [ $? = 1 ]; } >"$RECIPE_STATE/variables.new" &&
+        command mv "$RECIPE_STATE/variables.new" "$RECIPE_STATE/variables"
+}
+
+# Which command has failed: for the trap ERR. A command of this library is not what somebody wants to know about.
+recipe_note() { # BASH_COMMAND PIPESTATUS
+    case $BASH_SUBSHELL:${RECIPE_command-}:$2 in
+    0:exec_current:*' '* | 0::*' '*) builtin printf 'a pipe that ends with %s (status %s)\0' "$1" "$2" >&99 ;;
+    0:exec_current:* | 0::*) builtin printf '%s\0' "$1" >&99 ;;
+    esac
+}
+
+recipe_fail() {
+    builtin printf '%s\n' "$1" >&2
+    builtin printf '%s\0' "$1" >&99
+    exit 1
+}
+
+# Tell the build how it ended. A script that was left by exit has not come to its end.
+recipe_exit() {
+    local RECIPE_status=$? RECIPE_failed=''
+    [ -z "$RECIPE_finished" ] || exit 0
+    builtin trap - ERR
+    set +e
+    recipe_save
+    IFS= builtin read -rd '' RECIPE_failed <"$RECIPE_STATE/failed"
+    RECIPE_failed=${RECIPE_failed:-$RECIPE_shown}
+    [ "$RECIPE_status" != 0 ] || RECIPE_failed='exit, which ends the whole macrostep: return ends a command early'
+    builtin printf '%s\0' "$RECIPE_status" "$RECIPE_microstep" "$RECIPE_command" "$RECIPE_where" "$RECIPE_failed" >&"$RECIPE_TOLD"
+    exit $((RECIPE_status ? RECIPE_status : 1))
+}
+
+# Begin a command, whatever the one before did to the shell. Its text is the standard input.
+recipe_begin() { # KIND FILE:LINE [what it is about, if that is not its text]
+    set -Eeuo pipefail
+    builtin trap 'recipe_note "$BASH_COMMAND" "${PIPESTATUS[*]}"' ERR
+    builtin trap recipe_exit EXIT
+    { builtin printf '%s\0' "$RECIPE_microstep" "$1" "$2" >"$RECIPE_STATE/place"; } 2>/dev/null || true
+    RECIPE_command=$1 RECIPE_where=$2
+    IFS= builtin read -rd '' RECIPE_text || true
+    RECIPE_shown=${3:-$RECIPE_text}
+    : >"$RECIPE_STATE/failed"
+    builtin printf -- '-- %s (%s)\n' "$1" "$2"
+    builtin cd "$RECIPE_CURRENT"
+}
+
+recipe_microstep() { # NAME
+    RECIPE_microstep=$1
+    builtin printf '%s microstep %s/%s\n' "$EPOCHSECONDS" "$RECIPE_MACROSTEP" "$1" >>"$RECIPE_PROGRESS"
+    builtin printf '== %s/%s\n' "$RECIPE_MACROSTEP" "$1"
+}
+
+""" + RESOLVE + r"""
+# Run a command in another root directory, with those capabilities alone (numbers of linux/capability.h) that it may have use for.
+# What is in the appliance came from elsewhere: it gets none to mount, to make devices, to leave its root directory or to change the kernel.
+# What runs beside it makes appliances, which takes to mount and to make devices; it has none for the kernel, the network and the clock.
+RECIPE_INSIDE='0 1 3 4 5 6 7 8 10 29 31'
+RECIPE_BESIDE="$RECIPE_INSIDE 2 9 11 13 14 15 18 19 21 23 24 27 28"
+recipe_enter() { # ROOT CAPABILITIES COMMAND...
+    "$RECIPE_PYTHON" -IS -c '
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+os.chroot(sys.argv[1])
+os.chdir("/")
+kept = set(map(int, sys.argv[2].split()))
+for number in range(64):
+    # PR_CAPBSET_DROP; what a kernel does not know it does not give
+    if number not in kept and libc.prctl(24, number, 0, 0, 0) and ctypes.get_errno() != 22:
+        sys.exit("prctl: " + os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[3], sys.argv[3:])
+' "$@"
+}
+
+# A process table, a few devices and terminals for the appliance, until the macrostep ends. Nobody in there can change a setting of this
+# computer's kernel: the table cannot be written to, and who may not mount makes no other one.
 recipe_mounts() {
     local name dev=$RECIPE_ROOT/dev proc=$RECIPE_ROOT/proc
-    if [ -d "$proc" ] && [ ! -L "$proc" ] && ! mountpoint -q "$proc"; then
-        mount -t proc -o ro,nosuid,nodev,noexec proc "$proc"
+    if [ -d "$proc" ] && [ ! -L "$proc" ] && ! command mountpoint -q "$proc"; then
+        command mount -t proc -o ro,nosuid,nodev,noexec proc "$proc"
     fi
-    if [ -d "$dev" ] && [ ! -L "$dev" ] && ! mountpoint -q "$dev"; then
-        mount -t tmpfs -o nosuid,mode=755 tmpfs "$dev"
+    if [ -d "$dev" ] && [ ! -L "$dev" ] && ! command mountpoint -q "$dev"; then
+        command mount -t tmpfs -o nosuid,mode=755 tmpfs "$dev"
         for name in null zero full random urandom tty; do
             : >"$dev/$name"
-            mount --bind "/dev/$name" "$dev/$name"
+            command mount --bind "/dev/$name" "$dev/$name"
         done
-        mkdir "$dev/pts" "$dev/shm"
-        mount -t devpts -o nosuid,noexec,newinstance,ptmxmode=0666,mode=620 devpts "$dev/pts"
-        mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs "$dev/shm"
-        ln -s pts/ptmx "$dev/ptmx"
-        ln -s /proc/self/fd "$dev/fd"
-        ln -s /proc/self/fd/0 "$dev/stdin"
-        ln -s /proc/self/fd/1 "$dev/stdout"
-        ln -s /proc/self/fd/2 "$dev/stderr"
+        command mkdir "$dev/pts" "$dev/shm"
+        command mount -t devpts -o nosuid,noexec,newinstance,ptmxmode=0666,mode=620 devpts "$dev/pts"
+        command mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs "$dev/shm"
+        command ln -s pts/ptmx "$dev/ptmx"
+        command ln -s /proc/self/fd "$dev/fd"
+        command ln -s /proc/self/fd/0 "$dev/stdin"
+        command ln -s /proc/self/fd/1 "$dev/stdout"
+        command ln -s /proc/self/fd/2 "$dev/stderr"
     fi
 }
 
-check_cmd() {
-    local name
+recipe_check_cmd() {
+    local name IFS=$' \t\n'
     recipe_begin check_cmd "$1"
     for name in $RECIPE_text; do
-        type -P "$name" >/dev/null || recipe_fail "this computer has no command $name. Remedy: install the package that has it"
+        builtin type -P "$name" >/dev/null || recipe_fail "this computer has no command $name. Remedy: install the package that has it"
     done
 }
 
-check_appliance_cmd() {
-    local name
+recipe_check_appliance_cmd() {
+    local name IFS=$' \t\n'
     recipe_begin check_appliance_cmd "$1"
     for name in $RECIPE_text; do
-        chroot "$RECIPE_ROOT" /bin/sh -c 'command -v "$1"' sh "$name" >/dev/null || recipe_fail "the appliance has no command $name"
+        recipe_enter "$RECIPE_ROOT" "$RECIPE_INSIDE" /bin/sh -c 'command -v "$1"' sh "$name" >/dev/null || recipe_fail "the appliance has no command $name"
     done
 }
 
-exec_current() {
+recipe_exec_current() {
     recipe_begin exec_current "$1"
+    set --
     eval "$RECIPE_text"
+    # what declare has made is known to this function alone
+    recipe_save
+    . "$RECIPE_STATE/variables"
 }
 
-# In a view of this computer of which only the working directory can be written to. Its variables come back.
-exec_appliance() {
+# In a view of this computer of which only the working directory can be written to. That holds off accidents and nobody who is root
+# and wants to: he may mount. Its variables come back.
+recipe_exec_appliance() {
     recipe_begin exec_appliance "$1"
     recipe_save
-    chroot "$RECIPE_VIEW" "$BASH" -c "$(declare -f recipe_variables recipe_save recipe_note)"'
+    recipe_enter "$RECIPE_VIEW" "$RECIPE_BESIDE" "$BASH" -c "$(declare -f recipe_variables recipe_save recipe_note)"'
 set -Eeuo pipefail
 shopt -s inherit_errexit
-trap '\''recipe_note "$BASH_COMMAND" "${PIPESTATUS[*]}"'\'' ERR
+builtin trap '\''recipe_note "$BASH_COMMAND" "${PIPESTATUS[*]}"'\'' ERR
 RECIPE_STATE=$1
 . "$RECIPE_STATE/variables"
-cd "$2"
+builtin cd "$2"
 eval "$3"
 recipe_save' bash "$RECIPE_STATE" "$RECIPE_ROOT" "$RECIPE_text"
     . "$RECIPE_STATE/variables"
 }
 
-exec_chroot() {
+recipe_exec_chroot() {
     recipe_begin exec_chroot "$1"
     recipe_mounts
-    env -u TMPDIR HOME=/root chroot "$RECIPE_ROOT" /bin/sh -c "$RECIPE_IN_SH" sh "$RECIPE_text" "$RECIPE_IN_BASH" "$(declare -f recipe_note)"
+    (unset TMPDIR; HOME=/root recipe_enter "$RECIPE_ROOT" "$RECIPE_INSIDE" /bin/sh -c "$RECIPE_IN_SH" sh "$RECIPE_text" "$RECIPE_IN_BASH" "$(declare -f recipe_note)")
 }
 
-write_file() { # FILE:LINE PATH
+recipe_write_file() { # FILE:LINE PATH
     recipe_begin write_file "$1" "$2"
     recipe_resolve "$2"
-    printf '%s' "$RECIPE_text" >"$RECIPE_path"
+    builtin printf '%s' "$RECIPE_text" >"$RECIPE_path"
 }
 
-append_file() { # FILE:LINE PATH
+recipe_append_file() { # FILE:LINE PATH
     recipe_begin append_file "$1" "$2"
     recipe_resolve "$2"
-    printf '%s' "$RECIPE_text" >>"$RECIPE_path"
+    builtin printf '%s' "$RECIPE_text" >>"$RECIPE_path"
 }
 
 # In double quotes: what the shell finds in there is the shell's.
-set_var() { # FILE:LINE NAME
+recipe_set_var() { # FILE:LINE NAME
     recipe_begin set_var "$1" "$2"
     eval "$2=\"${RECIPE_text%$'\n'}\""
     export "${2?}"
 }
 
 # The appliance and the variables as they are now, by a name that appears when they are whole.
-checkpoint() { # KEY
+recipe_checkpoint() { # KEY
     recipe_save
-    rm -rf "$RECIPE_LAYERS/$1.partial"
-    cp -a --reflink=auto "$RECIPE_LAYERS/$RECIPE_UPPER" "$RECIPE_LAYERS/$1.partial"
-    cp "$RECIPE_STATE/variables" "$RECIPE_LAYERS/$1.variables"
-    mv "$RECIPE_LAYERS/$1.partial" "$RECIPE_LAYERS/$1"
+    command rm -rf "$RECIPE_LAYERS/$1.partial"
+    command cp -a --reflink=auto "$RECIPE_LAYERS/$RECIPE_UPPER" "$RECIPE_LAYERS/$1.partial"
+    command cp "$RECIPE_STATE/variables" "$RECIPE_LAYERS/$1.variables"
+    command mv "$RECIPE_LAYERS/$1.partial" "$RECIPE_LAYERS/$1"
 }
 
-finish() {
+# Without this word a script has not come to its end, whatever its status is: exec may have put something else in its place.
+recipe_finish() {
     recipe_save
     RECIPE_finished=yes
+    builtin printf 'finished\0' >&"$RECIPE_TOLD"
 }
 
+# A recipe's functions may have any name but these.
+mapfile -t RECIPE_functions < <(compgen -A function recipe_)
+readonly -f "${RECIPE_functions[@]}"
 trap recipe_exit EXIT
 recipe_variables >"$RECIPE_STATE/at-start"
 . "$RECIPE_STATE/variables"
@@ -239,18 +274,18 @@ def script(recipe, macrostep, start=0, stop=None, checkpoints=None):
         '. "$RECIPE_LIBRARY"',
     ]
     for microstep in macrostep.microsteps[start:stop]:
-        lines += ["", f"microstep {shlex.quote(microstep.name)}"]
+        lines += ["", f"recipe_microstep {shlex.quote(microstep.name)}"]
         for command in microstep.commands:
             lines += call(command)
         if checkpoints and microstep.name in checkpoints:
-            lines.append(f"checkpoint {checkpoints[microstep.name]}")
-    return "\n".join([*lines, "", "finish", ""])
+            lines.append(f"recipe_checkpoint {checkpoints[microstep.name]}")
+    return "\n".join([*lines, "", "recipe_finish", ""])
 
 
 def call(command):
     """The lines that make a command in a script."""
     named = command.kind in (*FILE_COMMANDS, "set_var")
-    words = [command.kind, shlex.quote(command.where.short()), *(shlex.quote(name) for name in command.arguments[:-1] if named)]
+    words = [f"recipe_{command.kind}", shlex.quote(command.where.short()), *(shlex.quote(name) for name in command.arguments[:-1] if named)]
     text = command.arguments[-1].split("\n")
     if text[-1] == "":
         text.pop()
@@ -272,7 +307,7 @@ def check_syntax(macrosteps):
 
 
 def refuse_unreadable(command, text, macrostep, microstep):
-    done = subprocess.run(["bash", "-n", "-c", text + "\n"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    done = subprocess.run(["bash", "-n"], input=(text + "\n").encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     # an unfinished here-document is only warned about
     if done.returncode or done.stdout:
         said = done.stdout.decode(errors="replace").strip().splitlines() or ["bash cannot read it"]

@@ -57,6 +57,15 @@ class Workdir:
     def exists(self):
         return os.path.isdir(self.workdir)
 
+    def refuse_foreign(self):
+        """Refuse a directory that no build has made: one is removed with all that is in it. What was made has ``.build`` first."""
+        mark = os.path.join(self.workdir, ".build")
+        if not self.exists() or os.path.islink(self.workdir) or os.lstat(self.workdir).st_uid != os.geteuid():
+            return  # make says so
+        if os.listdir(self.workdir) and (os.path.islink(mark) or not os.path.isdir(mark)):
+            raise RecipeError(f"{self.workdir} has other files in it and was not made by a build, which would remove them."
+                              " Remedy: choose another directory to build in, or move what is there")
+
     def make(self):
         """The directories. Somebody else's is refused, who could change what is built."""
         os.makedirs(self.base, exist_ok=True)
@@ -66,7 +75,8 @@ class Workdir:
             owner = os.lstat(self.workdir).st_uid
             if owner != os.geteuid() or os.path.islink(self.workdir):
                 raise RecipeError(f"{self.workdir} belongs to user {owner} or is a link. Remedy: choose another directory to build in") from None
-        for path in (self.chroot, self.tmp, self.layer(EMPTY), self.state, self.scripts, self.view):
+        self.refuse_foreign()
+        for path in (self.layer(EMPTY), self.state, self.scripts, self.view, self.chroot, self.tmp):
             os.makedirs(path, exist_ok=True)
 
 

@@ -295,3 +295,37 @@ def test_no_mistake_in_typing_crashes(folder, lines, cut, extra):
     folder.write("recipes/r.yaml", text[:cut] + extra + text[cut:])
     folder.write(STEPS, DOOR[:cut] + extra + DOOR[cut:])
     check(folder)
+
+
+def test_a_value_is_quoted_for_the_shell(tmp_path):
+    resolved = given(tmp_path, "exec_current: say $${word@Q} $${both@Q} $$word", "a b")
+    assert resolved.macrosteps[0].microsteps[0].commands[0].arguments == ("say 'a b' 'a b and it'\\''s' a b",)
+
+
+@pytest.mark.parametrize("command", ["exec_current: say $$word", "exec_appliance: 'say \"$$word\"'", "exec_chroot: say $${both}", "set_var: [x, $$word]"])
+@pytest.mark.parametrize("value", ["a'b", "$(b)", "`b`", 'a"b', "a;b", "a\nb", "a|b", "a\\", "#", "a&b", "a>b"])
+def test_a_value_that_is_given_cannot_be_a_command(tmp_path, command, value):
+    with pytest.raises(recipe.RecipeError, match=r"in which the shell would find more than a value. Remedy: write \$\$\{(word|both)@Q\}, without quotes"):
+        given(tmp_path, command, value)
+
+
+@pytest.mark.parametrize("command", ["exec_current: say $${word@Q} $${both@Q}", "write_file: [/x, $$word]", "append_file: [/x, $$both]"])
+def test_where_a_value_can_be_anything(tmp_path, command):
+    given(tmp_path, command, "a'b $(c)")
+
+
+def test_a_recipes_own_text_may_be_commands(tmp_path):
+    resolved = given(tmp_path, "exec_current: $$code", "x", code="cat <x | sort; echo 'it'")
+    assert resolved.macrosteps[0].microsteps[0].commands[0].arguments == ("cat <x | sort; echo 'it'",)
+
+
+def given(folder, command, value, code="x"):
+    """A recipe of one command, with the variable word set by who builds."""
+    (folder / "recipes").mkdir()
+    (folder / "steps/common").mkdir(parents=True)
+    (folder / "recipes/x.yaml").write_text(
+        f"global:\n  distrib: d\n  type: tgz\n  word: w\n  both: $$word and it's\n  code: |-\n    {code}\nsteps: [s]\n".replace(
+            "both: $$word and it's", 'both: "$$word and it\'s"'), encoding="utf-8")
+    (folder / "steps/common/s.yaml").write_text(f"- m:\n    - {command}\n", encoding="utf-8")
+    data = recipe.DataDirectory(folder)
+    return recipe.resolve(data, recipe.load(data, "x", {"word": value}), "/w")

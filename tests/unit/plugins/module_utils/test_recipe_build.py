@@ -166,7 +166,7 @@ def test_a_failure_names_everything(shared):
     ("exec_current: x=$(ls /nowhere; true)", 2, "x=$(ls /nowhere; true)", "No such file"),
     ("exec_current: echo $nowhere", 1, "echo $nowhere", "nowhere: unbound variable"),
     ("exec_current: exit", 0, "exit, which ends the whole macrostep: return ends a command early", "(nothing)"),
-    ("exec_current: kill -KILL $$", 137, None, "Killed"),
+    ("exec_current: kill -KILL $$", 137, "", "Killed"),
     ("exec_appliance: |\n    true\n    cat nowhere\n    true", 1, "cat nowhere", "cat: nowhere: No such file"),
     ("exec_appliance: exit 300", 44, "exit 300", "(nothing)"),
     ("exec_chroot: nothing-like-this", 127, "nothing-like-this", "command not found"),
@@ -177,10 +177,76 @@ def test_a_failure_names_everything(shared):
 def test_each_command_fails_as_a_whole(shared, command, status, said, tail):
     error = failing(shared, command)
     message, dummy, rest = str(error).partition(". Last lines of ")
-    assert message.startswith("toy: macrostep bad, microstep broken: " if said is not None else "toy: macrostep bad, microstep fine: its script ended")
+    assert message.startswith("toy: macrostep bad, microstep broken: ")
     assert f" status {status}" in message
     assert not said or message.endswith(f": {said}")
     assert tail in rest
+
+
+@pytest.mark.parametrize("command, status", [
+    ("exec true", 0), ("exec false", 1), ("trap - EXIT; exit 0", 0), ("trap 'echo bye' EXIT; false", 1), ("kill -9 $BASHPID", 137),
+])
+def test_a_script_that_does_not_come_to_its_end_has_failed(toy, command, status):
+    toy.recipe("root", "ends")
+    toy.step("ends", f"""\
+- before: [exec_current: "true"]
+- here:
+    - exec_current: {command}
+- after: [write_file: [/etc/important, 'yes']]
+""")
+    said = str(toy.error())
+    assert f"macrostep ends, microstep here: exec_current ({toy.path}/steps/common/ends.yaml:3) ended the macrostep's script with status {status}" in said
+    assert toy.why() == {"ends": "resumed"}
+
+
+def test_a_recipes_functions_are_its_own(toy):
+    """Neither the names of commands nor those of programs that the build itself uses; nor what it leaves in the shell."""
+    toy.recipe("root", "names")
+    names = ("write_file append_file set_var checkpoint finish microstep exec_appliance exec_chroot check_cmd check_appliance_cmd"
+             " cd printf read trap mount mkdir ln cp rm mv sed grep readlink mountpoint").split()
+    toy.step("names", f"""\
+- names:
+    - exec_current: {" ".join(name + "() { echo mine; };" for name in names)}
+    - write_file: [/etc/one, hello]
+    - append_file: [/etc/one, again]
+    - set_var: [shown, yes]
+    - exec_appliance: echo "$shown" >etc/two
+    - exec_chroot: echo "$shown" >/etc/three
+    - exec_current: test "$(write_file)" = mine; IFS=,
+    - check_cmd: cat tar
+    - check_appliance_cmd: cat ls
+    - exec_current: IFS=' '; test $# = 0; declare -A made=([a]=1)
+    - exec_current: test "${{made[a]}}" = 1
+""")
+    toy.build(checkpoints="microstep")
+    assert {name: text for name, text in toy.files().items() if name in ("etc/one", "etc/two", "etc/three")} == {
+        "etc/one": "hello\nagain\n", "etc/two": "yes\n", "etc/three": "yes\n"}
+
+
+def test_the_builds_own_functions_cannot_be_replaced(shared):
+    assert "recipe_write_file: readonly function" in str(failing(shared, "exec_current: 'recipe_write_file() { :; }'"))
+
+
+@pytest.mark.parametrize("command", [
+    "mkdir /p; mount -t proc proc /p", "mkdir /p; mount -t tmpfs none /p", "mknod /disk b 7 0", "mkdir /p; mount -t sysfs sysfs /p",
+    "mkdir /jail; chroot /jail /nothing 2>&1 | grep -v 'Operation not permitted'",
+])
+def test_what_is_in_the_appliance_may_not_do_what_a_build_does_not_need(toy, command):
+    """Its programs came from elsewhere."""
+    toy.recipe("tools", "tries")
+    toy.step("tools", ROOT.replace("root:", "tools:").replace("bash cat ls touch", "bash cat ls touch mkdir mount mknod chroot grep chown su"))
+    toy.step("tries", "- fine: [exec_chroot: touch /f; chown 1:2 /f]\n- one: [exec_chroot: '" + command.replace("'", "''") + "']\n")
+    assert "microstep one: exec_chroot" in str(toy.error())
+
+
+def test_who_makes_appliances_has_no_capability_for_the_kernel(toy):
+    toy.recipe("caps")
+    toy.step("caps", "- caps: [exec_appliance: 'grep CapBnd /proc/self/status >bnd; mkdir m; mount -t tmpfs none m; umount m']\n")
+    toy.build()
+    bounding = int(toy.files()["bnd"].split()[1], 16)
+    for name, number in {"net_admin": 12, "sys_module": 16, "sys_rawio": 17, "sys_boot": 22, "sys_time": 25, "syslog": 34, "bpf": 39}.items():
+        assert not bounding >> number & 1, name
+    assert bounding >> 21 & 1
 
 
 def test_an_appliance_without_bash_has_a_shell_that_stops_all_the_same(toy):
@@ -538,7 +604,7 @@ def test_retry_runs_the_macrostep_once_more_from_its_checkpoint(counted):
 def test_dry_run_returns_the_scripts(counted):
     scripts = counted.build(dry_run=True)["scripts"]
     assert [step["macrostep"] for step in scripts] == ["a", "b", "c"]
-    assert "microstep two\nexec_current steps/common/b.yaml:3 <<'EOF'\n" in scripts[1]["script"]
+    assert "recipe_microstep two\nrecipe_exec_current steps/common/b.yaml:3 <<'EOF'\n" in scripts[1]["script"]
     assert not counted.base.exists()
 
 
@@ -600,6 +666,20 @@ def test_links_are_followed_as_in_the_appliance(toy):
 
 def test_a_directory_that_needs_quotes_is_refused(toy):
     assert "has a character that would need quotes in a recipe. Remedy: choose another directory to build in" in str(toy.error(workdir_base=f"{toy.path}/a b"))
+
+
+@pytest.mark.parametrize("params", [{}, {"state": "absent"}, {"check_mode": True}])
+def test_a_directory_that_no_build_has_made_is_left_alone(toy, params):
+    """Such as the data directory itself, by a recipe of its name and workdir_base: ."""
+    (toy.workdir / "recipes").mkdir(parents=True)
+    (toy.workdir / "recipes/toy.yaml").write_text("mine")
+    assert f"{toy.workdir} has other files in it and was not made by a build, which would remove them. Remedy: choose" in str(toy.error(**params))
+    assert [str(path.relative_to(toy.base)) for path in sorted(toy.base.rglob("*"))] == ["toy", "toy/recipes", "toy/recipes/toy.yaml"]
+
+
+def test_an_empty_directory_is_built_in(toy):
+    toy.workdir.mkdir(parents=True)
+    assert toy.build()["changed"]
 
 
 def test_somebody_elses_directory_is_refused(toy):

@@ -121,6 +121,42 @@ def test_what_a_triple_lacks_is_said(tmp_path, step, said):
     assert said in str(toy.error())
 
 
+@pytest.mark.parametrize("link, said", [
+    ("boot/vmlinuz-1 boot/initrd.img-1", "the appliance has no kernel in /boot"),
+    ("boot/initrd.img-1", "the appliance has no ramdisk /boot/initrd.img-1"),
+    ("boot", "the appliance has no kernel in /boot"),
+])
+def test_links_of_an_appliance_stay_inside_of_it(tmp_path, link, said):
+    """/etc/shadow of this computer is no kernel."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "vmlinuz-1").write_text("secret")
+    (outside / "initrd.img-1").write_text("secret")
+    toy = Toy(tmp_path / "toy")
+    toy.recipe("root", "kernel", kind="triple")
+    steps = [f"ln -s {outside} boot"] if link == "boot" else ["mkdir boot; echo x >boot/vmlinuz-1; echo x >boot/initrd.img-1"]
+    steps += [f"ln -sf {outside}/{name.rpartition('/')[2]} {name}" for name in link.split() if name != "boot"]
+    toy.step("kernel", "- kernel:\n" + "".join(f"    - exec_appliance: {step}\n" for step in steps))
+    assert said in str(toy.error())
+
+
+def test_links_of_an_appliance_are_followed_as_they_are_seen_in_there(tmp_path):
+    toy = Toy(tmp_path)
+    toy.recipe("root", "kernel", kind="triple")
+    toy.step("kernel", """\
+- kernel:
+    - exec_appliance: |
+        mkdir -p usr/lib/modules/7.2 boot
+        echo kernel >usr/lib/modules/7.2/vmlinuz
+        echo ramdisk >usr/lib/modules/7.2/initrd
+        ln -s /usr/lib/modules/7.2/vmlinuz boot/vmlinuz-7.2
+        ln -s ../usr/lib/modules/7.2/initrd boot/initrd.img-7.2
+        ln -s vmlinuz-gone boot/vmlinuz-old
+""")
+    toy.build()
+    assert [(toy.workdir / "output" / name).read_text() for name in ("vmlinuz", "initrd.img")] == ["kernel\n", "ramdisk\n"]
+
+
 def test_a_bootable_disk(tmp_path):
     toy = toy_of(tmp_path, "base", "qcow2", size="64")
     toy.step("boot", BOOT + """\

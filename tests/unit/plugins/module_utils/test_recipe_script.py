@@ -19,30 +19,30 @@ BOOTSTRAP = """\
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep tools
-check_cmd steps/springfield/bootstrap.yaml:4 <<'EOF'
+recipe_microstep tools
+recipe_check_cmd steps/springfield/bootstrap.yaml:4 <<'EOF'
 tar
 EOF
-check_appliance_cmd steps/springfield/bootstrap.yaml:5 <<'EOF'
+recipe_check_appliance_cmd steps/springfield/bootstrap.yaml:5 <<'EOF'
 sh
 EOF
 
-microstep unpack
-exec_current steps/springfield/bootstrap.yaml:7 <<'EOF'
+recipe_microstep unpack
+recipe_exec_current steps/springfield/bootstrap.yaml:7 <<'EOF'
 RC=0
 test -e /w/chroot || RC=$?
 echo "$$ is the shell's, $RC too" > /w/note
 EOF
-exec_appliance steps/springfield/bootstrap.yaml:11 <<'EOF'
+recipe_exec_appliance steps/springfield/bootstrap.yaml:11 <<'EOF'
 cp file://./build-area//*.deb ./var/lib/debs/
 EOF
-exec_chroot steps/springfield/bootstrap.yaml:12 <<'EOF_'
+recipe_exec_chroot steps/springfield/bootstrap.yaml:12 <<'EOF_'
 cat <<EOF
 EOF
 dpkg --install /var/lib/debs/*.deb
 EOF_
 
-finish
+recipe_finish
 """
 
 LANES = """\
@@ -51,34 +51,34 @@ LANES = """\
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep paint
-set_var steps/common/lanes.yaml:8 color <<'EOF'
+recipe_microstep paint
+recipe_set_var steps/common/lanes.yaml:8 color <<'EOF'
 bright homer moe
 EOF
-exec_appliance steps/common/brush.yaml:3 <<'EOF'
+recipe_exec_appliance steps/common/brush.yaml:3 <<'EOF'
 paint ./lanes "bright homer moe"
 EOF
 
-microstep open_doors
-set_var steps/common/lanes.yaml:5 opened <<'EOF'
+recipe_microstep open_doors
+recipe_set_var steps/common/lanes.yaml:5 opened <<'EOF'
 $(date +%s)
 EOF
-exec_chroot steps/common/lanes.yaml:6 <<'EOF'
+recipe_exec_chroot steps/common/lanes.yaml:6 <<'EOF'
 test -n "$opened"
 EOF
 
-microstep announce
-write_file steps/springfield/lanes.yaml:5 /etc/motd <<'EOF'
+recipe_microstep announce
+recipe_write_file steps/springfield/lanes.yaml:5 /etc/motd <<'EOF'
 1.20 lanes, bright homer moe, for homer moe.
 The rest is at ftp://mirror.example.org/alley/springfield-lanes
 EOF
-append_file steps/springfield/lanes.yaml:10 /etc/apt/sources.list <<'EOF'
+recipe_append_file steps/springfield/lanes.yaml:10 /etc/apt/sources.list <<'EOF'
 deb ftp://mirror.example.org/alley/ ./
 EOF
-write_file steps/springfield/lanes.yaml:13 etc/empty <<'EOF'
+recipe_write_file steps/springfield/lanes.yaml:13 etc/empty <<'EOF'
 EOF
 
-finish
+recipe_finish
 """
 
 CLEAN = """\
@@ -87,12 +87,12 @@ CLEAN = """\
 set -Eeuo pipefail
 . "$RECIPE_LIBRARY"
 
-microstep all
-exec_chroot steps/common/clean.yaml:4 <<'EOF'
+recipe_microstep all
+recipe_exec_chroot steps/common/clean.yaml:4 <<'EOF'
 rm -rf /tmp/$PAINTED "bright homer moe"
 EOF
 
-finish
+recipe_finish
 """
 
 
@@ -114,16 +114,16 @@ def test_scripts_can_be_read_by_bash(alley):
 
 def test_a_part_of_a_macrostep(alley):
     lines = recipe_script.script(alley.name, alley.macrosteps[1], 1, 2, {"open_doors": "abc", "announce": "def"}).splitlines()
-    assert lines[4:6] == ["", "microstep open_doors"]
-    assert lines[-4:] == ["EOF", "checkpoint abc", "", "finish"]
-    assert [line for line in lines if line.startswith("microstep")] == ["microstep open_doors"]
+    assert lines[4:6] == ["", "recipe_microstep open_doors"]
+    assert lines[-4:] == ["EOF", "recipe_checkpoint abc", "", "recipe_finish"]
+    assert [line for line in lines if line.startswith("recipe_microstep")] == ["recipe_microstep open_doors"]
 
 
 @pytest.mark.parametrize("text", ["", "a", "a\n", "\n", "a\n\n", "\ta  \n b", "EOF\nEOF_\n", "$x `y` \\ \"'\n", "é\r\n"])
 def test_a_text_arrives_as_it_is(text):
     where = recipe.Where("/d/x.yaml", "x.yaml", 1)
     lines = recipe_script.call(recipe.Command("write_file", ("/a b", text), where))
-    done = subprocess.run(["bash"], input="\n".join(["write_file() { printf '%s|%s|' \"$@\"; cat; }", *lines, ""]).encode(), capture_output=True, check=True)
+    done = subprocess.run(["bash"], input="\n".join(["recipe_write_file() { printf '%s|%s|' \"$@\"; cat; }", *lines, ""]).encode(), capture_output=True, check=True)
     assert done.stdout.decode() == "x.yaml:1|/a b|" + (text if not text or text.endswith("\n") else text + "\n")
 
 
