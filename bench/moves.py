@@ -12,7 +12,7 @@ import time
 import figures
 from machines import NotTaken, PING_INTERVAL, Pings, hypervisor, say, take
 
-# What our.cloud.vm_migrate asks of libvirt (module_utils/_move/migration.py, Move.flags), as virsh calls it.
+# What our.cloud.vm_migrate asks of libvirt (module_utils/_move/mover.py, Mover.flags), as virsh calls it.
 FLAGS = {
     "xen": ["--live", "--p2p", "--persistent", "--undefinesource", "--tunnelled"],
     "qemu": ["--live", "--p2p", "--persistent", "--undefinesource", "--tls", "--abort-on-error", "--auto-converge"],

@@ -1,25 +1,32 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module vm_migrate in the background of the source and shows its progress until it ends."""
+"""Has the module vm_migrate begin the move on the source, then follows it by its files and shows its progress until it ends.
+
+The move itself needs neither this process nor the connection: when that breaks, it is made anew.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shlex
-import threading
 import time
 
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.our.cloud.plugins.module_utils._move.migration import JOB_DIR
+from ansible_collections.our.cloud.plugins import module_utils
+from ansible_collections.our.cloud.plugins.module_utils._move import unit
+from ansible_collections.our.cloud.plugins.module_utils._move.job import ENDED_DIR, JOB_DIR
 
 MODULE = "our.cloud.vm_migrate"
 PAUSE = 1.0
-# Beyond the module's own timeout: prechecks, a target that comes back, the address. Then the wrapper would end it.
-GRACE = 900
-ASYNC_KEYS = ("ansible_job_id", "results_file", "started", "finished", "stdout", "stderr", "stdout_lines", "stderr_lines")
+# Seconds in which a host that does not answer any more may come back, and the pause between two tries
+PATIENCE, BETWEEN = 600, 5
+BORDER = "--our.cloud--"
 
 
 def size(count):
@@ -35,6 +42,35 @@ def line(name, job):
     return text
 
 
+@functools.cache
+def code():
+    """What the unit runs."""
+    return unit.pack(os.path.dirname(module_utils.__file__) if module_utils.__file__ else list(module_utils.__path__)[0])
+
+
+def question(name, unit_name):
+    """The shell command that asks how a move goes: first the unit's state, or it could end in between."""
+    files = [shlex.quote("%s/%s.json" % (folder, name)) for folder in (JOB_DIR, ENDED_DIR)]
+    return "systemctl is-active %s; echo; echo %s; cat %s; echo; echo %s; cat %s" % (shlex.quote(unit_name), BORDER, files[0], BORDER, files[1])
+
+
+def parts(text):
+    """What `question` is answered: (the unit's state, the job, the record); None for what is not there."""
+    found = [part.strip() for part in text.replace("\r", "").split(BORDER)] + ["", ""]
+    documents = []
+    for part in found[1:3]:
+        try:
+            documents.append(json.loads(part))
+        except ValueError:
+            documents.append(None)
+    return found[0], documents[0], documents[1]
+
+
+def connection_is_lost(error):
+    """Whether an exception says so, in Ansible's or in Mitogen's words."""
+    return isinstance(error, AnsibleConnectionFailure) or type(error).__module__.startswith("mitogen")
+
+
 class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = True
@@ -43,96 +79,59 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         del tmp
+        args = {key: value for key, value in self._task.args.items() if key != "code"}
         # A check is short; who asks for async wants to poll for himself.
-        if self._task.check_mode or self._task.async_val:
-            result.update(self._execute_module(module_name=MODULE, task_vars=task_vars, wrap_async=bool(self._task.async_val)))
+        if self._task.check_mode or self._task.async_val or not boolean(args.get("wait", True), strict=False):
+            args.update({} if self._task.check_mode else {"code": code()})
+            result.update(self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars, wrap_async=bool(self._task.async_val)))
             return result
-        result.update(self._watched(task_vars))
+        begun = self._execute_module(module_name=MODULE, module_args={**args, "wait": False, "code": code()}, task_vars=task_vars)
+        result.update(begun if begun.get("failed") or "token" not in begun else self._followed(args["name"], begun, task_vars["inventory_hostname"]))
         return result
 
-    def _watched(self, task_vars):
-        """Begin the move and show its progress until it ends."""
-        if any(kind.__module__.startswith("ansible_mitogen") for kind in type(self._connection).__mro__):
-            # connected from here: Mitogen looks for the running action in this thread
-            self._low_level_execute_command("true")
-            move = InChild(self, task_vars)
-        else:
-            move = InBackground(self, task_vars)
-        shown = None
+    def _followed(self, name, begun, host):
+        """Show the progress of the move until it ends: its result."""
+        shown, pause = None, PAUSE
         while True:
-            done = move.result(0)
-            if done is not None:
-                return done
             asked = time.monotonic()
-            job = self._progress()
-            took = time.monotonic() - asked
-            if job:
-                text = line(self._task.args.get("name"), job)
-                if text != shown:
-                    self._display.display("[%s] %s" % (task_vars["inventory_hostname"], text))
-                    shown = text
-            # a host that answers slowly has better things to do
-            done = move.result(max(PAUSE, min(10, 50 * took)))
+            state, job, record = parts(self._ask(question(name, begun["unit"]), host, name))
+            done = unit.verdict(name, begun["token"], state, record)
             if done is not None:
+                # nobody else need be told
+                record = shlex.quote("%s/%s.json" % (ENDED_DIR, name))
+                self._ask("if grep -q %s %s; then rm -f %s; fi" % (begun["token"], record, record), host, name)
                 return done
+            if job and line(name, job) != shown:
+                shown = line(name, job)
+                self._display.display("[%s] %s" % (host, shown))
+            # a host that answers slowly has better things to do
+            pause = max(PAUSE, min(10, 50 * (time.monotonic() - asked)))
+            time.sleep(pause)
 
-    def _progress(self):
-        """What the module tells of the move; not by vm_info: on a slow host that takes its time from the move."""
-        seen = self._low_level_execute_command("cat %s" % shlex.quote("%s/%s.json" % (JOB_DIR, self._task.args.get("name"))))
-        try:
-            return json.loads(seen.get("stdout") or "null")
-        except ValueError:
-            return None
+    def _ask(self, command, host, name):
+        """The command's output; not by a module: on a slow host that takes its time from the move. The connection may break meanwhile."""
+        end = None
+        while True:
+            try:
+                return self._low_level_execute_command(command).get("stdout") or ""
+            except Exception as error:  # Mitogen's are no AnsibleError
+                if not connection_is_lost(error):
+                    raise
+                if end is None:
+                    end = time.monotonic() + PATIENCE
+                    self._display.warning("%s does not answer (%s). The move of %s goes on there without us; asking again" % (host, error, name))
+                if time.monotonic() > end:
+                    raise AnsibleConnectionFailure(
+                        "%s has not answered for %d s. The move of %s goes on there without us; our.cloud.vm_info on %s tells how it ends" % (
+                            host, PATIENCE, name, host)) from error
+                self._let_go()
+                time.sleep(BETWEEN)
 
-
-class InBackground:
-    """Ansible's own way: the module runs detached on the host, its result waits in a file there."""
-
-    def __init__(self, action, task_vars):
-        self.action, self.task_vars = action, task_vars
-        task = action._task
-        try:
-            task.async_val = int(action._templar.template(task.args.get("timeout") or 900)) + GRACE
-            job = action._execute_module(module_name=MODULE, task_vars=task_vars, wrap_async=True)
-        finally:
-            task.async_val = 0
-        self.early = job if "ansible_job_id" not in job else None
-        self.status = {"jid": job.get("ansible_job_id"), "_async_dir": os.path.dirname(job.get("results_file", ""))}
-
-    def _ask(self, **arguments):
-        return self.action._execute_module(module_name="ansible.legacy.async_status", module_args=dict(self.status, **arguments),
-                                           task_vars=self.task_vars, wrap_async=False)
-
-    def result(self, timeout):
-        if self.early is not None:
-            return self.early
-        if timeout:
-            time.sleep(timeout)
-            return None
-        done = self._ask()
-        if not done.get("finished"):
-            return None
-        self._ask(mode="cleanup")
-        return {key: value for key, value in done.items() if key not in ASYNC_KEYS}
-
-
-class InChild:
-    """Mitogen cannot detach a module that imports from a collection (it waits for its imports for ever).
-
-    The move runs in a child of its own and a thread waits for it, so that the host can be asked meanwhile.
-    """
-
-    def __init__(self, action, task_vars):
-        self.done = None
-        self.thread = threading.Thread(target=self._run, args=(action, dict(task_vars, mitogen_task_isolation="fork")), daemon=True)
-        self.thread.start()
-
-    def _run(self, action, task_vars):
-        try:
-            self.done = action._execute_module(module_name=MODULE, task_vars=task_vars, wrap_async=False)
-        except Exception as error:  # a thread's exception would be lost
-            self.done = {"failed": True, "msg": "the move could not be watched to its end (%s); vm_info tells where the guest is" % error}
-
-    def result(self, timeout):
-        self.thread.join(timeout)
-        return None if self.thread.is_alive() else self.done
+    def _let_go(self):
+        """Forget a connection that is broken, so that the next command makes a new one."""
+        for forget in (self._connection.reset, self._connection.close):
+            try:
+                forget()
+            except Exception as error:  # it is broken, in whatever way
+                if not connection_is_lost(error):
+                    self._display.vvv("%s: %s" % (type(error).__name__, error))

@@ -12,6 +12,8 @@ version_added: 0.1.0
 description:
   - Moves one guest from the hypervisor that it runs on to another one of the same kind, live where that is possible.
   - Everything that can be known before is checked before, in check mode too, and every reason to refuse comes with what to do about it.
+  - The move runs as a systemd unit of its own on the source, and ends, settles and is verified whatever becomes of who asked for it.
+    M(our.cloud.vm_info) tells how a move ended that nobody followed to its end.
   - While it runs, its progress is shown (by an action plugin of the same name).
   - Afterwards both hypervisors are asked. If the move failed, the guest is made to run in exactly one place and the message says where.
   - The data goes encrypted to the target, with KVM by QEMU's own TLS, with Xen through libvirt's TLS connection.
@@ -77,6 +79,13 @@ options:
     description: The port of the target's libvirt (TLS).
     type: int
     default: 16514
+  wait:
+    description: Wait for the end of the move. With V(false), the module returns as soon as it has begun.
+    type: bool
+    default: true
+  code:
+    description: The code of the move. The action plugin puts it in.
+    type: str
 extends_documentation_fragment:
   - our.cloud.hypervisor
   - our.cloud.hypervisor.attributes
@@ -160,6 +169,16 @@ address_answers:
   description: Whether it answered after the move. V(null) if nobody asked because it did not answer before, or is not known.
   returned: changed and not in check mode
   type: bool
+unit:
+  description: The systemd unit on the source in which the move runs.
+  returned: O(wait=false)
+  type: str
+  sample: our-cloud-move-our-vm.service
+token:
+  description: What tells this move from others of the guest.
+  returned: O(wait=false)
+  type: str
+  sample: 0123456789ab
 place:
   description: Where the guest is after a move that failed. V(source), V(target), V(both), V(nowhere) or V(unknown).
   returned: failure of a move that had begun
@@ -172,90 +191,42 @@ refusals:
   elements: str
 """
 
+import time
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
-from ansible_collections.our.cloud.plugins.module_utils._move import migration
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, unforeseen
+from ansible_collections.our.cloud.plugins.module_utils._move import job, unit
+from ansible_collections.our.cloud.plugins.module_utils._move.move import Asked
 
 
-def fail(module, text, **facts):
-    module.fail_json(msg=text, target=module.params["target"], mode=module.params["mode"], **facts)
-
-
-def is_here(conn, target):
-    return target in (conn.getHostname(), conn.getHostname().split(".")[0])
-
-
-def elsewhere(module, conn):
-    """The guest is not here: on the target already, or nowhere that we know."""
-    params, family = module.params, "xen" if conn.getType() == "Xen" else "qemu"
-    there = None
-    if not is_here(conn, params["target"]):
-        there = hypervisor.find(hypervisor.open_target(family, params["target"], params["port"]), params["name"])
-    if there is not None:
-        module.exit_json(changed=False, source=params["target"], target=params["target"], mode=params["mode"],
-                         msg="%s is on %s already" % (params["name"], params["target"]))
-    raise CloudError(conn.getHostname(), "guest %s" % params["name"], "it is neither here nor on %s" % params["target"],
-                     "Guests here: %s" % (", ".join(hypervisor.names(conn)) or "none"))
-
-
-def verify_address(module, moving, address, before):
-    """None: nothing to verify. False is a failure of its own: it runs there and is not reached."""
-    if not address or not before or not moving.was_active:
-        return None
-    if migration.answers(address, module.params["address_timeout"]):
-        return True
-    fail(module, "%s: guest %s: it was moved and runs there, but its address %s has not answered for %d s. "
-         "Look at the bridge there and at the guest's console" % (module.params["target"], module.params["name"], address, module.params["address_timeout"]),
-         changed=True, place="target", address=address, address_answers=False, **moving.result)
-    return False
-
-
-def carry_out(module, conn, dom, facts, target, job):
-    params = module.params
-    address = params["address"] or migration.resolve(params["name"])
-    before = bool(address) and facts["guest"]["active"] and migration.answers(address, 2)
-    moving = migration.Move(conn, target, dom, facts, job)
+def checked(params):
+    """What check mode answers; nothing is begun."""
+    tell = job.Job(params["name"])
+    if not tell.take():
+        unit.refuse_second(params, hypervisor.open_local(params["uri"]).getHostname())
     try:
-        moving.run()
-        moving.finish()
-    except (migration.Interrupted, CloudError, hypervisor.libvirt.libvirtError) as error:
-        job.say(phase="cleaning up")
-        place, text = moving.settle()
-        if place != "target":
-            fail(module, "%s: move of %s to %s failed: %s. Now %s" % (moving.host, params["name"], params["target"], str(error).rstrip("."), text),
-                 place=place, changed=False)
-        module.warn("The move was interrupted (%s), but %s" % (error, text))
-        moving.result.update(downtime_ms=None, transferred=None)
-    job.say(phase="verifying", percent=100)
-    result = dict(moving.result)
-    result.setdefault("total_ms", job.held["elapsed_ms"])
-    result["address_answers"] = verify_address(module, moving, address, before)
-    if address:
-        result["address"] = address
-    return result
+        return unit.answer(Asked(params, check_mode=True), tell)
+    finally:
+        tell.drop()
 
 
-def move(module, conn, job):
-    params, host = module.params, conn.getHostname()
-    dom = hypervisor.find(conn, params["name"])
-    if dom is None:
-        elsewhere(module, conn)
-    if is_here(conn, params["target"]):
-        module.exit_json(changed=False, source=host, target=params["target"], mode=params["mode"], msg="%s is on %s already" % (params["name"], host))
-    job.say(name=params["name"], source=host, target=params["target"], mode=params["mode"], phase="checking", percent=0)
-    facts, target = migration.gather(conn, dom, params)
-    refused = migration.refusals(facts)
-    if refused:
-        fail(module, "%s: guest %s cannot be moved to %s: %s" % (host, params["name"], params["target"], "; ".join(refused)), refusals=refused)
-    result = {} if module.check_mode else carry_out(module, conn, dom, facts, target, job)
-    result.update(changed=True, source=host, target=params["target"], mode=params["mode"],
-                  diff={"before": "%s\n" % host, "after": "%s\n" % params["target"],
-                        "before_header": "%s (place)" % params["name"], "after_header": "%s (place)" % params["name"]})
-    module.exit_json(**result)
+def begun(params):
+    """Begin the move; its end, or with wait false how to follow it."""
+    code, wait = params.pop("code"), params.pop("wait")
+    if not code:
+        raise CloudError("", "vm_migrate", "the code of the move is missing", "The action plugin of the same name puts it in: call the module as our.cloud.vm_migrate")
+    token = unit.start(params, code)
+    if not wait:
+        return {"changed": True, "token": token, "unit": unit.unit_name(params["name"]), "target": params["target"], "mode": params["mode"]}
+    while True:
+        result = unit.ended(params["name"], token)
+        if result is not None:
+            job.hear(params["name"], token)
+            return result
+        time.sleep(1)
 
 
 def main():
@@ -274,30 +245,27 @@ def main():
             "address": {"type": "str"},
             "address_timeout": {"type": "int", "default": 60},
             "port": {"type": "int", "default": 16514},
+            "wait": {"type": "bool", "default": True},
+            "code": {"type": "str", "no_log": True},
             "uri": {"type": "str"},
         },
         supports_check_mode=True,
     )
     if not hypervisor.HAS_LIBVIRT:
         module.fail_json(msg=missing_required_lib("libvirt (Debian: python3-libvirt)"))
+    params = dict(module.params)
     try:
-        hypervisor.start_event_loop()
-        conn = hypervisor.open_local(module.params["uri"])
-        job = migration.Job(module.params["name"])
-        if not job.take():
-            other = migration.running_job(module.params["name"]) or {}
-            fail(module, "%s: guest %s: it is being moved to %s already (%s%% done). Wait for that to end; vm_info shows it" % (
-                conn.getHostname(), module.params["name"], other.get("target", "another host"), other.get("percent", 0)))
-        try:
-            move(module, conn, job)
-        finally:
-            # also where the process lives on
-            job.drop()
+        result = checked(params) if module.check_mode else begun(params)
     except CloudError as error:
-        fail(module, str(error))
+        result = {"failed": True, "msg": str(error), "target": params["target"], "mode": params["mode"]}
     except (hypervisor.libvirt.libvirtError, OSError) as error:
-        fail(module, unforeseen("move of %s to %s" % (module.params["name"], module.params["target"]), error),
-             exception=traceback.format_exc())
+        result = {"failed": True, "msg": unforeseen("move of %s to %s" % (params["name"], params["target"]), error),
+                  "exception": traceback.format_exc()}
+    for text in result.pop("warnings", ()):
+        module.warn(text)
+    if result.get("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

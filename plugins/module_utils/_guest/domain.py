@@ -435,6 +435,7 @@ def facts(root):
         "cmdline": root.findtext("os/cmdline"),
         "disks": disks,
         "interfaces": nics,
-        "hostdevs": len(root.findall("devices/hostdev")),
+        # what ties it to this host: devices, network functions, directories, a TPM
+        "hostdevs": sum(len(root.findall("devices/" + what)) for what in ("hostdev", "interface[@type='hostdev']", "filesystem", "tpm")),
         "console_log": log.get("file") if log is not None else None,
     }

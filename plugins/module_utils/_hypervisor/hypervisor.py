@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 
+from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 
@@ -27,6 +28,8 @@ LOCAL_URI = {"xen": "xen:///system", "qemu": "qemu:///system"}
 # GnuTLS: the ciphers of TLS 1.3, the one first that needs no help of the CPU ("+" is %2B in a URI)
 WITHOUT_AES = "?tls_priority=NORMAL:-CIPHER-ALL:%2BCHACHA20-POLY1305:%2BAES-256-GCM:%2BAES-128-GCM"
 XEN_CAPABILITIES = "/proc/xen/capabilities"
+# Seconds that a libvirtd has to answer a connection; emulated ones take some
+PATIENCE = 60
 # libvirt's virDomainState
 STATES = {0: "nostate", 1: "running", 2: "blocked", 3: "paused", 4: "stopping", 5: "stopped", 6: "crashed", 7: "suspended"}
 RUNNING = ("running", "blocked", "paused", "stopping", "nostate")
@@ -75,12 +78,16 @@ def start_event_loop():
 
 
 def open_uri(uri, host, remedy):
-    """Connect, or say why not."""
+    """Connect, or say why not. A libvirtd that hangs has its socket open; nobody waits for it for ever."""
     libvirt.registerErrorHandler(_quiet, None)
     try:
-        return libvirt.open(uri)
+        conn = bounded(lambda: libvirt.open(uri), PATIENCE, "libvirt at %s" % uri, "It hangs: restart it (systemctl restart libvirtd; guests go on)", host)
     except libvirt.libvirtError as error:
         raise CloudError(host, "libvirt at %s" % uri, error, remedy) from None
+    if _loop_started.is_set():
+        # one that hangs later counts as lost after a minute
+        conn.setKeepAlive(10, 6)
+    return conn
 
 
 def open_local(uri=None):
@@ -136,7 +143,7 @@ def open_target(kind_family, target, port=16514):
     uri = target_uri(kind_family, target, port)
     libvirt.registerErrorHandler(_quiet, None)
     try:
-        conn = libvirt.open(uri)
+        conn = bounded(lambda: libvirt.open(uri), PATIENCE, "libvirt at %s" % uri, "It hangs: restart it there (systemctl restart libvirtd; guests go on)", target)
     except libvirt.libvirtError as error:
         text = str(error)
         if "no connection driver" in text.lower() or "driver is not active" in text.lower() or "unable to find" in text.lower():
@@ -325,6 +332,20 @@ def memory(conn):
         return {"free": conn.getFreeMemory() >> 20, "total": int(conn.getInfo()[1])}
     stats = conn.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     return {"free": (stats["free"] + stats.get("buffers", 0) + stats.get("cached", 0)) >> 10, "total": stats["total"] >> 10}
+
+
+def resident(conn, name):
+    """MiB that a guest takes there already; 0 if it is not there."""
+    dom = find(conn, name)
+    try:
+        if dom is None or not active(dom):
+            return 0
+        if conn.getType() == "Xen":
+            return dom.info()[2] >> 10
+        return dom.memoryStats().get("rss", 0) >> 10
+    except libvirt.libvirtError:
+        # it has just gone
+        return 0
 
 
 def xen_control():

@@ -12,7 +12,7 @@ from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
-from ansible_collections.our.cloud.plugins.module_utils._move.migration import running_job
+from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
 from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
 from ansible_collections.our.cloud.plugins.module_utils._site.store import is_store, store_of

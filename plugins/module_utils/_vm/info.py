@@ -11,7 +11,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common.bounded import b
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, lease
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
-from ansible_collections.our.cloud.plugins.module_utils._move.migration import running_job
+from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job
 from ansible_collections.our.cloud.plugins.module_utils._site.store import store_of
 
 # Seconds that the store has to answer

@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A guest's address: what it is, and whether it answers."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import time
+
+
+def resolve(name):
+    """The guest's address by the LAN's DNS, or None."""
+    try:
+        return socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]
+    except OSError:
+        return None
+
+
+def _checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    total = (total >> 16) + (total & 0xFFFF)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+def answers(address, timeout):
+    """Whether the address answers an ICMP echo within the bound."""
+    end = time.monotonic() + timeout
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.getprotobyname("icmp") if os.path.exists("/etc/protocols") else 1) as sock:
+        mark, number = os.getpid() & 0xFFFF, 0
+        while time.monotonic() < end:
+            number += 1
+            packet = struct.pack("!BBHHH", 8, 0, 0, mark, number)
+            packet = struct.pack("!BBHHH", 8, 0, _checksum(packet), mark, number)
+            try:
+                sock.sendto(packet, (address, 0))
+            except OSError:
+                # no route yet, or the neighbour is still being looked for
+                pass
+            wait = time.monotonic() + 0.5
+            while True:
+                left = min(wait, end) - time.monotonic()
+                if left <= 0 or not select.select([sock], [], [], left)[0]:
+                    break
+                data = sock.recv(2048)
+                size = (data[0] & 15) * 4
+                if len(data) >= size + 8 and data[size] == 0 and struct.unpack_from("!H", data, size + 4)[0] == mark:
+                    return True
+    return False

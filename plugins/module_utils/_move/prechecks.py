@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prechecks: decisions over the facts (see facts.gather), each the reason not to move the guest with its remedy, or None."""
+
+from __future__ import annotations
+
+import time
+
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import need
+
+SAFE_CACHES = ("none", "directsync")
+# What a saved state has beside the guest's memory, MiB
+STATE_OVERHEAD = 64
+
+
+def check_running(facts: dict) -> str | None:
+    if not facts["guest"]["active"] and facts["mode"] != "offline":
+        return "it is %s; mode %s needs a running guest. Use mode offline, which moves its definition" % (
+            facts["guest"]["state"], facts["mode"])
+    return None
+
+
+def check_persistent(facts: dict) -> str | None:
+    if not facts["guest"]["persistent"]:
+        return "it has no definition (it was started without one), so it would be lost at its next stop. Define it with our.cloud.vm first"
+    return None
+
+
+def check_target(facts: dict) -> str | None:
+    return facts["target_error"]
+
+
+def check_kind(facts: dict) -> str | None:
+    target = facts["target_facts"]
+    if target and target["family"] != facts["family"]:
+        return "%s is a %s hypervisor and the guest is of kind %s. Choose a %s one" % (
+            facts["target"], target["family"], facts["guest"]["kind"], facts["family"])
+    return None
+
+
+def check_there(facts: dict) -> str | None:
+    target = facts["target_facts"]
+    other = target["guests"].get(facts["name"]) if target else None
+    if other is None:
+        return None
+    if other["active"]:
+        return "a guest of that name runs on %s already. Find out which one is right and stop the other one before its disk is ruined" % facts["target"]
+    if not other["persistent"]:
+        return "%s still waits for an arrival of it that broke off. Restart libvirtd there (systemctl restart libvirtd; guests go on meanwhile)" % (
+            facts["target"])
+    if other["uuid"] != facts["guest"]["uuid"]:
+        return "another guest of that name (UUID %s) is defined on %s. Remove it there (our.cloud.vm with state absent) or rename it" % (
+            other["uuid"], facts["target"])
+    return None
+
+
+def check_hostdevs(facts: dict) -> str | None:
+    if facts["guest"]["hostdevs"]:
+        return "it has %d devices of this host and cannot leave it with them. Take them from it, or use other hardware" % facts["guest"]["hostdevs"]
+    return None
+
+
+def check_snapshots(facts: dict) -> str | None:
+    if facts["guest"]["snapshots"]:
+        return "it has snapshots (%s), which libvirt leaves behind. Delete them first (virsh snapshot-delete %s SNAPSHOT)" % (
+            ", ".join(facts["guest"]["snapshots"]), facts["name"])
+    return None
+
+
+def check_paused(facts: dict) -> str | None:
+    if facts["family"] == "xen" and facts["mode"] != "offline" and facts["guest"]["state"] == "paused":
+        return "it is paused, and Xen's toolstack waits for ever for a paused guest to suspend itself. Let it go on first (virsh resume %s)" % facts["name"]
+    return None
+
+
+def check_states(facts: dict) -> str | None:
+    if facts["states"]:
+        return ("a saved state of a guest lies beside its disk (%s, %s): what it holds fits that time's disk alone. If the guest has not run since, "
+                "`virsh restore %s` makes it go on where it was; if it has, delete the file" % (
+                    facts["states"][-1]["path"], time.strftime("%Y-%m-%d %H:%M", time.gmtime(facts["states"][-1]["saved"])), facts["states"][-1]["path"]))
+    return None
+
+
+def check_room(facts: dict) -> str | None:
+    if facts["mode"] != "suspend" or facts["room"] is None:
+        return None
+    needed = facts["guest"]["memory"] + STATE_OVERHEAD
+    if facts["room"] < needed:
+        return "its state needs %d MiB in the store, which has %d MiB free. Make room there (the playbook prune), or use another mode" % (needed, facts["room"])
+    return None
+
+
+def check_state_disk(facts: dict) -> str | None:
+    if facts["mode"] == "suspend" and facts["room"] is None and None not in facts["stores"].values():
+        return "it has no disk on the shared store beside which its state could be saved. Use mode live or offline"
+    return None
+
+
+def check_live(facts: dict) -> str | None:
+    if facts["mode"] != "live":
+        return None
+    if facts["guest"]["kind"] == "pv":
+        return ("Debian's Xen cannot move a PV guest live (it is built without shadow paging). Use mode suspend: "
+                "the guest is saved, and goes on where it was on the target")
+    return None
+
+
+def check_arch(facts: dict) -> str | None:
+    if facts["mode"] != "offline" and facts["family"] == "xen" and (facts["guest"]["arch"] or "").startswith(("arm", "aarch")):
+        return "Xen on ARM cannot save a guest's state. Use mode offline"
+    return None
+
+
+def check_options(facts: dict) -> str | None:
+    given = [name for name in ("bandwidth", "max_downtime", "post_copy") if facts["options"].get(name)]
+    if facts["family"] == "xen" and given:
+        return "Xen's driver of libvirt cannot do %s. Leave it out" % ", ".join(given)
+    if facts["mode"] != "live" and given:
+        return "%s: only for mode live. Leave it out" % ", ".join(given)
+    return None
+
+
+def check_store(facts: dict) -> str | None:
+    for path, root in sorted(facts["stores"].items()):
+        if root is None:
+            return ("%s is not on the shared store (no .our-cloud-store in any directory above it): the target would not find it. "
+                    "Move the file into the store; is the store mounted here?" % path)
+    return None
+
+
+def check_same_store(facts: dict) -> str | None:
+    target = facts["target_facts"]
+    if not target:
+        return None
+    for root, here in sorted(facts["markers"].items()):
+        there = target["markers"].get(root)
+        if there is None:
+            return "the store %s is not mounted on %s (its marker file is not there). Run the image_store playbook" % (root, facts["target"])
+        if there.strip() != here.strip():
+            return "%s on %s is another store (marker %s there, %s here). Mount the same export on both" % (
+                root, facts["target"], there.strip()[:40], here.strip()[:40])
+    return None
+
+
+def check_cache(facts: dict) -> str | None:
+    if facts["mode"] == "offline":
+        return None
+    for disk in facts["guest"]["disks"]:
+        if not disk["path"] or disk["readonly"]:
+            continue
+        if facts["family"] == "qemu" and disk["cache"] not in SAFE_CACHES:
+            return ("disk %s has cache mode %s: what this host has in memory would be missing on the target. "
+                    "Define the guest with cache=none (our.cloud.vm does) and restart it, or use mode offline" % (disk["path"], disk["cache"] or "default"))
+        if facts["family"] == "xen" and disk["driver"] not in (None, "phy"):
+            return ("disk %s is served by %s, which writes through this host's memory: data would be missing on the target. "
+                    "Define the guest with our.cloud.vm (driver phy) and restart it, or use mode offline" % (disk["path"], disk["driver"]))
+    return None
+
+
+def check_bridge(facts: dict) -> str | None:
+    target = facts["target_facts"]
+    missing = sorted(name for name, there in (target["bridges"] if target else {}).items() if not there)
+    if missing:
+        return "there is no bridge %s on %s. Run the hypervisors playbook" % (", ".join(missing), facts["target"])
+    return None
+
+
+def check_memory(facts: dict) -> str | None:
+    target = facts["target_facts"]
+    needed = need(facts["guest"], facts["family"])
+    if not target or not needed:
+        return None
+    if target["memory"]["free"] < needed:
+        return "%s has %d MiB free and the guest needs %d MiB. Choose another target, or stop a guest there" % (
+            facts["target"], target["memory"]["free"], needed)
+    awaited = sum(one["awaited"] for one in facts["arrivals"])
+    if target["memory"]["free"] < needed + awaited:
+        return "%s has %d MiB free, of which %d MiB are for guests on their way there (%s), and the guest needs %d MiB. Wait for them, or choose another target" % (
+            facts["target"], target["memory"]["free"], awaited, ", ".join(one["name"] for one in facts["arrivals"]), needed)
+    return None
+
+
+def check_cpu(facts: dict) -> str | None:
+    target = facts["target_facts"]
+    if target and facts["mode"] != "offline" and target["cpu_problem"]:
+        return "%s. Give the guest a CPU model that both hosts have, or use mode offline" % target["cpu_problem"]
+    return None
+
+
+def check_machine(facts: dict) -> str | None:
+    target = facts["target_facts"]
+    if target and target["machine_problem"]:
+        return "%s. Install the QEMU of this host there, or give the guest a machine that both have and restart it" % target["machine_problem"]
+    return None
+
+
+PRECHECKS = (
+    check_running, check_persistent, check_paused, check_live, check_arch, check_options, check_hostdevs, check_snapshots, check_store, check_cache,
+    check_states, check_state_disk, check_room, check_target, check_kind, check_there, check_same_store, check_bridge, check_memory, check_machine, check_cpu,
+)
+
+
+def refusals(facts: dict) -> list[str]:
+    """Every reason not to move the guest, each saying what to do about it."""
+    return [text for text in (check(facts) for check in PRECHECKS) if text]

@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is measured while a guest moves."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+
+# 49152 to 49216, of which libvirt's drivers choose one for a stream of their own
+DATA_PORTS = r"49(?:15[2-9]|1[6-9]\d|20\d|21[0-6])"
+# xentoollog and libxl: the reason of a domain that is suspended for a move
+XEN_SUSPENDED = 2
+
+
+def xen_suspended(control, domid: int) -> bool | None:
+    """Whether a domain stands still, saved for a move; None if that cannot be seen."""
+    if control is None:
+        return None
+    found = [item for item in control.domain_getinfo(domid, 1) if item["domid"] == domid]
+    if not found:
+        return None
+    return bool(found[0]["shutdown"] and found[0]["shutdown_reason"] == XEN_SUSPENDED)
+
+
+class Arrival:
+    """When the guest went on at the target, by this host's clock."""
+
+    def __init__(self, target, uuid: str) -> None:
+        self.at: float | None = None
+        self.target, self.uuid = target, uuid
+        self.callback = target.domainEventRegisterAny(None, hypervisor.libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._event, None)
+
+    def _event(self, dummy_conn, dom, event, detail, dummy_opaque) -> None:
+        if event == hypervisor.libvirt.VIR_DOMAIN_EVENT_RESUMED and dom.UUIDString() == self.uuid:
+            self.at = time.monotonic()
+
+    def stop(self) -> None:
+        """Listen no more; what was heard is kept."""
+        try:
+            self.target.domainEventDeregisterAny(self.callback)
+        except hypervisor.libvirt.libvirtError:
+            # the target's connection is gone, and the callback with it
+            pass
+
+
+class Standstill:
+    """When a Xen guest was suspended here, by this host's clock."""
+
+    def __init__(self, domid: int) -> None:
+        self.at: float | None = None
+        self.domid, self.control = domid, hypervisor.xen_control()
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+
+    def _look(self) -> None:
+        pause = 0.02
+        while self.at is None and not self.done.wait(pause):
+            asked = time.monotonic()
+            if xen_suspended(self.control, self.domid):
+                self.at = time.monotonic()
+            # to look must not cost what is measured, and to wake up for it costs more than the look
+            pause = max(0.02, min(0.5, 200 * (time.monotonic() - asked)))
+
+    def stop(self) -> None:
+        """Look no more."""
+        self.done.set()
+        self.thread.join()
+
+
+class WireWatch:
+    """Bytes of the connection that carries a move, as the kernel counts what the other side acknowledged.
+
+    In a tunnelled move they include TLS and libvirt's framing. `ss --events` tells the final count when the connection is closed.
+    ports is a regular expression.
+    """
+
+    def __init__(self, address: str, ports: str) -> None:
+        self.peer = self.pattern(address, ports)
+        self.closed, self.last = 0, 0
+        self.process = subprocess.Popen(["ss", "-E", "-tinH"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    @staticmethod
+    def pattern(address: str, ports: str) -> re.Pattern:
+        """The peer as ss prints it."""
+        return re.compile(r"\s\[?(?:::ffff:)?%s\]?:(?:%s)\b" % (re.escape(address), ports))
+
+    @staticmethod
+    def records(lines: Iterable[str], peer: re.Pattern) -> Iterator[int]:
+        """The counts of the connections to the peer in what ss prints."""
+        ours = False
+        for line in lines:
+            if line[:1] not in (" ", "\t"):
+                ours = bool(peer.search(line))
+            if ours:
+                match = re.search(r"bytes_acked:(\d+)", line)
+                if match:
+                    yield int(match.group(1))
+
+    def _read(self) -> None:
+        for count in self.records(self.process.stdout, self.peer):
+            self.closed = max(self.closed, count)
+
+    def now(self) -> int:
+        """So far."""
+        done = subprocess.run(["ss", "-tinH"], capture_output=True, text=True, check=False)
+        self.last = max([self.last, *self.records(done.stdout.splitlines(), self.peer)])
+        return self.last
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self.process.terminate()
+        self.thread.join(5)
+        self.process.wait()
+
+    def total(self) -> int:
+        """At the end."""
+        return max(self.closed, self.last)
+
+
+def progress(stats: dict) -> dict | None:
+    """percent, remaining, transferred and rate out of libvirt's job statistics; None while there is nothing to tell."""
+    total, remaining = stats.get("data_total", 0), stats.get("data_remaining", 0)
+    if not total:
+        return None
+    return {
+        "percent": max(0, min(100, int(100 * (total - remaining) / total))),
+        "transferred": stats.get("data_processed", 0),
+        "remaining": remaining,
+        "rate": stats.get("memory_bps", 0) or 0,
+    }
+
+
+def xen_progress(sent: int, memory_mib: int, elapsed: float) -> dict:
+    """The same out of the bytes sent: an estimate, since pages that change are sent again. Never 100 before the end."""
+    total = memory_mib << 20
+    return {
+        "percent": max(0, min(99, int(100 * sent / total))) if total else 0,
+        "transferred": sent,
+        "remaining": max(0, total - sent),
+        "rate": int(sent / elapsed) if elapsed > 0 else 0,
+    }
