@@ -1,10 +1,12 @@
 # Frames of a guest that behaves and of one that does not, and who sees them. In Perl, which every Debian has.
 #
-#   probe.pl watch INTERFACE SECONDS                prints the labels of the frames that come in, one a line, until "end"
-#   probe.pl send INTERFACE KEY=VALUE...            sends one frame of each label, "end" last
-#   probe.pl connect ADDRESS PORT SECONDS           prints open, refused or silent
+# CARD is a network interface or its MAC address; if a bridge has that one, too, the bridge.
 #
-# send: address (its own), gateway_mac, gateway, node_mac, node, other_mac, other (another guest).
+#   probe.pl watch CARD SECONDS                     prints "ready", then the labels of the frames that come in, one a line, until "end"
+#   probe.pl send CARD KEY=VALUE...                 sends one frame of each label, "end" last, and prints which of them may leave a guest
+#   probe.pl connect SECONDS HOST PORT...           prints HOST, PORT and what became of it, one a line: open, refused or silent
+#
+# send: gateway_mac, gateway, node_mac, node, other_mac, other (anybody else); address, if it is not the card's.
 use strict;
 use warnings;
 use Errno;
@@ -20,6 +22,13 @@ my %verbs = (watch => \&watch, send => \&send_all, connect => \&try_connect);
 
 sub slurp { my ($path) = @_; open(my $file, '<', $path) or die "$path: $!\n"; my $line = <$file>; chomp $line; return $line; }
 sub mac { return pack('H12', $_[0] =~ tr/://dr); }
+sub card {
+    my ($name) = @_;
+    return $name unless $name =~ /:/;
+    my @found = grep { slurp("$_/address") eq lc $name } glob '/sys/class/net/*';
+    my ($card) = ((grep { -d "$_/bridge" } @found), @found) or die "no interface has the MAC address $name\n";
+    return $card =~ s{.*/}{}r;
+}
 sub packet_socket {
     my ($interface) = @_;
     socket(my $socket, AF_PACKET, SOCK_RAW, unpack('S', pack('n', ETH_P_ALL))) or die "packet socket: $!\n";
@@ -28,7 +37,8 @@ sub packet_socket {
 }
 
 sub watch {
-    my ($interface, $seconds) = @_;
+    my ($card, $seconds) = @_;
+    my $interface = card($card);
     my $socket = packet_socket($interface);
     my %seen;
     print "ready\n";
@@ -41,19 +51,20 @@ sub watch {
     }
 }
 
+# All at once, a process each.
 sub try_connect {
-    my ($address, $port, $seconds) = @_;
-    socket(my $socket, PF_INET, SOCK_STREAM, 0) or die "socket: $!\n";
-    my $target = pack_sockaddr_in($port, inet_aton($address) // die "$address: no such name\n");
-    my $result = eval {
-        local $SIG{ALRM} = sub { die "silent\n" };
+    my ($seconds, @targets) = @_;
+    while (my ($host, $port) = splice @targets, 0, 2) {
+        next if fork // die "fork: $!\n";
+        socket(my $socket, PF_INET, SOCK_STREAM, 0) or die "socket: $!\n";
+        my $target = pack_sockaddr_in($port, inet_aton($host) // die "$host: no such name\n");
+        local $SIG{ALRM} = sub { print "$host $port silent\n"; exit 0 };
         alarm $seconds;
-        my $done = connect($socket, $target);
-        my $why = $!;
-        alarm 0;
-        return $done ? 'open' : $why == Errno::ECONNREFUSED ? 'refused' : "silent";
-    } // 'silent';
-    print "$result\n";
+        my $result = connect($socket, $target) ? 'open' : $!{ECONNREFUSED} ? 'refused' : 'silent';
+        print "$host $port $result\n";
+        exit 0;
+    }
+    1 while wait != -1;
 }
 
 sub checksum {
@@ -118,15 +129,16 @@ sub sealed {
 }
 
 sub send_all {
-    my ($interface, @settings) = @_;
+    my ($card, @settings) = @_;
+    my $interface = card($card);
     my %at = map { split /=/, $_, 2 } @settings;
     my $own = slurp("/sys/class/net/$interface/address");
     my $socket = packet_socket($interface);
+    ($at{address}) = `ip -4 -oneline address show dev $interface` =~ /inet ([0-9.]+)/ or die "$interface has no address\n" unless $at{address};
     my $stranger = '00:16:3e:7f:fe:01';
     my ($all_nodes, $all_dhcp) = map { pack 'H32', $_ } 'ff020000000000000000000000000001', 'ff020000000000000000000000010002';
     my ($me, $them, $node) = map { link_local($_) } $own, $at{other_mac}, $at{node_mac};
-    my @frames = (
-        # What a guest does.
+    my @may = (
         ['arp-own', $own, EVERYBODY, arp(1, $own, $at{address}, $at{address})],
         ['arp-probe', $own, EVERYBODY, arp(1, $own, '0.0.0.0', $at{address})],
         ['rarp-own', $own, EVERYBODY, 0x8035, (arp(3, $own, '0.0.0.0', '0.0.0.0'))[1]],
@@ -136,7 +148,8 @@ sub send_all {
         ['ping-node', $own, $at{node_mac}, ip($at{address}, $at{node}, 1, pack('CCnnn', 8, 0, ~0x0800 & 0xffff, 0, 0))],
         ['answer-node', $own, $at{node_mac}, ip($at{address}, $at{node}, 6, tcp(22, 40000, 0x12))],
         ['neighbour-own', $own, '33:33:00:00:00:01', ip6($me, $all_nodes, 58, pack('CCnN', 136, 0, 0, 0x20000000) . $me)],
-        # What it must not.
+    );
+    my @must_not = (
         ['arp-gateway', $own, EVERYBODY, arp(1, $own, $at{gateway}, $at{gateway})],
         ['arp-node', $own, EVERYBODY, arp(2, $own, $at{node}, $at{node})],
         ['arp-other', $own, EVERYBODY, arp(1, $own, $at{other}, $at{other})],
@@ -166,11 +179,12 @@ sub send_all {
         ['spanning-tree', $own, '01:80:c2:00:00:00', 38, "\x42\x42\x03" . "\0" x 35],
         # Late, since bridges that let it through send what is for the gateway to the guest from now on.
         ['mac-gateway', $at{gateway_mac}, EVERYBODY, arp(1, $at{gateway_mac}, $at{gateway}, $at{gateway})],
-        ['end', $own, EVERYBODY, arp(1, $own, $at{address}, $at{address})],
     );
-    for (@frames) {
-        my ($label, $from, $to, $type, $payload) = @$_;
+    my $end = ['end', $own, EVERYBODY, arp(1, $own, $at{address}, $at{address})];
+    for ((map { ['may', @$_] } @may), (map { ['must-not', @$_] } @must_not), ['may', @$end]) {
+        my ($way, $label, $from, $to, $type, $payload) = @$_;
         my $frame = mac($to) . mac($from) . pack('n', $type) . labelled($type, $payload, "OCP:$label;");
         send($socket, $frame, 0) // die "$label: $!\n";
+        print "$label $way\n";
     }
 }
