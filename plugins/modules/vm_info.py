@@ -80,6 +80,13 @@ orphans:
     has_run:
       description: Whether it has ever run here.
       type: bool
+moves:
+  description: >-
+    The last moves from here whose end nobody was told, as whoever asked for them was gone; until the guest is moved from here again.
+    Each with C(name), C(source), C(target), C(mode), C(began), C(ended) (V(null) if it was cut short), C(failed) and C(text), a sentence.
+  returned: always
+  type: list
+  elements: dict
 store_error:
   description: Why the store could not be asked for leases and saved memory. Empty if it could.
   returned: always

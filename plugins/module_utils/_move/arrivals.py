@@ -38,6 +38,18 @@ def read(path: str) -> tuple[dict, float] | None:
             return None
 
 
+def to(root: str, target: str) -> list[str]:
+    """The names of the guests on their way to a host."""
+    folder = os.path.join(root, FOLDER)
+    try:
+        entries = sorted(os.listdir(folder))
+    except OSError:
+        # nobody has ever been moved
+        return []
+    notes = [read(os.path.join(folder, entry)) for entry in entries if entry.endswith(".json")]
+    return [note[0]["name"] for note in notes if note and note[0]["target"] == target and note[0]["until"] >= time.time()]
+
+
 class Note:
     """This guest's note. memory: MiB that it will need at the target; seconds: how long the move may take at most."""
 

@@ -14,7 +14,9 @@ import threading
 import time
 from typing import Any
 
+from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, Refused
+from ansible_collections.our.cloud.plugins.module_utils._guest import lease
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import need
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import address, arrivals, facts, job, mover, prechecks, settle
@@ -22,6 +24,8 @@ from ansible_collections.our.cloud.plugins.module_utils._move.watch import Arriv
 
 # Seconds that a move may take beyond its timeout: a target that comes back, the address
 GRACE = 900
+# Seconds that the store has to answer about a lease
+PATIENCE = 60
 # libvirt's virDomainShutoffReason
 SHUTOFF_SAVED = 5
 
@@ -44,6 +48,7 @@ class Move:
         self.wanted = "stopped" if not self.was_active else "paused" if told["guest"]["state"] == "paused" else "running"
         self.state_file: str | None = None
         self.saved = False
+        self.promised: lease.Guest | None = None
         self.cancelled = threading.Event()
         self.result: dict = {"downtime_ms": 0, "transferred": 0}
 
@@ -105,9 +110,36 @@ class Move:
                     self.mover.abort()
                 outcome.setdefault("stopped", reason)
 
+    def promise(self) -> None:
+        """Before the guest stops here: from now on nobody but the target can start it. Where nodes hold no leases, nothing to do."""
+        if not self.was_active or not os.path.exists(lease.CONFIG):
+            return
+        guest = lease.guest_of(self.trip.dom.XMLDesc(0))
+        try:
+            self._store(lambda: lease.promise(lease.Node.here(), guest, self.trip.target_name))
+        except (lease.LeaseError, OSError) as error:
+            raise Interrupted("%s" % error) from None
+        self.promised = guest
+
+    @staticmethod
+    def needs_lease(seen: settle.Seen, plan: settle.Plan, steps: list[str]) -> bool:
+        """Whether it is to go on here, or to be left here: then the promise to the target is over."""
+        return seen.there != "silent" and plan.place in ("source", "nowhere") and (not steps or bool(settle.GOES_ON & set(steps)))
+
+    def take_back(self) -> bool:
+        """After a move that broke off, before the guest may go on here: whether it may. False: the target has it."""
+        if self.promised is None:
+            return True
+        guest, self.promised = self.promised, None
+        return self._store(lambda: lease.withdraw(lease.Node.here(), guest, self.trip.target_name))
+
+    def _store(self, call: Any) -> Any:
+        return bounded(call, PATIENCE, "the store", "Is its server up? Guests that wait for it go on when it is back", self.trip.host)
+
     def suspend(self) -> None:
         """Save into the store, go on from there on the target. The saved state is kept until the guest runs again."""
         trip = self.trip
+        self.promise()
         path = "%s.%s.%s.state" % (facts.state_disk(trip.guest), trip.uuid, self.token)
         self.job.say(phase="defining", percent=0)
         hypervisor.define(trip.target, trip.definition)
@@ -138,6 +170,7 @@ class Move:
     def offline(self) -> None:
         """Stop it here, define it there, start it there if it ran."""
         trip, began = self.trip, time.monotonic()
+        self.promise()
         if self.was_active:
             self.job.say(phase="stopping", percent=10)
             hypervisor.stop(trip.dom, trip.params["timeout"], trip.params["force"])
@@ -243,13 +276,16 @@ class Move:
                     saved = "Its state is saved in {file}; `virsh restore {file}` on {host} makes it go on once the cause is gone" if seen.file else settle.AFRESH
                     return "nowhere", "it is %s on %s and %s on %s, and does not go on%s. Look at the journal of libvirtd on both. %s" % (
                         seen.here, self.trip.host, seen.there, self.trip.target_name, " (%s)" % errors[-1] if errors else "", self.words(saved, seen))
+                if self.needs_lease(seen, plan, steps) and not self.take_back():
+                    return "unknown", "%s holds its lease, so it runs there or is being started, and it was not let go on here. Look there with our.cloud.vm_info" % (
+                        self.trip.target_name)
                 for action in plan.actions:
                     done.add(action)
                     getattr(self, action.replace(" ", "_"))()
                 if not steps:
                     return plan.place, text
                 timeout = min(timeout, 30)
-            except CloudError as error:
+            except (CloudError, OSError, lease.LeaseError) as error:
                 return "nowhere", "it does not run on %s: %s" % (self.trip.host, str(error).rstrip("."))
             except hypervisor.libvirt.libvirtError as error:
                 # what was seen a moment ago is gone: the other libvirtd cleans up too, or its connection broke; look again

@@ -18,6 +18,8 @@ THERE = ("silent", "gone", "stopped", "arriving", "paused", "running")
 WANTED = ("running", "paused", "stopped")
 # They end the matter; after any other step one must look again.
 CLOSING = frozenset({"take over", "tidy target", "forget state"})
+# The source's copy goes on
+GOES_ON = frozenset({"resume source", "wake source", "restore source", "start source"})
 
 AFRESH = "Start it afresh on {host}: our.cloud.vm with state stopped and force, then running"
 

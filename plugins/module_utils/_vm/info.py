@@ -11,7 +11,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common.bounded import b
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, lease
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
-from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job
+from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job, unheard
 from ansible_collections.our.cloud.plugins.module_utils._site.store import store_of
 
 # Seconds that the store has to answer
@@ -74,7 +74,7 @@ def gather(conn, name: str | None = None) -> dict:
     """What vm_info returns. A store that does not answer keeps nobody from telling the rest: `store_error` says so."""
     found = guests(conn, name)
     told = {"hypervisor": family(conn), "host": conn.getHostname(), "memory": hypervisor.memory(conn), "guests": found,
-            "orphans": hypervisor.orphans(conn), "store_error": ""}
+            "orphans": hypervisor.orphans(conn), "moves": unheard(), "store_error": ""}
     try:
         bounded(lambda: ask_store(found), PATIENCE, "store", "Is its server up? Guests wait for it and go on when it is back", told["host"])
     except (CloudError, OSError) as error:

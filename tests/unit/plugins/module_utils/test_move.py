@@ -14,6 +14,7 @@ import fake_libvirt
 import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._guest import lease
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import address, facts, job, mover
 from ansible_collections.our.cloud.plugins.module_utils._move import move as moves
@@ -645,6 +646,106 @@ def test_definition_lost_on_both_is_made_again(kvm):
     kvm.two.when["define"] = define
     done = kvm.move(mode="offline")
     assert done["place"] == "source" and kvm.words() == {"one": "stopped"} and kvm.one.domains["g"].auto
+
+
+# --- leases -----------------------------------------------------------------
+
+class Leases:
+    """In the place of the lease's functions: what was called, and what withdraw says."""
+
+    def __init__(self, monkeypatch, tmp_path):
+        self.calls, self.back, self.error = [], True, None
+        (tmp_path / "lease.json").write_text("{}")
+        monkeypatch.setattr(lease, "CONFIG", str(tmp_path / "lease.json"))
+        monkeypatch.setattr(lease.Node, "here", lambda: "node")
+        monkeypatch.setattr(lease, "promise", self.promise)
+        monkeypatch.setattr(lease, "withdraw", self.withdraw)
+
+    def promise(self, node, guest, target):
+        self.calls.append(("promise", guest.name, guest.disks, target))
+        if self.error:
+            raise self.error
+
+    def withdraw(self, node, guest, target):
+        self.calls.append(("withdraw", guest.name, guest.disks, target))
+        return self.back
+
+
+@pytest.fixture(name="leases")
+def fixture_leases(monkeypatch, tmp_path):
+    return Leases(monkeypatch, tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["suspend", "offline"])
+def test_target_gets_the_promise_before_the_guest_stops(site, leases, mode):
+    stopped = []
+    site.guest.when["save"] = lambda dom, path: (stopped.append(list(leases.calls)), open(path, "w").write("g"), dom._end(5))
+    site.guest.when["shutdown"] = lambda dom: (stopped.append(list(leases.calls)), dom._end(1))
+    assert not site.move(mode=mode).get("failed")
+    assert stopped == [[("promise", "g", (site.disk,), "two")]] and len(leases.calls) == 1
+
+
+def test_live_moves_and_stopped_guests_need_no_promise(site, leases):
+    site.move()
+    site.two.domains["g"].word = "stopped"
+    site.world.hosts = {"two": site.two, "one": site.one}
+    site.move(mode="offline", target="one")
+    assert leases.calls == []
+
+
+@pytest.mark.parametrize("mode", ["suspend", "offline"])
+def test_without_the_lease_it_is_not_stopped(site, leases, mode):
+    leases.error = lease.LeaseError("one", "guest g", "this host holds no lease of it")
+    done = site.move(mode=mode)
+    assert done["place"] == "source" and "this host holds no lease of it" in done["msg"] and site.words() == {"one": "running"}
+    assert not {"one: save", "one: shutdown"} & set(site.did) and len(leases.calls) == 1
+
+
+@pytest.mark.parametrize("mode", ["suspend", "offline"])
+def test_promise_is_taken_back_before_it_goes_on_here(site, leases, mode):
+    real = fake_libvirt.Domain.create
+    site.two.when["restore"] = lambda host, path: (_ for _ in ()).throw(site.world.error("no"))
+    site.guest.when["create"] = lambda dom: (site.said.append(leases.calls[-1][0]), setattr(dom, "word", "running"))
+    fake_libvirt.Domain.create = lambda dom: (_ for _ in ()).throw(site.world.error("no")) if dom.host is site.two else real(dom)
+    try:
+        done = site.move(mode=mode)
+    finally:
+        fake_libvirt.Domain.create = real
+    assert done["place"] == "source" and [call[0] for call in leases.calls] == ["promise", "withdraw"] and site.words() == {"one": "running"}
+    assert mode == "suspend" or site.said[-1] == "withdraw"
+
+
+def test_what_the_target_has_taken_does_not_go_on_here(kvm, leases):
+    leases.back = False
+    kvm.two.when["restore"] = lambda host, path: (_ for _ in ()).throw(kvm.world.error("no"))
+    done = kvm.move(mode="suspend")
+    assert done["place"] == "unknown" and "two holds its lease, so it runs there or is being started" in done["msg"]
+    assert kvm.words() == {"one": "stopped", "two": "stopped"} and len(kvm.states()) == 1
+
+
+def test_copy_there_that_never_went_on_is_ended_before_the_lease_is_asked_for(kvm, leases, monkeypatch):
+    def restore(host, path):
+        dom = host.domains["g"]
+        dom.word, dom.reason, dom.cpu = "paused", mover.PAUSED_STARTING_UP, 0
+        raise kvm.world.error("no")
+
+    def withdraw(*arguments):
+        kvm.said.append(kvm.two.domains["g"].word)
+        return leases.withdraw(*arguments)
+
+    monkeypatch.setattr(lease, "withdraw", withdraw)
+    kvm.two.when["restore"] = restore
+    assert kvm.move(mode="suspend")["place"] == "source" and "stopped" in kvm.said and kvm.words()["one"] == "running"
+
+
+def test_promise_stays_while_the_target_is_silent(kvm, leases):
+    def restore(host, path):
+        host.up = False
+        raise kvm.world.error("gone")
+
+    kvm.two.when["restore"] = restore
+    kvm.move(mode="suspend")
+    assert [call[0] for call in leases.calls] == ["promise"]
 
 
 # --- facts ------------------------------------------------------------------

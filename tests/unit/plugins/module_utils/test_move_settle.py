@@ -105,6 +105,12 @@ def test_every_combination(mode, here):
 SOURCE_GOES_ON = {"resume source", "wake source", "restore source", "start source"}
 
 
+def test_what_goes_on_is_what_may_go_on():
+    assert {action for seen in ALL for action in settle.decide(seen).actions} == settle.CLOSING | settle.GOES_ON | {
+        "destroy source", "destroy target", "define source"}
+    assert settle.GOES_ON == SOURCE_GOES_ON
+
+
 def test_what_never_happens():
     for seen in ALL:
         check_what_never_happens(seen)

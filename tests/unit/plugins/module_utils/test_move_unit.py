@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
-from ansible_collections.our.cloud.plugins.module_utils._move import address, arrivals, job, unit
+from ansible_collections.our.cloud.plugins.module_utils._move import address, arrivals, idle, job, unit
 from ansible_collections.our.cloud.plugins.module_utils._move.move import Asked
 
 MODULE_UTILS = pathlib.Path(__file__).resolve().parents[4] / "plugins/module_utils"
@@ -248,6 +248,23 @@ def test_note_that_was_taken_away_counts_all(tmp_path):
     note(tmp_path, "a", when=100)
     os.unlink(mine.path)
     assert len(mine.others()) == 1
+
+
+# --- nobody on the way ------------------------------------------------------
+
+def test_idle(node, tmp_path, monkeypatch):
+    monkeypatch.setattr(idle, "PAUSE", 0.01)
+    assert idle.wait(None, None, 0) == [] and idle.wait(str(tmp_path / "none"), "two", 0) == []
+    held = job.Job("c")
+    held.take()
+    one = note(tmp_path, "a")
+    note(tmp_path, "b", target="three")
+    note(tmp_path, "d", seconds=-1)
+    assert idle.under_way(str(tmp_path), "two") == ["a", "c"] and idle.under_way(str(tmp_path), None) == ["c"]
+    with pytest.raises(CloudError, match="two: guests a, c: they are still being moved from or to here after 0 s. Run this again"):
+        idle.wait(str(tmp_path), "two", 0)
+    monkeypatch.setattr(time, "sleep", lambda dummy: (one.remove(), held.drop()))
+    assert idle.wait(str(tmp_path), "two", 5) == ["a", "c"]
 
 
 # --- bounds -----------------------------------------------------------------
