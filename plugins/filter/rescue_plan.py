@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: rescue_plan
+short_description: What becomes of the guests of a lost hypervisor
+version_added: 0.3.0
+author:
+  - The our.cloud founders (@our-cloud)
+description:
+  - Decides whether a hypervisor may be taken for lost, and which of the others starts which of its guests. Memory counts as it is given away.
+options:
+  _input:
+    description: The guests of the inventory.
+    type: list
+    elements: dict
+    required: true
+  host:
+    description: The lost hypervisor.
+    type: str
+    required: true
+  hosts:
+    description: By hypervisor that answered, what M(our.cloud.vm_info) returned there.
+    type: dict
+    required: true
+  looks:
+    description: By hypervisor that looked at the lost one, what M(our.cloud.lease_info) returned there.
+    type: dict
+    required: true
+  groups:
+    description: The groups of the inventory.
+    type: dict
+    required: true
+  ssh:
+    description: Whether the lost one answers Ansible.
+    type: bool
+    default: false
+  fenced:
+    description: Whether somebody answers for it that nothing of it writes to the store any more.
+    type: bool
+    default: false
+  store:
+    description: The store's path.
+    type: str
+    default: ''
+  bridge:
+    description: The bridge of guests that name none.
+    type: str
+    default: ''
+"""
+
+EXAMPLES = r"""
+- name: Show what would be done
+  ansible.builtin.debug:
+    msg: "{{ guests | our.cloud.rescue_plan('node1', {'node2': on_node2}, {'node2': seen_by_node2}, groups) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: >-
+    V(error), why nothing may be done, else empty; V(here), by hypervisor a list of what M(our.cloud.vm) is to be told; V(lines), what becomes of each guest;
+    V(refused), guests for which there is no room.
+  type: dict
+"""
+
+from ansible_collections.our.cloud.plugins.module_utils._guest import guests, rescue
+
+
+def rescue_plan(entries, host, hosts, looks, groups, ssh=False, fenced=False, store="", bridge=""):
+    families = guests.hypervisors(groups)
+    if host not in families:
+        return {"error": f"{host or 'Nothing'} is no hypervisor of the inventory. Give the lost one with -e host=NAME; there are: {', '.join(sorted(families))}.",
+                "here": {}, "lines": [], "refused": []}
+    read = guests.read(entries, groups, store, bridge)
+    # what has not looked at the store cannot start anything from it
+    others = {name: info for name, info in hosts.items() if name in looks}
+    error = "; ".join(read.faults) or rescue.life(host, looks, ssh, fenced)
+    leases = next(iter(looks.values()))["leases"] if looks else []
+    return {"error": error, **rescue.plan(host, read.guests, others, families, leases)}
+
+
+class FilterModule:
+    """The filter our.cloud.rescue_plan."""
+
+    def filters(self):
+        return {"rescue_plan": rescue_plan}

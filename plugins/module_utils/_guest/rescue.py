@@ -1,0 +1,137 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A hypervisor is lost: is it, and which guests go where? Signs of life, seen from another host, and decisions over them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+
+from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._guest import lease
+from ansible_collections.our.cloud.plugins.module_utils._guest.guests import Guest
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import OVERHEAD, is_others, places
+
+STORE_TIME = 30  # s that the store may take to answer
+# A host that refuses is one that answers.
+ANSWERS = (errno.ECONNREFUSED, errno.ECONNRESET)
+
+
+# --- what another host sees -------------------------------------------------
+
+def answers_ping(address: str) -> bool:
+    """Whether it does; where there is no program for it, it does not."""
+    program = shutil.which("ping")
+    return bool(program) and subprocess.run([program, "-c", "3", "-i", "0.3", "-W", "2", address], capture_output=True, check=False).returncode == 0
+
+
+def answers_tcp(address: str, port: int, timeout: float = 5) -> bool:
+    """Whether something answers there, be it that nothing listens."""
+    try:
+        socket.create_connection((address, port), timeout=timeout).close()
+    except OSError as error:
+        return error.errno in ANSWERS
+    return True
+
+
+def signs(address: str, ports: Iterable[int], ping: Callable = answers_ping, tcp: Callable = answers_tcp) -> list[str]:
+    """What shows that the host at this address lives."""
+    found = [f"{address} answers ping"] if ping(address) else []
+    return found + [f"{address} answers at port {port}" for port in ports if tcp(address, port)]
+
+
+def renewed(root: str, host: str, seconds: float, pause: Callable = time.sleep) -> bool | None:
+    """Whether the host's heartbeat in the store goes on, watched for so long at most. None: it has never had one."""
+    first = lease.heartbeats(root).get(host)
+    if first is None:
+        return None
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pause(1)
+        now = lease.heartbeats(root).get(host)
+        if now and (now.get("count"), now.get("boot")) != (first.get("count"), first.get("boot")):
+            return True
+    return False
+
+
+def look(root: str, host: str, address: str, ports: Iterable[int], seconds: float) -> dict:
+    """Everything that this machine sees of another: `signs` (sentences), `renewed` (see there), `leases` (see lease.holders; all of the store)."""
+    def ask() -> dict:
+        if not lease.is_store(root):
+            raise CloudError(os.uname().nodename, f"store {root}", "it is not mounted here", "Run the image_store playbook")
+        return {"renewed": renewed(root, host, seconds), "leases": lease.holders(root)}
+
+    found = signs(address, ports) if address else []
+    told = bounded(ask, seconds + STORE_TIME, f"store {root}", "Is its server up? Without it nobody can tell what runs where")
+    return {"signs": found, **told}
+
+
+# --- decisions --------------------------------------------------------------
+
+def life(host: str, looks: dict[str, dict], ssh: bool, fenced: bool) -> str:
+    """Why the host must not be taken for lost; empty if it may. looks: {host that looked: what `look` told}; ssh: whether it answers Ansible."""
+    if not looks:
+        return f"No other hypervisor that has the store could look at {host}, so nobody knows whether it lives. Bring one up"
+    beats = [other for other, told in sorted(looks.items()) if told["renewed"]]
+    if beats:
+        return (f"{host} lives: it renews its heartbeat in the store (seen by {', '.join(beats)}). Move its guests with our.cloud.migrate, "
+                "or switch it off and run this again")
+    if fenced:
+        return ""
+    alive = [f"{host} answers ssh"] if ssh else []
+    for other, told in sorted(looks.items()):
+        alive += [f"{sign} (seen by {other})" for sign in told["signs"]]
+    if alive:
+        return (f"{host} may live, though its heartbeat in the store has stopped: {'; '.join(alive)}. Switch it off at its power supply, and run this again; "
+                "or, if it is certain that nothing of it writes to the store any more, with -e fenced=true")
+    if all(told["renewed"] is None for told in looks.values()):
+        return (f"{host} has never shown a heartbeat in the store, so its silence proves nothing. Switch it off at its power supply, "
+                "and run this again with -e fenced=true")
+    return ""
+
+
+def plan(host: str, guests: list[Guest], hosts: dict[str, dict], families: dict[str, str], leases: list[dict]) -> dict:
+    """Which guests of a lost host go where. hosts: {hypervisor that answered: what vm_info told}; families: of all; leases: of the store.
+
+    Returns here: {hypervisor: [what the module vm is told]}, lines: what will happen, one a guest, refused: what cannot be done."""
+    result: dict = {"here": {name: [] for name in hosts}, "lines": [], "refused": []}
+    free = {name: info["memory"]["free"] for name, info in hosts.items()}
+    held = {row["name"]: row for row in leases}
+    lost = [guest for guest in guests if _is_lost(guest, host, hosts, held)]
+    # the largest first, so that the small ones fill what is left
+    for guest in sorted(lost, key=lambda guest: (-guest.memory, guest.name)):
+        needs = guest.memory + OVERHEAD[guest.family]
+        fit = sorted((name for name in hosts if families.get(name) == guest.family and free[name] >= needs),
+                     key=lambda name: (name != guest.host, -free[name], name))
+        if not fit:
+            most = max((free[name] for name in hosts if families.get(name) == guest.family), default=None)
+            result["refused"].append(f"{guest.name} needs {needs} MiB and " + (
+                f"no hypervisor of its kind has more than {most} MiB free. Stop another guest, or give this one less memory" if most is not None else
+                f"no other hypervisor of its kind ({guest.family}) answers") + ".")
+            continue
+        free[fit[0]] -= needs
+        result["here"][fit[0]].append(guest.told())
+        result["lines"].append(f"{guest.name} ({guest.memory} MiB) starts on {fit[0]}.")
+    names = {guest.name for guest in guests}
+    for row in leases:
+        if row["host"] == host and row["name"] not in names:
+            result["lines"].append(f"{row['name']} ran on {host} and is not in the inventory: its lease is broken, and it starts nowhere.")
+    return result
+
+
+def _is_lost(guest: Guest, host: str, hosts: dict[str, dict], held: dict[str, dict]) -> bool:
+    """Whether this guest is to be started elsewhere because the host is lost."""
+    if guest.state != "running":
+        return False
+    if guest.name in held:
+        return held[guest.name]["host"] == host
+    # nobody has its lease: it was stopped, or had been rescued already; its home is the lost host, and nobody else knows it
+    known = {name: copy for name, copy in places(guest.name, hosts).items() if not is_others(copy)}
+    return guest.host == host and not known
