@@ -224,7 +224,7 @@ def run(folder, config, guest, hosts, percent, then, boots, command):
 
 def end(folder, config, guest):
     found = next(line for line in lines(folder, "stream") if line.startswith("data "))
-    last_words = "echo 3 >/proc/sys/vm/drop_caches; echo data $(sha256sum </root/data); kill $(cat /run/counter.pid)"
+    last_words = "echo 3 >/proc/sys/vm/drop_caches; echo data $(sha256sum </root/data); [ ! -e /run/counter.pid ] || kill $(cat /run/counter.pid)"
     done = subprocess.run(ssh(folder, config, guest, last_words, False), stdout=subprocess.PIPE, text=True, check=True)
     with open(os.path.join(folder, "pids"), encoding="ascii") as stream:
         for pid in json.load(stream):
