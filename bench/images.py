@@ -16,7 +16,8 @@ import time
 
 from machines import CACHE, CHECKOUT, take
 from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
-from ansible_collections.our.cloud.plugins.module_utils._registry import nfs_store, registration, registry
+from ansible_collections.our.cloud.plugins.module_utils._registry import registration
+from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 
 sys.path.append(str(CHECKOUT / "tests/unit/plugins/module_utils"))
@@ -76,7 +77,7 @@ def with_registry(folder, times):
 
     def put():
         parts = registration.parts_of("image", {}, str(folder / "image"))
-        registry.Registry(nfs_store.NfsStore(str(store))).register("bench", parts)
+        open_registry({"store": str(store)}).register("bench", parts)
         for part in parts:
             part.close()
 

@@ -119,15 +119,15 @@ ramdisks:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._registry import registration
-from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
-from ansible_collections.our.cloud.plugins.module_utils._registry.registry import PREFIX, Registry
+from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import PREFIX
 
 
 def main():
     module = AnsibleModule(argument_spec={"name": {"type": "str"}, "store": {"type": "path", "default": "/srv/cloud"}}, supports_check_mode=True)
     wanted = module.params["name"]
     try:
-        known = Registry(NfsStore(module.params["store"], module.check_mode))
+        known = open_registry(module.params, module.check_mode)
         module.exit_json(changed=False, **{
             kind + "s": [record for record in known.listing(kind) if not wanted or wanted in [record["id"], *record["names"]]] for kind in PREFIX})
     except registration.ERRORS as error:

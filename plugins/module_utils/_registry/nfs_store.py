@@ -17,21 +17,25 @@ takes it out of the way first and then removes uses/, which the server refuses w
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
 
-from ansible_collections.our.cloud.plugins.module_utils._common import sparse
+from ansible_collections.our.cloud.plugins.module_utils._common import pinned, sparse
 from ansible_collections.our.cloud.plugins.module_utils._registry.registry import FILE, KEY, PREFIX, Gone, RegistryError, Storage, keys, kind_of
 from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import NEW, Workspace
-from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, is_store
+from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, is_anybodys, is_store
 
 FOLDER, ABOUT, USES, NAMES = "registry", "about.json", "uses", "names"
 SPARE = 16 << 20  # bytes that are left free beside what is put in
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+DAMAGED = "%s is damaged (%s). Restore it, or remove its directory and register it again"
 
 
 def _sync(folder):
@@ -43,27 +47,7 @@ def _sync(folder):
 
 
 def _write(path, content):
-    with open(path, "w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=1, sort_keys=True)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _read(path):
-    """The content of a JSON file; None if there is none."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return json.load(stream)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _make(folder):
-    """A directory that guests' processes can look into, whatever the umask is."""
-    if not os.path.isdir(folder):
-        os.makedirs(folder, exist_ok=True)
-        os.chmod(folder, 0o755)
+    pinned.write(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _refresh(folder):
@@ -76,13 +60,6 @@ def _refresh(folder):
         pass
 
 
-def _list(folder):
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
-
-
 def check_room(folder, size):
     """Refuse what would fill the store."""
     stat = os.statvfs(folder)
@@ -93,7 +70,11 @@ def check_room(folder, size):
 
 
 class NfsStore(Storage):
-    """root: the store's directory, the same on all hosts. In check mode one that is not there is an empty one."""
+    """root: the store's directory, the same on all hosts. In check mode one that is not there is an empty one.
+
+    Whoever can write to the store can put links, FIFOs and files of any content there. None is followed, waited for or
+    taken for something else (pinned.py); RegistryError names it.
+    """
 
     def __init__(self, root, check_mode=False):
         self.root, self.folder = os.path.normpath(root), os.path.join(root, FOLDER)
@@ -101,77 +82,113 @@ class NfsStore(Storage):
         self.check_mode, self.seen = check_mode, set()
         if not check_mode and not is_store(root):
             raise RegistryError("%s is not the site's store (there is no %s in it). Is it mounted here? Run the image_store playbook" % (root, MARKER))
+        why = is_anybodys(root)
+        if why:
+            raise RegistryError("%s %s, and whoever else can write there could give the guests any disk. Make it root's, mode 0755" % (root, why))
 
-    def _list(self, folder):
+    @contextlib.contextmanager
+    def _at(self, *names, make=False):
+        """A directory of the registry, pinned. FileNotFoundError."""
+        try:
+            with pinned.pin(self.root, FOLDER, *names, make=make) as folder:
+                yield folder
+        except pinned.Planted as error:
+            raise _planted(error, self._shown(error.filename, names)) from None
+
+    def _shown(self, path, names):
+        """A path in a pinned directory as people know it."""
+        return re.sub(r"^/proc/self/fd/\d+", lambda dummy: os.path.join(self.folder, *names), path)
+
+    def _list(self, *names):
         """What is in a directory now; the first time whatever this host remembers."""
-        if not self.check_mode and folder not in self.seen:
-            _refresh(folder)
-            self.seen.add(folder)
-        return [name for name in _list(folder) if not name.startswith(".")]
+        try:
+            with self._at(*names) as folder:
+                if not self.check_mode and names not in self.seen:
+                    _refresh(folder)
+                    self.seen.add(names)
+                return [name for name in os.listdir(folder) if not name.startswith(".")]
+        except FileNotFoundError:
+            return []
 
     # --- what is there
 
     def get(self, key):
         path = os.path.join(self.folder, key, ABOUT)
         try:
-            about = _read(path)
+            with self._at(key) as folder:
+                about = json.loads(pinned.read(os.path.join(folder, ABOUT)))
+                self._check_file(folder, key)
+        except FileNotFoundError:
+            return None
         except ValueError as error:
-            raise RegistryError("%s is damaged (%s). Restore it, or remove its directory and register it again" % (path, error)) from None
-        return None if about is None else dict(about, id=key)
+            if isinstance(error, RegistryError):
+                raise
+            raise RegistryError(DAMAGED % (path, error)) from None
+        if not isinstance(about, dict) or about.get("kind") != kind_of(key) or not all(isinstance(about.get(each), str) for each in ("digest", "created")):
+            raise RegistryError(DAMAGED % (path, "it is no record of a%s %s" % ("n" if kind_of(key) == "image" else "", kind_of(key))))
+        return dict(about, id=key)
+
+    def _check_file(self, folder, key):
+        """Who asks for the file gets its path, and so does QEMU."""
+        path = os.path.join(folder, FILE[kind_of(key)])
+        if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+            raise pinned.Planted(path, "file")
 
     def all(self, kind):
-        found = [self.get(key) for key in self._list(self.folder) if KEY.match(key) and key.startswith(PREFIX[kind])]
+        found = [self.get(key) for key in self._list() if KEY.match(key) and key.startswith(PREFIX[kind])]
         return sorted((record for record in found if record), key=lambda record: (record["created"], record["id"]))
 
     def path(self, key):
         return os.path.join(self.folder, key, FILE[kind_of(key)])
 
     def key_of(self, path):
-        """The id whose file this path is; None if it is no file of the registry."""
         folder, name = os.path.split(os.path.normpath(path))
         key = os.path.basename(folder)
         return key if KEY.match(key) and self.path(key) == os.path.join(folder, name) else None
 
     def is_image(self, path):
-        """Whether a path is the file of an image that is there."""
         key = self.key_of(path)
         return key is not None and kind_of(key) == "image" and self.get(key) is not None
 
     # --- names
 
     def names(self, kind):
-        folder = os.path.join(self.folder, NAMES, kind)
-        found = {name: _leads_to(os.path.join(folder, name)) for name in self._list(folder)}
-        return {name: key for name, key in found.items() if key}
+        found = {}
+        for name in self._list(NAMES, kind):
+            with self._at(NAMES, kind) as folder:
+                key = _leads_to(os.path.join(folder, name))
+            if key and KEY.match(key) and kind_of(key) == kind:
+                found[name] = key
+        return found
 
     def set_name(self, kind, name, key):
-        folder = os.path.join(self.folder, NAMES, kind)
-        _make(os.path.dirname(folder))
-        _make(folder)
-        with Workspace(self.folder) as work:
+        with self._at(NAMES, kind, make=True) as folder, self._workspace() as work:
             os.symlink(os.path.join("..", "..", key), os.path.join(work, name))
             os.rename(os.path.join(work, name), os.path.join(folder, name))
 
     def drop_name(self, kind, name):
-        _unlink(os.path.join(self.folder, NAMES, kind, name))
+        self._unlink(name, NAMES, kind)
 
     # --- putting in and taking away
 
+    @contextlib.contextmanager
+    def _workspace(self):
+        with self._at(make=True) as top, Workspace(top, lambda path: self._rescue(top, path)) as work:
+            yield work
+
     def add(self, kind, sources, checksum, describe, needs):
-        _make(self.folder)
-        check_room(self.folder, sum(source.data() for source in sources.values()))
-        with Workspace(self.folder) as work:
-            folder = os.path.join(work, "new")
-            _make(folder)
-            _make(os.path.join(folder, USES))
-            found = {name: self._copy(source, os.path.join(folder, name)) for name, source in sources.items()}[FILE[kind]]
-            if checksum not in (None, found):
-                raise RegistryError("the %s's file is not what was announced: its checksum is %s instead of %s. Has it changed meanwhile? Try again"
-                                    % (kind, found, checksum))
-            record = describe(found)
-            _write(os.path.join(folder, ABOUT), record)
-            _sync(folder)
-            return self._commit(folder, record, needs)
+        with self._workspace() as work:
+            # what others have left is gone now
+            check_room(self.folder, sum(source.data() for source in sources.values()))
+            with pinned.pin(work, "new", make=True) as folder, pinned.pin(work, "new", USES, make=True):
+                found = {name: self._copy(source, os.path.join(folder, name)) for name, source in sources.items()}[FILE[kind]]
+                if checksum not in (None, found):
+                    raise RegistryError("the %s's file is not what was announced: its checksum is %s instead of %s. Has it changed meanwhile? Try again"
+                                        % (kind, found, checksum))
+                record = describe(found)
+                _write(os.path.join(folder, ABOUT), record)
+                _sync(folder)
+            return self._commit(os.path.join(work, "new"), record, needs)
 
     def _copy(self, source, path):
         try:
@@ -180,7 +197,8 @@ class NfsStore(Storage):
             if error.errno in FULL:
                 raise RegistryError("%s is full; nothing was registered. Remove images that nobody needs (the playbook prune), or make it larger"
                                     % self.root) from None
-            raise RegistryError("%s cannot be written, nothing was registered: %s" % (self.folder, error.strerror or error)) from None
+            raise RegistryError("%s cannot be written, nothing was registered: %s"
+                                % (self.folder, error.strerror or self._shown(str(error), (".part-", "new")))) from None
 
     def _commit(self, folder, record, needs):
         for key in keys(record["kind"], record["digest"]):
@@ -188,14 +206,15 @@ class NfsStore(Storage):
             if there is None:
                 for need in needs:
                     self.use(need, "image." + key, {})
-                try:
-                    os.rename(folder, os.path.join(self.folder, key))
-                except OSError as error:
-                    if error.errno not in TAKEN:
-                        raise
-                else:
-                    _sync(self.folder)
-                    self._still_there(key, needs)
+                with self._at() as top:
+                    try:
+                        os.rename(folder, os.path.join(top, key))
+                    except OSError as error:
+                        if error.errno not in TAKEN:
+                            raise
+                    else:
+                        _sync(top)
+                        self._still_there(key, needs)
                 there = self.get(key)
             if there is not None and there["digest"] == record["digest"]:
                 return there
@@ -211,50 +230,86 @@ class NfsStore(Storage):
             raise
 
     def remove(self, key, force):
-        _refresh(os.path.join(self.folder, key, USES))
-        for disk in {os.path.dirname(about["disk"]) for about in self._uses(key).values() if about.get("disk")}:
-            _refresh(os.path.join(self.root, disk))
+        try:
+            with self._at(key, USES) as uses:
+                _refresh(uses)
+        except FileNotFoundError:
+            pass
+        for about in self._uses(key).values():
+            disk = self._disk(about)
+            if disk:
+                _refresh(os.path.dirname(disk))
         needed = self.uses(key)
         if needed and not force:
             return needed
-        with Workspace(self.folder) as work:
-            away = os.path.join(work, "old")
-            record = self.get(key)
+        with self._at(make=True) as top, self._workspace() as work:
+            away, record = os.path.join(work, key), self.get(key)
             try:
-                os.rename(os.path.join(self.folder, key), away)
+                os.rename(os.path.join(top, key), away)
             except FileNotFoundError:
                 return {}
-            uses = os.path.join(away, USES)
-            for user in _list(uses):
-                if user.startswith(NEW):
-                    # what a killed _refresh left
-                    shutil.rmtree(os.path.join(uses, user), ignore_errors=True)
-                elif force or not self._is_true(user, _use(os.path.join(uses, user))):
-                    _unlink(os.path.join(uses, user))
             try:
-                os.rmdir(uses)
-            except OSError as error:
-                if error.errno not in TAKEN:
-                    raise
-                self._put_back(key, away)
+                goes = self._goes(away, force)
+            except BaseException:
+                self._put_back(top, key, away)
+                raise
+            if not goes:
+                self._put_back(top, key, away)
                 needed = self.uses(key)
                 if not needed:
-                    raise RegistryError("somebody looks at %s in this moment, and it was not removed; try again" % key) from None
+                    raise RegistryError("somebody looks at %s in this moment, and it was not removed; try again" % key)
                 return needed
-            for need in [record[each] for each in ("kernel", "ramdisk") if record and record.get(each)]:
+            for need in _needs(record):
                 self.unuse(need, "image." + key)
         return {}
 
-    def _put_back(self, key, away):
-        """Somebody has begun to need it in this moment."""
+    def _goes(self, away, force=False):
+        """Whether what was taken out of its place goes: the server decides, which removes no directory of uses with a use in it."""
         try:
-            os.rename(away, os.path.join(self.folder, key))
+            with pinned.pin(away, USES) as uses:
+                for user in os.listdir(uses):
+                    path = os.path.join(uses, user)
+                    if user.startswith(NEW):
+                        # what a killed _refresh left
+                        shutil.rmtree(path, ignore_errors=True)
+                    elif force or not self._is_true(user, _use(path)):
+                        _unlink(path)
+            with pinned.pin(away) as folder:
+                os.rmdir(os.path.join(folder, USES))
+        except (FileNotFoundError, pinned.Planted):
+            # it was decided before, or is nothing of ours
+            return True
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise
+            return False
+        return True
+
+    def _rescue(self, top, work):
+        """What was being removed when its remover was killed, or failed, and is needed comes back."""
+        for key in os.listdir(work):
+            if KEY.match(key) and not self._goes(os.path.join(work, key)):
+                self._put_back(top, key, os.path.join(work, key))
+
+    def _put_back(self, top, key, away):
+        """Somebody has begun to need it."""
+        try:
+            os.rename(away, os.path.join(top, key))
+        except FileNotFoundError:
+            return
         except OSError as error:
             if error.errno not in TAKEN:
                 raise
             # and somebody else has put the same in again
-            for user in os.listdir(os.path.join(away, USES)):
-                os.rename(os.path.join(away, USES, user), os.path.join(self.folder, key, USES, user))
+            with pinned.pin(away, USES) as old, self._at(key, USES) as new:
+                for user in os.listdir(old):
+                    os.rename(os.path.join(old, user), os.path.join(new, user))
+        for need in _needs(self.get(key)):
+            try:
+                self.use(need, "image." + key, {})
+            except Gone:
+                # nobody can help that; the guests' disks need the image all the same
+                pass
 
     # --- who needs what
 
@@ -262,42 +317,70 @@ class NfsStore(Storage):
         return {user: about for user, about in self._uses(key).items() if self._is_true(user, about)}
 
     def _uses(self, key):
-        folder = os.path.join(self.folder, key, USES)
-        return {user: _use(os.path.join(folder, user)) for user in _list(folder) if not user.startswith(".")}
+        try:
+            with self._at(key, USES) as folder:
+                return {user: _use(os.path.join(folder, user)) for user in os.listdir(folder) if not user.startswith(".")}
+        except FileNotFoundError:
+            return {}
+
+    def _disk(self, about):
+        """The path of the disk that a use is for, if it is in the store; None if not."""
+        disk = about.get("disk")
+        inside = os.path.normpath(disk) if isinstance(disk, str) and disk else ".."
+        return None if os.path.isabs(inside) or inside.startswith("..") else os.path.join(self.root, inside)
 
     def _is_true(self, user, about):
         """A guest needs an image as long as its disk exists: it may be made of it. An image needs a kernel as long as it is there."""
         kind, dummy, name = user.partition(".")
         if kind == "image":
-            return self.get(name) is not None
-        disk = about.get("disk")
-        return not disk or os.path.isabs(disk) or os.path.lexists(os.path.join(self.root, disk))
+            return KEY.match(name) is not None and self.get(name) is not None
+        disk = self._disk(about)
+        return disk is None or os.path.lexists(disk)
 
     def use(self, key, user, about):
-        path = os.path.join(self.folder, key, USES, user)
         try:
-            # the server decides, whatever this host remembers
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-        except FileExistsError:
-            if _use(path) == about:
-                return False
+            with self._at(key, USES) as folder:
+                path = os.path.join(folder, user)
+                try:
+                    # the server decides, whatever this host remembers
+                    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+                except FileExistsError:
+                    if _use(path) == about:
+                        return False
+                _write(path, about)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
             raise Gone("%s is no longer in the registry; it was removed a moment ago. Choose another, or register it again" % key) from None
-        _write(path, about)
         return True
 
     def unuse(self, key, user):
-        _unlink(os.path.join(self.folder, key, USES, user))
+        self._unlink(user, key, USES)
+
+    def _unlink(self, name, *names):
+        try:
+            with self._at(*names) as folder:
+                _unlink(os.path.join(folder, name))
+        except FileNotFoundError:
+            pass
+
+
+def _needs(record):
+    """The ids that an image's record names."""
+    return [record[each] for each in ("kernel", "ramdisk") if record and record.get(each)]
+
+
+def _planted(error, path):
+    return RegistryError("%s: %s. Find out who put it there, and remove it" % (path, error.strerror))
 
 
 def _use(path):
-    """What is known of a use. One that is just being written is a use all the same."""
+    """What is known of a use. One that is just being written is a use all the same, and so is what is none."""
     try:
-        return _read(path) or {}
-    except ValueError:
+        about = json.loads(pinned.read(path))
+    except (FileNotFoundError, ValueError, pinned.Planted):
         return {}
+    return about if isinstance(about, dict) else {}
 
 
 def _leads_to(path):

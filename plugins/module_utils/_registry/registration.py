@@ -13,7 +13,7 @@ import os
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._registry import registry
 from ansible_collections.our.cloud.plugins.module_utils._boot.boot_files import BootFileError
-from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
+from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
 
 ERRORS = (registry.RegistryError, BootFileError, OSError)
 COMMON = {
@@ -53,8 +53,7 @@ def text(record):
 def run(module, kind):
     """The module's work; its result."""
     params = module.params
-    storage = NfsStore(params["store"], module.check_mode)
-    known = registry.Registry(storage, module.check_mode)
+    known = open_registry(params, module.check_mode)
     before = known.find(kind, params["name"])
     with contextlib.ExitStack() as stack:
         if params["state"] == "absent":
@@ -70,7 +69,7 @@ def run(module, kind):
                 stack.callback(part.close)
             result = known.register(params["name"], parts, params["owner"] or getpass.getuser(), params.get("origin"))
             after = result["record"]
-            result["file"] = storage.path(result["id"])
+            result["file"] = known.storage.path(result["id"])
             if not result["missing"]:
                 del result["missing"]
     result["registered"] = result.pop("record")

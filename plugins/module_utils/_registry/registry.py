@@ -26,8 +26,8 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHE
 
 PREFIX = {"kernel": "eki", "ramdisk": "eri", "image": "emi"}
 FILE = {"kernel": "vmlinuz", "ramdisk": "initrd.img", "image": "root.img"}
-KEY = re.compile(r"^(eki|eri|emi)-[0-9a-f]{8,64}$")
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+KEY = re.compile(r"(eki|eri|emi)-[0-9a-f]{8,64}\Z")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 # An id has so many digits of the digest; all of them if another content has the short one.
 DIGITS = (12, 64)
 NOT_BOOTED = ("swap",)
@@ -64,8 +64,8 @@ def kind_of(key):
 
 # --- where the files are ----------------------------------------------------
 
-class Storage(abc.ABC):
-    """What a registry asks of the place that keeps its files.
+class Records(abc.ABC):
+    """What is known of the things of a registry: their records, names and uses, wherever their files are.
 
     A record is a dict with `id`, `kind`, `digest` and what people want to know. It never changes. A use says that
     somebody (`guest.NAME`, `image.ID`) needs a thing, and keeps it from being removed.
@@ -92,6 +92,24 @@ class Storage(abc.ABC):
         """Forget a name."""
 
     @abc.abstractmethod
+    def uses(self, key):
+        """{user: what is known of the use}."""
+
+    @abc.abstractmethod
+    def use(self, key, user, about):
+        """Say that somebody needs it. True if that is new; Gone if there is nothing left to need."""
+
+    @abc.abstractmethod
+    def unuse(self, key, user):
+        """Say that somebody no longer needs it."""
+
+
+class Files(abc.ABC):
+    """Where the files of a registry are. root: the directory of the site's store, in which the guests' disks are, too."""
+
+    root = ""
+
+    @abc.abstractmethod
     def add(self, kind, sources, checksum, describe, needs):
         """Take files in, all or nothing. Returns the record, with its id: somebody else's if he was faster.
         sources: {file name: source}; checksum: what the kind's FILE must have, None if that is not known;
@@ -106,16 +124,16 @@ class Storage(abc.ABC):
         """Where a guest, and who asks, can read the file."""
 
     @abc.abstractmethod
-    def uses(self, key):
-        """{user: what is known of the use}."""
+    def key_of(self, path):
+        """The id whose file a path is; None if it is no file of the registry."""
 
     @abc.abstractmethod
-    def use(self, key, user, about):
-        """Say that somebody needs it. True if that is new; Gone if there is nothing left to need."""
+    def is_image(self, path):
+        """Whether a path is the file of an image that is there."""
 
-    @abc.abstractmethod
-    def unuse(self, key, user):
-        """Say that somebody no longer needs it."""
+
+class Storage(Records, Files):
+    """What a registry stands on: what goes in and out goes with its record."""
 
 
 # --- what is to be registered: looked at where the files are ------------------

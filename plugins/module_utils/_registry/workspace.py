@@ -5,13 +5,16 @@
 
 It holds a lock as long as its owner lives, on whatever host that is; what a killed one left is swept by the next.
 The lock is a POSIX one: knfsd and the NFS client know those of each other, and those of flock they do not.
+Others can write to the file system: a link or FIFO of that name is no workspace, and goes.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 
 NEW, PART, LOCK = ".new-", ".part-", "lock"
@@ -19,10 +22,14 @@ ABANDONED = 3600  # seconds after which one that never got its lock counts as le
 
 
 class Workspace:
-    """`with Workspace(folder) as path:`"""
+    """`with Workspace(folder) as path:`
 
-    def __init__(self, folder):
-        self.folder = folder
+    rescue: called with the path of a workspace before it is removed, one's own or one that was left: takes out of it what must not go.
+    If that fails (OSError), the workspace stays, for the next one to try.
+    """
+
+    def __init__(self, folder, rescue=None):
+        self.folder, self.rescue = folder, rescue or (lambda path: None)
         self.owner = "%s-%d-" % (os.uname().nodename, os.getpid())
 
     def __enter__(self):
@@ -36,34 +43,64 @@ class Workspace:
         return self.path
 
     def __exit__(self, *dummy):
-        os.close(self.lock)
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._remove(self.path, self.lock)
+
+    def _remove(self, path, lock):
+        try:
+            self.rescue(path)
+        except OSError:
+            return
+        finally:
+            # before the file goes: NFS would keep one that is open, and its directory
+            if lock is not None:
+                os.close(lock)
+        shutil.rmtree(path, ignore_errors=True)
 
     def _sweep(self):
         # the server's clock, whatever this host's says
         now = os.stat(self.path).st_mtime
         for name in os.listdir(self.folder):
             path = os.path.join(self.folder, name)
+            status = _status(path) if name.startswith((PART, NEW)) else None
             # a process is never kept out by its own locks
-            if name.startswith(PART) and not name.startswith(PART + self.owner) and not _is_held(os.path.join(path, LOCK)):
-                shutil.rmtree(path, ignore_errors=True)
-            elif name.startswith(NEW) and _age(path, now) > ABANDONED:
+            if status is None or name.startswith(PART + self.owner):
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                _unlink(path)
+            elif name.startswith(PART):
+                held, lock = _take(os.path.join(path, LOCK))
+                if not held:
+                    self._remove(path, lock)
+            elif now - status.st_mtime > ABANDONED:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_held(path):
+def _take(path):
+    """Take the lock of what may be left behind: (whether somebody has it, its descriptor or None if there is no lock)."""
     try:
-        with open(path, "r+b") as lock:
+        lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False, None
+    except OSError as error:
+        return error.errno != errno.ELOOP, None
+    try:
+        if stat.S_ISREG(os.fstat(lock).st_mode):
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except OSError:
-        return True
-    return False
+        os.close(lock)
+        return True, None
+    return False, lock
 
 
-def _age(path, now):
+def _status(path):
     try:
-        return now - os.stat(path).st_mtime
+        return os.lstat(path)
     except FileNotFoundError:
-        return 0
+        return None
+
+
+def _unlink(path):
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

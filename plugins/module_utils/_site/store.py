@@ -19,6 +19,17 @@ def is_store(root: str) -> bool:
     return os.path.isfile(os.path.join(root, MARKER))
 
 
+def is_anybodys(root: str) -> str:
+    """Why a store is not root's alone to write to, "" if it is. Whoever runs this may own it, too, and one that is not there is nobody's."""
+    try:
+        status = os.stat(root)
+    except FileNotFoundError:
+        return ""
+    if status.st_uid not in (0, os.geteuid()):
+        return "belongs to user %d" % status.st_uid
+    return "can be written to by others than its owner (mode %04o)" % (status.st_mode & 0o7777) if status.st_mode & 0o022 else ""
+
+
 def store_of(path: str) -> str | None:
     """The root of the store that a path lies in; None if it lies in none. CloudError if its server does not answer."""
     return bounded(lambda: _store_of(path), PATIENCE, f"the store of {path}", "Is its server up? Guests that wait for it go on when it is back")

@@ -13,8 +13,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job
-from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
-from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
+from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
 from ansible_collections.our.cloud.plugins.module_utils._site.store import is_store, store_of
 from ansible_collections.our.cloud.plugins.module_utils._vm.guest_image import GuestImage
 
@@ -54,8 +53,7 @@ class Guest:
         """What the registry has to do with this guest; None if there is no registry to ask."""
         if not image and not is_store(self.params["store"]):
             return None
-        storage = NfsStore(self.params["store"], self.check_mode)
-        return GuestImage(Registry(storage, self.check_mode), dict(self.params, image=image), self.family)
+        return GuestImage(open_registry(self.params, self.check_mode), dict(self.params, image=image), self.family)
 
     def wanted(self):
         """The description as it should be, complete; None if it is to be left alone."""

@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pathlib
 import resource
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 
 import boot_samples as sample
 import pytest
@@ -724,6 +728,255 @@ def test_paths(root):
     assert store.key_of(str(root / "registry/../registry/emi-0123456789ab/root.img")) == "emi-0123456789ab"
     for path in ("/boot/vmlinuz", str(root / "boot/eki-0123456789ab/vmlinuz"), str(root / "registry/eki-0123456789ab/config")):
         assert store.key_of(path) is None
+
+
+# --- what others can put into the store -----------------------------------------
+
+@pytest.fixture(name="victim")
+def fixture_victim(root):
+    victim = root.parent / "victim"
+    victim.mkdir()
+    (victim / "passwd").write_text("root", encoding="ascii")
+    return victim
+
+
+def in_time(call):
+    """What a call returns, or the RegistryError; it must not wait for ever."""
+    found = []
+
+    def run():
+        try:
+            found.append(call())
+        except RegistryError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found, "it waits for ever"
+    return found[0]
+
+
+def plant(path, kind, victim):
+    """Put something else to where something is."""
+    if path.is_dir() and not path.is_symlink():
+        path.rename(victim.parent / "moved")
+    elif path.exists():
+        path.unlink()
+    if kind == "link":
+        path.symlink_to(victim / "passwd")
+    elif kind == "link to a directory":
+        path.symlink_to(victim)
+    elif kind == "hard link":
+        path.hardlink_to(victim / "passwd")
+    elif kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "socket":
+        # its own path would be too long
+        with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(short + "/socket")
+            os.rename(short + "/socket", path)
+    else:
+        path.mkdir()
+
+
+def untouched(victim):
+    assert [path.name for path in victim.iterdir()] == ["passwd"]
+    assert (victim / "passwd").read_text() == "root"
+
+
+KINDS = ["link", "link to a directory", "hard link", "FIFO", "socket", "directory"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_use_that_is_none_is_not_followed(root, folder, victim, kind):
+    key, store = register(root, folder)["id"], NfsStore(str(root))
+    plant(root / "registry" / key / "uses/guest.web", kind, victim)
+    # it may be one
+    assert in_time(lambda: store.uses(key)) == {"guest.web": {}}
+    assert "guest web" in str(in_time(lambda: site(root).remove("image", "debian")))
+    said = str(in_time(lambda: store.use(key, "guest.web", {"disk": "images/web.img"})))
+    assert said == "%s/registry/%s/uses/guest.web: it is no file, but a link or something else that does not belong there. Find out who put it there, and remove it" % (
+        root, key)
+    untouched(victim)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["about.json", "root.img"])
+def test_a_file_of_the_registry_that_is_none(root, folder, victim, name, kind):
+    key = register(root, folder)["id"]
+    if name == "root.img" and kind == "hard link":
+        pytest.skip("what an image has is not asked, only that it is a file")
+    plant(root / "registry" / key / name, kind, victim)
+    said = str(in_time(lambda: site(root).listing("image")))
+    assert said.startswith("%s/registry/%s/%s: it is no file, but a link" % (root, key, name))
+    untouched(victim)
+
+
+@pytest.mark.parametrize("name", ["registry", "registry/names", "registry/names/image", "registry/{key}", "registry/{key}/uses"])
+@pytest.mark.parametrize("kind", ["link", "link to a directory", "FIFO"])
+def test_a_directory_of_the_registry_that_is_none(root, folder, victim, name, kind):
+    key = register(root, folder)["id"]
+    name = name.format(key=key)
+    plant(root / name, kind, victim)
+    (folder / "root.img").write_bytes(sample.ext4(label=b"other"))
+    calls = {"register": lambda: register(root, folder), "remove": lambda: site(root).remove("image", key), "list": lambda: site(root).listing("image"),
+             "use": lambda: NfsStore(str(root)).use(key, "guest.web", {})}
+    said = {what: str(in_time(call)) for what, call in calls.items()}
+    assert any("%s/%s: it is no directory, but a link or something else" % (root, name) in text for text in said.values()), said
+    untouched(victim)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [".part-evil-1-x", ".part-evil-1-x/lock", ".new-evil"])
+def test_what_is_planted_as_a_workspace(root, folder, victim, name, kind):
+    register(root, folder)
+    (root / "registry/.part-evil-1-x").mkdir()
+    plant(root / "registry" / name, kind, victim)
+    in_time(lambda: register(root, folder, name="other"))
+    untouched(victim)
+    if "/" not in name and kind != "directory":
+        assert not os.path.lexists(root / "registry" / name)
+
+
+def test_a_name_leads_to_an_id_of_its_kind_alone(root, folder):
+    done = register(root, folder)
+    for name, target in (("odd", "/etc/passwd"), ("kernel", "../../" + done["record"]["kernel"]), ("newline", "../../" + done["id"] + "\n")):
+        (root / "registry/names/image" / name).symlink_to(target)
+    assert site(root).storage.names("image") == {"debian": done["id"]}
+    assert site(root).find("image", "odd") is None
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '"x"', '{"kind": "kernel", "digest": "d", "created": "2026"}', '{"kind": "image", "digest": 1}', "\xff"])
+def test_a_record_that_is_none(root, folder, content):
+    key = register(root, folder)["id"]
+    (root / "registry" / key / "about.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(RegistryError, match="about.json is damaged .*remove its directory and register it again"):
+        site(root).listing("image")
+
+
+def test_a_use_for_a_disk_outside_of_the_store_is_not_looked_for(root, folder):
+    key = register(root, folder)["id"]
+    for name, disk in (("a", "../victim"), ("b", 7), ("c", ["x"])):
+        (root / "registry" / key / "uses" / ("guest." + name)).write_text(json.dumps({"disk": disk}), encoding="ascii")
+    assert sorted(NfsStore(str(root)).uses(key)) == ["guest.a", "guest.b", "guest.c"]
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
+def test_a_store_that_others_can_write_to_is_refused(root, folder, mode):
+    root.chmod(mode)
+    with pytest.raises(RegistryError, match=r"can be written to by others than its owner \(mode %04o\), and whoever .*Make it root's, mode 0755" % mode):
+        register(root, folder)
+
+
+def test_somebody_elses_store_is_refused(root, folder, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    if root.stat().st_uid:
+        with pytest.raises(RegistryError, match="belongs to user"):
+            register(root, folder)
+    else:
+        os.chown(root, 4243, -1)
+        with pytest.raises(RegistryError, match="belongs to user 4243, and whoever"):
+            register(root, folder)
+
+
+# --- removals that break off ------------------------------------------------------
+
+def needed_late(root, monkeypatch, then):
+    """A guest's use comes between the question and the removal; then the remover fails."""
+    rename = os.rename
+
+    def late(origin, target):
+        key = os.path.basename(origin)
+        if key.startswith("emi-") and ".part-" not in origin and os.path.basename(target) == key:
+            monkeypatch.setattr(os, "rename", rename)
+            (root / "registry" / key / "uses/guest.late").write_text('{"disk": "images/late.qcow2"}', encoding="ascii")
+            (root / "images/late.qcow2").write_text("disk", encoding="ascii")
+            rename(origin, target)
+            then()
+        else:
+            rename(origin, target)
+
+    monkeypatch.setattr(os, "rename", late)
+
+
+def test_what_a_killed_removal_took_away_comes_back_if_it_is_needed(root, folder, monkeypatch):
+    done = register(root, folder)
+    pid = os.fork()
+    if not pid:
+        needed_late(root, monkeypatch, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        site(root).remove("image", "debian")
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert site(root).find("image", "debian") is None
+    # whoever comes next, with whatever
+    register(root, folder / "vmlinuz", "kernel", "other")
+    assert site(root).find("image", "debian")["id"] == done["id"]
+    assert list(site(root).storage.uses(done["id"])) == ["guest.late"]
+    assert list(site(root).storage.uses(done["record"]["kernel"])) == ["image." + done["id"]]
+    assert [name for name in os.listdir(root / "registry") if name.startswith(".")] == []
+
+
+def test_what_a_killed_removal_took_away_goes_if_nobody_needs_it(root, folder, monkeypatch):
+    key = register(root, folder)["id"]
+    pid = os.fork()
+    if not pid:
+        monkeypatch.setattr(os, "rmdir", lambda path, **more: os.kill(os.getpid(), signal.SIGKILL) if path.endswith("/uses") else None)
+        site(root).remove("image", "debian")
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    register(root, folder / "vmlinuz", "kernel", "other")
+    assert not [name for name in os.listdir(root / "registry") if name.startswith(".") or name == key]
+
+
+def test_what_a_failed_removal_took_away_comes_back_at_once(root, folder, monkeypatch):
+    key, rmdir = register(root, folder)["id"], os.rmdir
+
+    def broken(path, **more):
+        if path.endswith("/uses"):
+            raise OSError(5, "Input/output error")
+        rmdir(path, **more)
+
+    monkeypatch.setattr(os, "rmdir", broken)
+    needed_late(root, monkeypatch, lambda: None)
+    with pytest.raises(OSError, match="Input/output error"):
+        site(root).remove("image", "debian")
+    assert site(root).find("image", "debian")["id"] == key
+    assert list(site(root).storage.uses(key)) == ["guest.late"]
+
+
+def test_what_cannot_come_back_now_is_kept_for_later(root, folder, monkeypatch):
+    key, rename, rmdir = register(root, folder)["id"], os.rename, os.rmdir
+    needed_late(root, monkeypatch, lambda: monkeypatch.setattr(os, "rename", broken))
+
+    def broken(origin, target):
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        site(root).remove("image", "debian")
+    monkeypatch.setattr(os, "rename", rename)
+    assert (os.rmdir, site(root).find("image", "debian")) == (rmdir, None)
+    # by another process, which does not share the locks of this one
+    subprocess.run([sys.executable, "-c", REGISTER, str(UNIT / "conftest.py"), str(root), str(folder / "vmlinuz")], check=True)
+    assert site(root).find("image", "debian")["id"] == key
+
+
+REGISTER = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("conftest", sys.argv[1]); spec.loader.exec_module(importlib.util.module_from_spec(spec))
+from ansible_collections.our.cloud.plugins.module_utils._registry import registration
+from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
+open_registry({"store": sys.argv[2]}).register("other", registration.parts_of("kernel", {}, sys.argv[3]), "me", None)
+"""
+
+
+def test_leftovers_are_swept_before_room_is_asked_for(root, folder, monkeypatch):
+    """A killed registration's, which fill the disk."""
+    (root / "registry/.part-elsewhere-1-x/new").mkdir(parents=True)
+    left = root / "registry/.part-elsewhere-1-x/new/root.img"
+    left.write_bytes(b"x")
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result((4096, 4096, 9, 9, 0 if left.exists() else 1 << 20, 0, 0, 0, 0, 255)))
+    assert register(root, folder)["changed"]
 
 
 def test_the_store_is_a_storage():
