@@ -21,7 +21,7 @@ export ANSIBLE_TIMEOUT ?= 120
 # Ansible does not flush what it writes into a pipe or a file: progress would come in one piece at the end.
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help lab lab-up lab-status lab-destroy test lint unit sanity molecule long bench docs deps test-deps artifact
+.PHONY: help lab lab-up lab-status lab-destroy test lint unit sanity molecule long torture bench docs deps test-deps artifact
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,11 @@ molecule: test-deps ## the scenarios of make test: moves (KVM), gateway and brid
 
 long: test-deps ## the scenarios that make test has no time for: KVM in virtual machines, and those that build appliances
 	tests/all molecule kvm oar batch arm images
+
+ROUNDS ?= 50
+torture: test-deps ## nodes that die, a LAN that is cut, moves that are killed, in random order, on the machines of scenario moves; not in make test
+	$(BIN)/molecule converge --scenario-name moves
+	$(BIN)/python tests/torture.py --rounds $(ROUNDS)
 
 bench: test-deps ## measure; writes docs/benchmarks.md
 	$(BIN)/python bench/run.py
