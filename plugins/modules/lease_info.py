@@ -27,9 +27,15 @@ options:
     elements: int
     default: [22, 16514]
   wait:
-    description: Seconds for which its heartbeat is watched at most. It comes every 10 s.
+    description: Seconds for which its heartbeat is watched, unless it comes. It comes every 10 s.
     type: int
     default: 25
+  quiet:
+    description: >-
+      It is watched on until it has been away for so many seconds. An NFS server keeps the locks of a dead client for 90 s,
+      and QEMU does not start a guest before.
+    type: int
+    default: 100
 extends_documentation_fragment:
   - our.cloud.registry
   - our.cloud.hypervisor.attributes
@@ -80,11 +86,12 @@ def main():
         "address": {"type": "str", "default": ""},
         "ports": {"type": "list", "elements": "int", "default": [22, 16514]},
         "wait": {"type": "int", "default": 25},
+        "quiet": {"type": "int", "default": 100},
         "store": {"type": "path", "default": "/srv/cloud"},
     }, supports_check_mode=True)
     asked = module.params
     try:
-        module.exit_json(changed=False, **rescue.look(asked["store"], asked["host"], asked["address"], asked["ports"], asked["wait"]))
+        module.exit_json(changed=False, **rescue.look(asked["store"], asked["host"], asked["address"], asked["ports"], asked["wait"], asked["quiet"]))
     except (CloudError, OSError) as error:
         module.fail_json(msg=str(error))
 

@@ -990,6 +990,12 @@ def watch(node: Node) -> None:
 
 # --- at boot ----------------------------------------------------------------
 
+def hook_said(text: str) -> str:
+    """What the hook said, without the words in which libvirt's error wraps it; empty if the error is not the hook's."""
+    dummy, found, said = text.partition("our-cloud-lease ")
+    return said.partition("unexpected exit status 1: ")[2].strip() if found else ""
+
+
 def autostart(node: Node, say=print, ask=ask_virsh, pause=time.sleep) -> None:
     """Start the guests of the store that libvirt has marked for it. libvirtd tries once, when it starts, and the store may come later
     than it. The hook decides: what runs elsewhere by now is not started."""
@@ -1015,6 +1021,7 @@ def autostart(node: Node, say=print, ask=ask_virsh, pause=time.sleep) -> None:
                 if not places(node, guest_of(text)):
                     continue
                 why = ask("start", name, timeout=600)[1]
+                why = hook_said(why) or why
             except (LeaseError, OSError) as error:
                 why = str(error)
             if "the store is not mounted" in why or "the store does not answer" in why:

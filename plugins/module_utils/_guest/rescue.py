@@ -20,6 +20,8 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.guests import Gue
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import OVERHEAD, is_others, places
 
 STORE_TIME = 30  # s that the store may take to answer
+# s for which a host must have been silent: an NFS server keeps the locks of a dead one, which QEMU asks for, for 90 s
+QUIET = 100
 # A host that refuses is one that answers.
 ANSWERS = (errno.ECONNREFUSED, errno.ECONNRESET)
 
@@ -47,12 +49,19 @@ def signs(address: str, ports: Iterable[int], ping: Callable = answers_ping, tcp
     return found + [f"{address} answers at port {port}" for port in ports if tcp(address, port)]
 
 
-def renewed(root: str, host: str, seconds: float, pause: Callable = time.sleep) -> bool | None:
-    """Whether the host's heartbeat in the store goes on, watched for so long at most. None: it has never had one."""
+def silence(root: str, host: str) -> float:
+    """Seconds since the host's last heartbeat, by the clock of the store's server."""
+    with lease.Ledger(root) as ledger:
+        return os.stat(ledger.temp).st_mtime - os.stat(os.path.join(root, lease.FOLDER, lease.NODES, host)).st_mtime
+
+
+def renewed(root: str, host: str, seconds: float, quiet: float, pause: Callable = time.sleep) -> bool | None:
+    """Whether the host's heartbeat in the store goes on, watched for some seconds, and until it has been away for `quiet` seconds.
+    None: it has never had one."""
     first = lease.heartbeats(root).get(host)
     if first is None:
         return None
-    end = time.monotonic() + seconds
+    end = time.monotonic() + max(seconds, quiet - silence(root, host))
     while time.monotonic() < end:
         pause(1)
         now = lease.heartbeats(root).get(host)
@@ -61,15 +70,15 @@ def renewed(root: str, host: str, seconds: float, pause: Callable = time.sleep) 
     return False
 
 
-def look(root: str, host: str, address: str, ports: Iterable[int], seconds: float) -> dict:
+def look(root: str, host: str, address: str, ports: Iterable[int], seconds: float, quiet: float = QUIET) -> dict:
     """Everything that this machine sees of another: `signs` (sentences), `renewed` (see there), `leases` (see lease.holders; all of the store)."""
     def ask() -> dict:
         if not lease.is_store(root):
             raise CloudError(os.uname().nodename, f"store {root}", "it is not mounted here", "Run the image_store playbook")
-        return {"renewed": renewed(root, host, seconds), "leases": lease.holders(root)}
+        return {"renewed": renewed(root, host, seconds, quiet), "leases": lease.holders(root)}
 
     found = signs(address, ports) if address else []
-    told = bounded(ask, seconds + STORE_TIME, f"store {root}", "Is its server up? Without it nobody can tell what runs where")
+    told = bounded(ask, max(seconds, quiet) + STORE_TIME, f"store {root}", "Is its server up? Without it nobody can tell what runs where")
     return {"signs": found, **told}
 
 
@@ -104,12 +113,12 @@ def plan(host: str, guests: list[Guest], hosts: dict[str, dict], families: dict[
     result: dict = {"here": {name: [] for name in hosts}, "lines": [], "refused": []}
     free = {name: info["memory"]["free"] for name, info in hosts.items()}
     held = {row["name"]: row for row in leases}
-    lost = [guest for guest in guests if _is_lost(guest, host, hosts, held)]
+    lost = [guest for guest in guests if _is_lost(guest, host, families.get(host), hosts, held)]
     # the largest first, so that the small ones fill what is left
     for guest in sorted(lost, key=lambda guest: (-guest.memory, guest.name)):
         needs = guest.memory + OVERHEAD[guest.family]
         fit = sorted((name for name in hosts if families.get(name) == guest.family and free[name] >= needs),
-                     key=lambda name: (name != guest.host, -free[name], name))
+                     key=lambda name: (name not in places(guest.name, hosts), name != guest.host, -free[name], name))
         if not fit:
             most = max((free[name] for name in hosts if families.get(name) == guest.family), default=None)
             result["refused"].append(f"{guest.name} needs {needs} MiB and " + (
@@ -126,12 +135,11 @@ def plan(host: str, guests: list[Guest], hosts: dict[str, dict], families: dict[
     return result
 
 
-def _is_lost(guest: Guest, host: str, hosts: dict[str, dict], held: dict[str, dict]) -> bool:
-    """Whether this guest is to be started elsewhere because the host is lost."""
-    if guest.state != "running":
+def _is_lost(guest: Guest, host: str, family: str | None, hosts: dict[str, dict], held: dict[str, dict]) -> bool:
+    """Whether this guest is to be started elsewhere because the host is lost. Without a lease it runs nowhere: it was stopped when the host
+    was lost, or an earlier rescue broke off; as long as the host is silent, guests.yml leaves it to this one."""
+    if guest.state != "running" or guest.family != family:
         return False
     if guest.name in held:
         return held[guest.name]["host"] == host
-    # nobody has its lease: it was stopped, or had been rescued already; its home is the lost host, and nobody else knows it
-    known = {name: copy for name, copy in places(guest.name, hosts).items() if not is_others(copy)}
-    return guest.host == host and not known
+    return not any(copy["active"] or is_others(copy) for copy in places(guest.name, hosts).values())

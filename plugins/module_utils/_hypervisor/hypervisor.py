@@ -15,7 +15,7 @@ import time
 
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain, lease
 
 try:
     import libvirt
@@ -286,6 +286,9 @@ def start(dom):
         dom.create()
     except libvirt.libvirtError as error:
         text = str(error)
+        if lease.hook_said(text):
+            # it says who has the guest, and what to do
+            raise CloudError(dom.connect().getHostname(), "start of %s" % dom.name(), lease.hook_said(text)) from None
         remedy = "See the host's journal (journalctl -u libvirtd) and /var/log/libvirt"
         if "memory" in text.lower():
             remedy = "The host has too little free memory: stop another guest, or give this one less"

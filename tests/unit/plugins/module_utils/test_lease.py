@@ -748,3 +748,10 @@ def test_what_goes_wrong_in_the_hook_keeps_the_guest_from_starting(monkeypatch, 
     monkeypatch.setattr(lease, "take", lambda *dummy: os._exit(0))
     assert lease.hook(["web", "prepare", "begin", "-"], xml, 5) == 1
     assert "has died" in capfd.readouterr().err
+
+
+def test_the_words_of_the_hook_in_the_error_of_libvirt():
+    wrapped = ("Hook script execution failed: internal error: Child process (LC_ALL=C PATH=/usr/bin /etc/libvirt/hooks/qemu.d/our-cloud-lease web prepare "
+               "begin -) unexpected exit status 1: two: guest web: the guest runs on one\n")
+    assert lease.hook_said(wrapped) == "two: guest web: the guest runs on one"
+    assert lease.hook_said("Hook script execution failed: internal error: Child process (x) unexpected exit status 1: somebody else's") == ""

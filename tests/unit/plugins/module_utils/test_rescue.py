@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
@@ -78,11 +79,14 @@ def test_signs_of_life_on_the_network(monkeypatch):
 
 def test_a_heartbeat_goes_on_or_not(tmp_path):
     (tmp_path / lease.MARKER).write_text("")
-    assert rescue.renewed(str(tmp_path), "one", 0) is None
+    assert rescue.renewed(str(tmp_path), "one", 0, 0) is None
     watch = lease.Watch(lease.Node("one", str(tmp_path), run=str(tmp_path / "run"), status=()))
     watch.round()
-    assert rescue.renewed(str(tmp_path), "one", 0.05, pause=lambda dummy: None) is False
-    assert rescue.renewed(str(tmp_path), "one", 60, pause=lambda dummy: watch.round()) is True
+    assert rescue.renewed(str(tmp_path), "one", 0.05, 0, pause=lambda dummy: None) is False
+    assert rescue.renewed(str(tmp_path), "one", 60, 0, pause=lambda dummy: watch.round()) is True
+    assert rescue.renewed(str(tmp_path), "one", 0, 60, pause=lambda dummy: watch.round()) is True
+    os.utime(tmp_path / lease.FOLDER / lease.NODES / "one", (0, 0))
+    assert rescue.renewed(str(tmp_path), "one", 0, 60, pause=pytest.fail) is False
     told = rescue.look(str(tmp_path), "one", "", [22], 0)
     assert told == {"signs": [], "renewed": False, "leases": []}
 
@@ -104,9 +108,11 @@ def test_what_the_lost_host_has_a_lease_of_goes_elsewhere():
 
 
 def test_guests_at_home_there_that_nobody_knows():
-    other = {"name": "known", "active": False, "owner": "our.cloud"}
-    plan = planned([guest("web"), guest("off", state="stopped"), guest("known")], {"two": info(4096, other)})
-    assert started(plan) == {"two": ["web"]}
+    copy = {"name": "known", "active": False, "owner": "our.cloud"}
+    plan = planned([guest("web"), guest("off", state="stopped"), guest("known", host="two"), guest("nova", host="two"), guest("runs")],
+                   {"two": info(9000), "three": info(4096, copy, {**copy, "name": "nova", "owner": "nova"}, {**copy, "name": "runs", "active": True})})
+    # who has a definition of it is the one that starts it: a rescue that broke off has made it there
+    assert started(plan) == {"two": ["web"], "three": ["known"]}
 
 
 def test_memory_counts_as_it_is_given_away():
