@@ -11,8 +11,9 @@ version_added: 0.2.0
 author:
   - The our.cloud founders (@our-cloud)
 description:
-  - Lines that are aligned, for people to read.
-positional: _input, registry
+  - Lines that are aligned, for people to read. Below the table is what somebody should look at - guests that are in more places than one, stand
+    still, or have left the inventory, hypervisors that could not be asked, and other managers' domains.
+positional: _input, registry, groups, guests
 options:
   _input:
     description: By hypervisor, what M(our.cloud.vm_info) returned there.
@@ -22,6 +23,14 @@ options:
     description: What M(our.cloud.image_info) returned.
     type: dict
     required: true
+  groups:
+    description: Ansible's variable C(groups). Its hypervisors that are not in the input could not be asked.
+    type: dict
+    default: {}
+  guests:
+    description: The inventory's variable C(guests). Without it nothing is said of guests that have left the inventory.
+    type: list
+    elements: dict
 """
 
 EXAMPLES = r"""
@@ -37,11 +46,16 @@ _value:
   elements: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils._site.tables import guests
+from ansible_collections.our.cloud.plugins.module_utils._guest import overview
+from ansible_collections.our.cloud.plugins.module_utils._guest.guests import hypervisors
+
+
+def guest_table(hosts, registry, groups=None, guests=None):
+    return overview.guests(hosts, registry, hypervisors(groups or {}), guests)
 
 
 class FilterModule:
     """The filter our.cloud.guest_table."""
 
     def filters(self):
-        return {"guest_table": guests}
+        return {"guest_table": guest_table}

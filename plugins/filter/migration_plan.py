@@ -27,10 +27,10 @@ options:
   mode:
     description: The wanted mode, if any.
     type: str
-  silent:
-    description: Hypervisors that could not be asked.
-    type: list
-    elements: str
+  groups:
+    description: Ansible's variable C(groups). Its hypervisors that are not in the input could not be asked.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -41,17 +41,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: V(source), V(target), V(mode), V(already) (it is there), or V(error), a sentence.
+  description: >-
+    V(source), V(target), V(mode), V(already) (it is there), or V(error), a sentence. V(wrong) is the same sentence if the question itself was
+    wrong, which can be told before anybody is asked.
   type: dict
 """
 
+from ansible_collections.our.cloud.plugins.module_utils._guest.guests import hypervisors
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import plan
 
 
-def migration_plan(hosts, name, target=None, mode=None, silent=()):
-    return plan(name, hosts, target or None, mode or None, silent)
+def migration_plan(hosts, name, target=None, mode=None, groups=None):
+    families = hypervisors(groups or {})
+    name, target, mode = (str(value or "").strip() for value in (name, target, mode))
+    return plan(name, hosts, target or None, mode or None, sorted(set(families) - set(hosts)), families)
 
 
 class FilterModule:
+    """The filter our.cloud.migration_plan."""
+
     def filters(self):
         return {"migration_plan": migration_plan}

@@ -264,14 +264,14 @@ def plan(name, hosts, target=None, mode=None, silent=(), families=None):
     """What `migrate.yml -e vm=NAME` is to do: source, target and mode, or the error that says why not and what would do.
     families: {hypervisor: xen or qemu} as the inventory says, for those that are silent."""
     unasked = " These could not be asked: %s." % ", ".join(sorted(silent)) if silent else ""
-    result = {"name": name, "source": None, "target": None, "mode": mode, "error": "", "already": False}
+    result = {"name": name, "source": None, "target": None, "mode": mode, "error": "", "already": False, "wrong": ""}
 
     def error(text):
         return dict(result, error=text)
 
     wrong = asked_for([*hosts, *silent], target, mode)
     if wrong:
-        return error(wrong)
+        return dict(error(wrong), wrong=wrong)
     if not name:
         return error("Which guest? Give it with -e vm=NAME. Guests: %s.%s" % (_listing(hosts), unasked))
     known = places(name, hosts)

@@ -27,16 +27,3 @@ def images(registry):
     rest = [[kind, one["id"], one["names"], one["size"] >> 10, one["guests"]]
             for kind in ("kernel", "ramdisk") for one in registry[kind + "s"] if one["id"] not in booted]
     return lines + ([""] + table(("of no image", "id", "names", "KiB", "guests"), rest) if rest else [])
-
-
-def guests(hosts, registry):
-    """Of what vm_info returned, by host, and image_info."""
-    image_of = {guest: (image["names"] or [image["id"]])[0] for image in registry["images"] for guest in image["guests"]}
-    rows = []
-    for host, info in hosts.items():
-        for guest in info["guests"]:
-            job = guest.get("migration")
-            state = "moving to %s" % job.get("target", "?") if job else guest["state"]
-            rows.append([guest["name"], host, state, guest["kind"], guest["arch"], guest["memory"], guest["vcpus"], image_of.get(guest["name"]),
-                         [disk["path"] for disk in guest["disks"] if disk["path"]]])
-    return table(("guest", "host", "state", "kind", "arch", "MiB", "CPUs", "image", "disk"), sorted(rows))

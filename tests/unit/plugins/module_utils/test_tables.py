@@ -35,19 +35,3 @@ def test_images():
 def test_nothing():
     empty = {"images": [], "kernels": [], "ramdisks": []}
     assert tables.images(empty) == ["image  names  arch  MiB  kernel  release  ramdisk  recipe  owner  registered  guests"]
-    assert tables.guests({}, empty) == ["guest  host  state  kind  arch  MiB  CPUs  image  disk"]
-
-
-def guest(name, **more):
-    return {"name": name, "state": "running", "kind": "kvm", "arch": "x86_64", "memory": 256, "vcpus": 1,
-            "disks": [{"path": "/srv/cloud/images/%s.img" % name}], **more}
-
-
-def test_guests():
-    moving, pvh = guest("b", migration={"target": "node1", "percent": 3}), guest("c", disks=[{"path": None}], memory=16, kind="pvh")
-    hosts = {"node2": {"guests": [moving, pvh]}, "node1": {"guests": [guest("a", state="stopped")]}, "node3": {"guests": []}}
-    assert tables.guests(hosts, REGISTRY) == [
-        "guest  host   state            kind  arch    MiB  CPUs  image  disk",
-        "a      node1  stopped          kvm   x86_64  256     1  emi-1  /srv/cloud/images/a.img",
-        "b      node2  moving to node1  kvm   x86_64  256     1  -      /srv/cloud/images/b.img",
-        "c      node2  running          pvh   x86_64   16     1  -      -"]

@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guests of a site, in lines that people read: a table, and below it what somebody should look at."""
+
+from __future__ import annotations
+
+from ansible_collections.our.cloud.plugins.module_utils._guest import placement
+from ansible_collections.our.cloud.plugins.module_utils._guest.domain import OURS
+from ansible_collections.our.cloud.plugins.module_utils._site.tables import table
+
+HEAD = ("guest", "host", "state", "lease", "kind", "arch", "MiB", "CPUs", "image", "disk")
+
+
+def state(guest: dict) -> str:
+    """In a few words."""
+    job = guest.get("migration")
+    if job:
+        return f"moving to {job.get('target', '?')}"
+    if guest.get("suspended"):
+        return "stands still"
+    return f"{guest['state']} ({guest['reason']})" if guest.get("reason") else guest["state"]
+
+
+def rows(hosts: dict, registry: dict) -> list[list]:
+    """One for each guest and host; others' domains are none."""
+    image_of = {guest: (image["names"] or [image["id"]])[0] for image in registry.get("images", []) for guest in image["guests"]}
+    return sorted([guest["name"], host, state(guest), (guest.get("lease") or {}).get("host"), guest["kind"], guest["arch"], guest["memory"], guest["vcpus"],
+                   image_of.get(guest["name"]), [disk["path"] for disk in guest["disks"] if disk["path"]]]
+                  for host, info in hosts.items() for guest in info["guests"] if not placement.is_others(guest))
+
+
+def notes(hosts: dict, families: dict, declared: set[str] | None) -> list[str]:
+    """What somebody should look at. declared: the names in the inventory, None: nobody knows."""
+    lines = []
+    silent = sorted(set(families) - set(hosts))
+    if silent:
+        lines.append(f"{', '.join(silent)} could not be asked. {placement.rescue(silent)}.")
+    for name in sorted({guest["name"] for info in hosts.values() for guest in info["guests"] if not placement.is_others(guest)}):
+        known = placement.places(name, hosts)
+        its = {hosts[host]["hypervisor"] for host in known}
+        found = placement.locate(name, hosts, [host for host in silent if families[host] in its])
+        if found.text:
+            lines.append(found.text + ".")
+        for host in found.stale:
+            lines.append(f"{name} runs on {found.host}; {host} has an old definition of it, which playbooks/guests.yml takes away.")
+        for host, guest in known.items():
+            if guest.get("reason") == "I/O error":
+                lines.append(f"{name} on {host} is paused by an I/O error. Is the store full, or away? Mend that, then run playbooks/guests.yml.")
+            if declared is not None and name not in declared and guest.get("owner") == OURS:
+                lines.append(f"{name} on {host} has left the inventory; nothing changes it any more.")
+    for host, info in sorted(hosts.items()):
+        lines += [f"{host}: Xen domain {orphan['domid']} ({orphan['name']}) is unknown to libvirt and holds {orphan['memory']} MiB, left by an arrival that "
+                  f"broke off. our.cloud.vm with state absent removes it there." for orphan in info.get("orphans", [])]
+        lines += [move["text"] + "." for move in info.get("moves", [])]
+        if info.get("store_error"):
+            lines.append(info["store_error"])
+        others: dict[str, list[int]] = {}
+        for guest in info["guests"]:
+            if placement.is_others(guest):
+                others.setdefault(guest["owner"], []).append(guest["memory"] if guest["active"] else 0)
+        lines += [f"{host} has {len(sizes)} domains of {owner}, with {sum(sizes)} MiB." for owner, sizes in sorted(others.items())]
+    return lines
+
+
+def guests(hosts: dict, registry: dict, families: dict | None = None, declared: list | None = None) -> list[str]:
+    """Of what vm_info returned, by host, and image_info. families: {hypervisor: xen or qemu} of the inventory; declared: its `guests`."""
+    names = None if declared is None else {entry.get("name") for entry in declared}
+    below = notes(hosts, families or {}, names)
+    return table(HEAD, rows(hosts, registry)) + ([""] + below if below else [])

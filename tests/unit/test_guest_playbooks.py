@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""guests.yml, migrate.yml and list.yml with hypervisors that are files: what they ask for, and what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+INVENTORY = """[gateway]
+[image_store]
+[xen]
+x1
+x2
+[kvm]
+k1
+[hypervisors:children]
+xen
+kvm
+[all:vars]
+ansible_connection=local
+site_store=/srv/cloud
+site_bridge=br0
+"""
+# vm_info: what HOST.json says; no file: it does not answer. The others: a line in `calls`.
+STUB = r"""#!/usr/bin/python
+# WANT_JSON
+import json, os, sys
+with open(sys.argv[1]) as stream:
+    args = json.load(stream)
+# the host is where Ansible puts it
+folder, host, name = os.environ["STUB"], os.path.abspath(sys.argv[0]).split("/tmp-of-")[1].split("/")[0], "NAME"
+if name == "vm_info":
+    try:
+        with open(os.path.join(folder, host + ".json")) as stream:
+            print(json.dumps({"changed": False, **json.load(stream)}))
+    except FileNotFoundError:
+        print(json.dumps({"failed": True, "msg": "libvirt does not answer"}))
+elif name == "image_info":
+    print(json.dumps({"changed": False, "images": [], "kernels": [], "ramdisks": []}))
+else:
+    with open(os.path.join(folder, "calls"), "a") as stream:
+        stream.write(" ".join([host, name, args["name"], args.get("state") or args.get("target")]) + "\n")
+    print(json.dumps({"changed": True, "source": host, "target": args.get("target"), "mode": args.get("mode")}))
+"""
+
+
+def guest(name, **more):
+    """As vm_info tells it."""
+    return {"name": name, "active": True, "state": "running", "uuid": "u", "kind": "pvh", "arch": "x86_64", "memory": 160, "vcpus": 1, "persistent": True,
+            "disks": [], "owner": "our.cloud", **more}
+
+
+def entry(name, host="x2"):
+    """As an inventory has it."""
+    return {"name": name, "host": host, "kind": "pvh", "memory": 160, "image": "debian"}
+
+
+OFF = {"active": False, "state": "stopped"}
+ARRIVES = {"state": "paused", "persistent": False}
+
+
+@pytest.fixture(name="collections", scope="module")
+def fixture_collections(tmp_path_factory):
+    """The collection with these stubs in the places of its modules."""
+    root = tmp_path_factory.mktemp("collections")
+    ours = root / "ansible_collections/our/cloud"
+    for folder in ("plugins", "roles", "playbooks", "meta"):
+        shutil.copytree(CHECKOUT / folder, ours / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (ours / "plugins/action/vm_migrate.py").unlink()
+    for name in ("vm", "vm_info", "vm_migrate", "image_info"):
+        (ours / f"plugins/modules/{name}.py").write_text(STUB.replace("NAME", name), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(name="play")
+def fixture_play(collections, tmp_path):
+    """A function that runs a playbook: (status, calls, what it said without line breaks)."""
+    def play(name, told, guests, *arguments):
+        for host, found in told.items():
+            hypervisor = {"hypervisor": "qemu" if host == "k1" else "xen", "host": host, "memory": {"free": 9999, "total": 9999}, "orphans": [],
+                          "guests": found}
+            (tmp_path / f"{host}.json").write_text(json.dumps(hypervisor), encoding="utf-8")
+        (tmp_path / "hosts").write_text(INVENTORY, encoding="utf-8")
+        (tmp_path / "ansible.cfg").touch()
+        (tmp_path / "group_vars").mkdir()
+        (tmp_path / "group_vars/all.json").write_text(json.dumps({
+            "guests": guests, "guests_announce": False, "ansible_python_interpreter": sys.executable, "ansible_remote_tmp": f"{tmp_path}/tmp-of-{{{{ inventory_hostname }}}}"}), encoding="utf-8")
+        site = [path for path in sys.path if path.endswith("site-packages")]
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible", "playbook", "-i", str(tmp_path / "hosts"), f"our.cloud.{name}", *arguments],
+            capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300,
+            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": ":".join([str(collections), *site]), "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
+                 "ANSIBLE_HOME": str(tmp_path / "home"), "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml", "ANSIBLE_LOCALHOST_WARNING": "0",
+                 "STUB": str(tmp_path)})
+        calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines() if (tmp_path / "calls").exists() else []
+        return done.returncode, sorted(calls), " ".join((done.stdout + done.stderr).split())
+    return play
+
+
+def test_where_a_guest_is_decides(play):
+    moving = guest("moving", migration={"target": "x2", "percent": 7})
+    status, calls, said = play("guests", {
+        "x1": [guest("twice", **OFF), moving, guest("stale", **OFF), guest("old"), guest("theirs", owner="nova")],
+        "x2": [guest("twice", **OFF), guest("moving", **ARRIVES), guest("stale")],
+        "k1": []}, [entry(name) for name in ("new", "twice", "moving", "stale", "theirs")])
+    assert status == 2, said
+    assert calls == ["x1 vm stale absent", "x2 vm new running", "x2 vm stale running"], said
+    assert "twice is stopped and defined on x1 and x2." in said
+    assert "moving is being moved from x1 to x2 already" in said
+    assert "old on x1 has left the inventory" in said
+    assert "theirs on x1 belongs to nova" in said
+    assert "top one of them" not in said
+
+
+def test_a_hypervisor_that_was_not_asked_may_run_it(play):
+    status, calls, said = play("guests", {"x1": [guest("stale", **OFF), guest("here")], "x2": [guest("stale")]},
+                               [entry("stale"), entry("here"), entry("new", "x1")], "--limit", "x1")
+    assert status == 2, said
+    assert calls == ["x1 vm here running"]
+    assert "stale is stopped on x1, and x2 could not be asked and may run it." in said
+    assert "new is on no hypervisor that could be asked, and x2 could not be asked and may run it." in said
+    assert "playbooks/rescue.yml -e host=x2" in said
+
+
+def test_a_fault_of_the_inventory_comes_first(play):
+    status, calls, said = play("guests", {"x1": [], "x2": [], "k1": []}, [{**entry("web"), "memory": "1G"}, {**entry("b"), "disk": "images/c.img"}, entry("c")])
+    assert (status, calls) == (2, [])
+    assert "guest web: memory: ''1G'' is no number of MiB" in said and "guests b and c have the same disk /srv/cloud/images/c.img" in said
+    assert "argument" not in said
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--limit", "k1"], "Run it without --limit."),
+    (["-e", "mode=banana"], "mode is banana, which is none of live, suspend, offline."),
+])
+def test_a_move_that_cannot_be_meant(play, arguments, words):
+    status, calls, said = play("migrate", {"x1": [guest("g")], "x2": [], "k1": []}, [], "-e", "vm=g", *arguments)
+    assert (status, calls) == (2, []) and words in said
+    assert "Ask this hypervisor" not in said
+
+
+def test_blanks_are_no_part_of_a_name_and_a_silent_node_keeps_nobody(play):
+    status, calls, said = play("migrate", {"x1": [guest("g")], "x2": []}, [], "-e", "{vm: 'g ', target: ' x2'}")
+    assert (status, calls) == (0, ["x1 vm_migrate g x2"]), said
+
+
+def test_the_list_says_what_should_be_looked_at(play):
+    status, calls, said = play("list", {"x1": [guest("g", **OFF), guest("old")], "x2": [guest("g")]}, [entry("g")])
+    assert (status, calls) == (0, [])
+    assert "g runs on x2; x1 has an old definition of it" in said
+    assert "old on x1 has left the inventory" in said
+    assert "k1 could not be asked. Bring k1 up, or, if it is lost, run playbooks/rescue.yml -e host=k1." in said
