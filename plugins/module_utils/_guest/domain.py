@@ -19,7 +19,7 @@ from collections import namedtuple
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import HOSTS, QEMU_KINDS, arch
-from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import normalise_mac
+from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_port, normalise_mac
 
 XEN_KINDS = ("pvh", "pv", "hvm")
 KINDS = XEN_KINDS + QEMU_KINDS
@@ -289,6 +289,8 @@ def _nic(devices, full):
     if full.get("mac"):
         _set(nic, "mac", address=full["mac"])
     _set(nic, "source", bridge=full["bridge"])
+    if full.get("mac"):
+        _set(nic, "target", dev=guest_port(full["mac"]))
     if full["hypervisor"] == "qemu":
         _set(nic, "model", type="virtio")
         _attach(nic, full)

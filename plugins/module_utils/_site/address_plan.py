@@ -27,6 +27,14 @@ def guest_mac(name):
     return "00:16:3e:%02x:%02x:%02x" % (digest[0] & 0x7F, digest[1], digest[2])
 
 
+def guest_port(mac: str) -> str:
+    """The name that the port of a guest with this MAC address has on a hypervisor's bridge, by which the filter knows whose it is.
+
+    Xen adds "-emu" for a guest with a QEMU, and Linux takes 15 characters.
+    """
+    return "vm-" + mac.replace(":", "")[4:]
+
+
 def normalise_mac(value):
     """A MAC address in lower case with colons; ValueError says what is wrong with it."""
     if isinstance(value, int) or str(value).isdigit() and len(str(value)) != 12:

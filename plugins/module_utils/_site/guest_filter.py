@@ -13,7 +13,7 @@ import ipaddress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Iterable, Mapping, Sequence
 
-from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_mac, normalise_mac, parse_address, parse_network
+from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_mac, guest_port, normalise_mac, parse_address, parse_network
 
 # What guests need of the machine that routes for them: names and an address. DHCP's first question goes to everybody.
 SERVICES = (("udp", 53), ("tcp", 53), ("udp", 67))
@@ -34,6 +34,9 @@ class Table:
     guests: list[str] = field(default_factory=list)
     pairs: list[str] = field(default_factory=list)
     dhcp_pairs: list[str] = field(default_factory=list)
+    # Names of guests' ports; port . MAC address.
+    port_names: list[str] = field(default_factory=list)
+    ports: list[str] = field(default_factory=list)
     # MAC . address of guests with a fixed one; MAC . link-local address of all; MACs of those that DHCP gives one.
     own: list[str] = field(default_factory=list)
     own6: list[str] = field(default_factory=list)
@@ -122,6 +125,13 @@ class _Reader:
             if not mac:
                 continue
             self.macs[name] = mac
+            port = guest_port(mac)
+            if port in self.table.port_names:
+                self.table.problems.append(f"{name}: its port on the bridge, {port}, is another guest's, too: change its mac.")
+            # Xen's of a guest with a QEMU has two.
+            for end in ("", "-emu"):
+                self.table.port_names.append(f"{port}{end}")
+                self.table.ports.append(f"{port}{end} . {mac}")
             self.table.guests.append(mac)
             self.table.pairs.append(f"{mac} . {mac}")
             self.table.dhcp_pairs.append(f"{mac} . 0x{mac.replace(':', '')}")

@@ -44,7 +44,7 @@ for (@cards) {
     my ($mac, $bridge) = @$_;
     for my $port (glob "/sys/class/net/$bridge/brif/*") {
         $port =~ s{.*/}{};
-        next if $port =~ /^vif/;
+        next if $port =~ /^(?:vif|vm-)/;
         system("bridge fdb del $mac dev $port master 2>/dev/null");
     }
 }

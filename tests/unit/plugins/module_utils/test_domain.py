@@ -40,6 +40,7 @@ XEN = """<domain xmlns:our="urn:our-cloud:1" type="xen">
     <interface type="bridge">
       <mac address="00:16:3e:00:00:50" />
       <source bridge="br0" />
+      <target dev="vm-3e000050" />
     </interface>
   </devices>
 </domain>
@@ -80,6 +81,7 @@ QEMU = """<domain xmlns:our="urn:our-cloud:1" type="{kind}">
     <interface type="bridge">
       <mac address="00:16:3e:00:00:50" />
       <source bridge="br0" />
+      <target dev="vm-3e000050" />
       <model type="virtio" />
     </interface>
   </devices>
@@ -128,6 +130,7 @@ NORMALISED = """<domain type='qemu'>
     <interface type='bridge'>
       <mac address='00:16:3e:00:00:50'/>
       <source bridge='br0'/>
+      <target dev='vm-3e000050'/>
       <model type='virtio'/>
       <address type='pci' domain='0x0000' bus='0x01' slot='0x00' function='0x0'/>
     </interface>
@@ -193,6 +196,7 @@ ARM = """<domain xmlns:our="urn:our-cloud:1" type="{kind}">
     <interface type="bridge">
       <mac address="00:16:3e:00:00:50" />
       <source bridge="br0" />
+      <target dev="vm-3e000050" />
       <model type="virtio" />
 {address}    </interface>
   </devices>
@@ -320,6 +324,7 @@ NORMALISED_ARM = """<domain type='qemu'>
     <interface type='bridge'>
       <mac address='00:16:3e:00:00:50'/>
       <source bridge='br0'/>
+      <target dev='vm-3e000050'/>
       <model type='virtio'/>
       <address type='virtio-mmio'/>
     </interface>
@@ -367,6 +372,11 @@ def test_card_and_disk_are_changed_in_place():
     wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "bridge": "br1", "mac": "00:16:3e:00:00:51", "disk": "images/b.img"}), current)
     assert [nic.find("source").get("bridge") for nic in wanted.findall("devices/interface")] == ["br1"]
     assert [disk.find("source").get("file") for disk in wanted.findall("devices/disk")] == ["/srv/cloud/images/b.img"]
+
+
+def test_a_card_of_another_mac_address_has_another_port():
+    wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "mac": "00:16:3e:00:00:51"}), domain.parse(NORMALISED))
+    assert [nic.find("target").get("dev") for nic in wanted.findall("devices/interface")] == ["vm-3e000051"]
 
 
 def test_cpu():

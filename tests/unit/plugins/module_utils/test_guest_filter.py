@@ -41,6 +41,18 @@ def test_both_have_the_link_local_address_of_their_mac():
     assert good()["own6"] == ["00:16:3e:00:00:50 . fe80::216:3eff:fe00:50", "00:16:3e:00:00:51 . fe80::216:3eff:fe00:51"]
 
 
+def test_a_port_is_named_after_its_guest_s_mac_address():
+    made = good(guests=[FIXED])
+    assert made["ports"] == ["vm-3e000050 . 00:16:3e:00:00:50", "vm-3e000050-emu . 00:16:3e:00:00:50"]
+    # Linux takes no longer names.
+    assert made["port_names"] == ["vm-3e000050", "vm-3e000050-emu"] and len("vm-3e000050-emu") <= 15
+
+
+def test_two_guests_of_one_port_are_refused():
+    guests = [FIXED, {"name": "twin", "mac": "52:54:3e:00:00:50"}]
+    assert table(guests=guests)["problems"] == ["twin: its port on the bridge, vm-3e000050, is another guest's, too: change its mac."]
+
+
 def test_a_mac_address_is_made_from_the_name():
     assert good(guests=[{"name": "web"}])["guests"] == [guest_mac("web")]
 
@@ -136,4 +148,4 @@ def test_no_lan_no_table():
 
 def test_an_inventory_without_guests():
     made = good(guests=[])
-    assert made["guests"] == made["own"] == made["own6"] == made["pairs"] == made["dhcp_pairs"] == []
+    assert made["guests"] == made["own"] == made["own6"] == made["pairs"] == made["ports"] == made["dhcp_pairs"] == []
