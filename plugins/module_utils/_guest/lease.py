@@ -29,6 +29,7 @@ import fcntl
 import hashlib
 import json
 import os
+import pwd
 import re
 import select
 import signal
@@ -45,6 +46,7 @@ CLAIM = ".claim"
 CONFIG = "/etc/our-cloud/lease.json"
 RUN = "/run/our-cloud"
 STATUS = ("/run/libvirt/qemu", "/run/libvirt/libxl")
+QEMU_USER = "libvirt-qemu"
 LARGEST = 65536  # bytes of a lease that are read
 
 # What a file says it is.
@@ -72,12 +74,14 @@ class LeaseError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Guest:
-    """What a lease is asked for. disks: paths of the disks that it writes on and shares with nobody."""
+    """What a lease is asked for. disks: paths of the disks that it writes on and shares with nobody; unlabelled: those of them whose owner
+    libvirt leaves alone."""
 
     name: str
     uuid: str
     disks: tuple[str, ...] = ()
     ours: bool = False
+    unlabelled: tuple[str, ...] = ()
 
     @property
     def thing(self) -> str:
@@ -103,15 +107,17 @@ def guest_of(text: str | bytes) -> Guest:
         root = root.find("domain")
     if root is None or not root.findtext("uuid"):
         raise ValueError("not a domain")
-    disks = []
+    disks, unlabelled = [], []
     for disk in root.findall("devices/disk"):
         source = disk.find("source")
         if (disk.get("device", "disk") in ("disk", "lun") and source is not None and source.get("file")
                 and disk.find("readonly") is None and disk.find("shareable") is None):
             disks.append(source.get("file"))
+            if any(label.get("model") == "dac" and label.get("relabel") == "no" for label in source.findall("seclabel")):
+                unlabelled.append(source.get("file"))
     metadata = root.find("metadata")
     ours = metadata is not None and any("our.cloud" in item.tag or "our-cloud" in item.tag for item in metadata)
-    return Guest(root.findtext("name", ""), root.findtext("uuid"), tuple(disks), ours)
+    return Guest(root.findtext("name", ""), root.findtext("uuid"), tuple(disks), ours, tuple(unlabelled))
 
 
 def is_store(root: str) -> bool:
@@ -348,7 +354,7 @@ class Node:
                 told = json.load(stream)
         except FileNotFoundError:
             return None
-        guest = Guest(**{**told["guest"], "disks": tuple(told["guest"]["disks"])})
+        guest = Guest(**{key: tuple(value) if isinstance(value, list) else value for key, value in told["guest"].items()})
         return guest, [Place(*place) for place in told["places"]]
 
     def remembered(self, what: str) -> list[str]:
@@ -450,7 +456,17 @@ def take(node: Node, guest: Guest) -> list[Place]:
             _take(node, guest, wanted)
             node.remember("held", guest, wanted)
             node.forget("queue", guest.uuid)
+    give_to_qemu(guest)
     return wanted
+
+
+def give_to_qemu(guest: Guest) -> None:
+    """Let QEMU's user own the disks that libvirt does not label. Nobody else runs on those of the store: their leases are held."""
+    for path in guest.unlabelled:
+        with contextlib.suppress(KeyError, FileNotFoundError):
+            user = pwd.getpwnam(QEMU_USER).pw_uid
+            if os.stat(path).st_uid != user:
+                os.chown(path, user, -1)
 
 
 def _take(node: Node, guest: Guest, wanted: list[Place]) -> None:

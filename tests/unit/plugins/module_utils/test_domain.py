@@ -67,7 +67,9 @@ QEMU = """<domain xmlns:our="urn:our-cloud:1" type="{kind}">
   <devices>
     <disk type="file" device="disk">
       <driver name="qemu" type="raw" cache="none" io="native" discard="unmap" />
-      <source file="/srv/cloud/images/our-vm.img" />
+      <source file="/srv/cloud/images/our-vm.img">
+        <seclabel model="dac" relabel="no" />
+      </source>
       <target dev="vda" bus="virtio" />
     </disk>
     <controller type="usb" model="none" />
@@ -123,7 +125,9 @@ NORMALISED = """<domain type='qemu'>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw' cache='none' io='native' discard='unmap'/>
-      <source file='/srv/cloud/images/our-vm.img'/>
+      <source file='/srv/cloud/images/our-vm.img'>
+        <seclabel model='dac' relabel='no'/>
+      </source>
       <target dev='vda' bus='virtio'/>
       <address type='pci' domain='0x0000' bus='0x02' slot='0x00' function='0x0'/>
     </disk>
@@ -182,7 +186,9 @@ ARM = """<domain xmlns:our="urn:our-cloud:1" type="{kind}">
     <emulator>{emulator}</emulator>
     <disk type="file" device="disk">
       <driver name="qemu" type="raw" cache="none" io="native" discard="unmap" />
-      <source file="/srv/cloud/images/our-vm.img" />
+      <source file="/srv/cloud/images/our-vm.img">
+        <seclabel model="dac" relabel="no" />
+      </source>
       <target dev="vda" bus="virtio" />
 {address}    </disk>
     <controller type="usb" model="none" />
@@ -317,7 +323,9 @@ NORMALISED_ARM = """<domain type='qemu'>
     <emulator>/usr/bin/qemu-system-arm</emulator>
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw' cache='none' io='native' discard='unmap'/>
-      <source file='/srv/cloud/images/our-vm.img'/>
+      <source file='/srv/cloud/images/our-vm.img'>
+        <seclabel model='dac' relabel='no'/>
+      </source>
       <target dev='vda' bus='virtio'/>
       <address type='virtio-mmio'/>
     </disk>

@@ -755,3 +755,19 @@ def test_the_words_of_the_hook_in_the_error_of_libvirt():
                "begin -) unexpected exit status 1: two: guest web: the guest runs on one\n")
     assert lease.hook_said(wrapped) == "two: guest web: the guest runs on one"
     assert lease.hook_said("Hook script execution failed: internal error: Child process (x) unexpected exit status 1: somebody else's") == ""
+
+
+def test_the_disk_that_libvirt_leaves_alone_belongs_to_qemu(make, store, guest, monkeypatch):
+    xml = XML.format(name="web", uuid=UUID, disk=guest.disks[0]).replace("one.img'/>", "one.img'><seclabel model='dac' relabel='no'/></source>")
+    asked = lease.guest_of(xml)
+    assert asked.unlabelled == asked.disks == guest.disks
+    given, one, two = [], make("one"), make("two")
+    monkeypatch.setattr(lease, "QEMU_USER", "nobody")
+    monkeypatch.setattr(os, "chown", lambda *words: given.append(words))
+    lease.take(one, asked)
+    assert [words[0] for words in given] == [guest.disks[0]] and given[0][2] == -1
+    # who is refused changes nothing
+    with pytest.raises(lease.LeaseError):
+        lease.take(two, asked)
+    lease.take(two, lease.Guest("plain", OTHER, (str(store / "images/two.img"),)))
+    assert len(given) == 1
