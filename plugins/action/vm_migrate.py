@@ -91,13 +91,15 @@ class ActionModule(ActionBase):
 
     def _followed(self, name, begun, host):
         """Show the progress of the move until it ends: its result."""
-        shown, pause = None, PAUSE
+        shown, pause, parent = None, PAUSE, os.getppid()
         while True:
             asked = time.monotonic()
             state, job, record = parts(self._ask(question(name, begun["unit"]), host, name))
             done = unit.verdict(name, begun["token"], state, record)
             if done is not None:
-                # nobody else need be told
+                if os.getppid() != parent:
+                    # the play was killed and this process of it was not: nobody has been told
+                    return done
                 record = shlex.quote("%s/%s.json" % (ENDED_DIR, name))
                 self._ask("if grep -q %s %s; then rm -f %s; fi" % (begun["token"], record, record), host, name)
                 return done
