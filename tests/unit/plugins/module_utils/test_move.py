@@ -355,6 +355,13 @@ def test_libvirt_says_that_it_worked_and_it_did_not(site):
     assert done["place"] == "source" and "libvirt says that it was moved, but it is gone on two and running on one" in done["msg"]
 
 
+def test_libvirt_says_that_it_worked_and_it_runs_on_both(site):
+    site.guest.when["migrate"] = lambda dom, *dummy: dom.arrive(site.two)
+    done = site.move()
+    assert done["place"] == "both" and "it is running on two and running on one" in done["msg"]
+    assert not {"one: undefine", "one: destroy", "two: destroy", "two: undefine"} & set(site.did)
+
+
 def test_definition_that_was_not_there_before_is_taken_away(kvm):
     kvm.guest.when["migrate"] = breaks(kvm.world, lambda dom: dom.arrive(kvm.two, "stopped", event=False))
     assert kvm.move()["place"] == "source" and kvm.words() == {"one": "running"}
