@@ -93,12 +93,14 @@ def fixture_play(collections, tmp_path):
         (tmp_path / "ansible.cfg").touch()
         (tmp_path / "group_vars").mkdir()
         (tmp_path / "group_vars/all.json").write_text(json.dumps({
-            "guests": guests, "guests_announce": False, "ansible_python_interpreter": sys.executable, "ansible_remote_tmp": f"{tmp_path}/tmp-of-{{{{ inventory_hostname }}}}"}), encoding="utf-8")
+            "guests": guests, "guests_announce": False, "ansible_python_interpreter": sys.executable,
+            "ansible_remote_tmp": f"{tmp_path}/tmp-of-{{{{ inventory_hostname }}}}"}), encoding="utf-8")
         site = [path for path in sys.path if path.endswith("site-packages")]
         done = subprocess.run(
             [sys.executable, "-m", "ansible", "playbook", "-i", str(tmp_path / "hosts"), f"our.cloud.{name}", *arguments],
             capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300,
-            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": ":".join([str(collections), *site]), "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
+            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": ":".join([str(collections), *site]), "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
+                 "ANSIBLE_NOCOLOR": "1",
                  "ANSIBLE_HOME": str(tmp_path / "home"), "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml", "ANSIBLE_LOCALHOST_WARNING": "0",
                  "STUB": str(tmp_path)})
         calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines() if (tmp_path / "calls").exists() else []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from ansible_collections.our.cloud.plugins.module_utils._guest.placement import need
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import is_others, need
 
 SAFE_CACHES = ("none", "directsync")
 # What a saved state has beside the guest's memory, MiB
@@ -24,6 +24,12 @@ def check_running(facts: dict) -> str | None:
 def check_persistent(facts: dict) -> str | None:
     if not facts["guest"]["persistent"]:
         return "it has no definition (it was started without one), so it would be lost at its next stop. Define it with our.cloud.vm first"
+    return None
+
+
+def check_owner(facts: dict) -> str | None:
+    if is_others(facts["guest"]):
+        return "it belongs to %s, as its metadata says, and nothing here touches it. Move it by what made it" % facts["guest"]["owner"]
     return None
 
 
@@ -196,8 +202,9 @@ def check_machine(facts: dict) -> str | None:
 
 
 PRECHECKS = (
-    check_running, check_persistent, check_paused, check_live, check_arch, check_options, check_hostdevs, check_snapshots, check_store, check_cache,
-    check_states, check_state_disk, check_room, check_target, check_kind, check_there, check_same_store, check_bridge, check_memory, check_machine, check_cpu,
+    check_owner, check_running, check_persistent, check_paused, check_live, check_arch, check_options, check_hostdevs, check_snapshots, check_store,
+    check_cache, check_states, check_state_disk, check_room, check_target, check_kind, check_there, check_same_store, check_bridge, check_memory, check_machine,
+    check_cpu,
 )
 
 

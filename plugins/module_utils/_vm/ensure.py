@@ -194,7 +194,8 @@ class Guest:
                              "Wait for the move to end (playbooks/list.yml shows it); if nothing moves it, restart libvirtd here (guests go on)")
         reason = hypervisor.paused(self.dom)
         if hypervisor.suspended(self.dom) or reason is not None and reason not in hypervisor.RESUMABLE:
-            raise CloudError(self.host, thing, "it stands still%s, and may go on elsewhere" % (" (%s)" % reason if reason else ", as a move leaves it that broke off"),
+            why = " (%s)" % reason if reason else ", as a move leaves it that broke off"
+            raise CloudError(self.host, thing, "it stands still%s, and may go on elsewhere" % why,
                              "playbooks/list.yml tells where it runs and what to do")
 
     def stop(self):

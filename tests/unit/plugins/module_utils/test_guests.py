@@ -80,13 +80,16 @@ def test_no_list():
     assert guests.read({"web": {}}, GROUPS).faults == ["guests: {'web': {}} is no list of guests"]
 
 
+SAME_DISK = "guests web and b have the same disk /srv/cloud/images/a.img; change it for one of them"
+
+
 @pytest.mark.parametrize("one, other, line", [
-    (pvh(disk="images/a.img"), pvh("b", disk="/srv/cloud//images/./a.img"), "guests web and b have the same disk /srv/cloud/images/a.img; change it for one of them"),
+    (pvh(disk="images/a.img"), pvh("b", disk="/srv/cloud//images/./a.img"), SAME_DISK),
     # the one that an image gives
     (pvh(), pvh("b", disk="images/web.img"), "guests web and b have the same disk /srv/cloud/images/web.img; change it for one of them"),
     (kvm(), kvm("b", disk="images/db.qcow2"), "guests db and b have the same disk /srv/cloud/images/db.qcow2; change it for one of them"),
     (pvh("b", disk="images/db.img"), kvm(), "guests b and db have the same disk /srv/cloud/images/db.img; change it for one of them"),
-    (pvh(disk="images/a.img"), pvh("b", disk="images/a.img", state="stopped"), "guests web and b have the same disk /srv/cloud/images/a.img; change it for one of them"),
+    (pvh(disk="images/a.img"), pvh("b", disk="images/a.img", state="stopped"), SAME_DISK),
     (pvh(mac="52:54:00:00:00:01"), kvm(mac="52-54-00-00-00-01"), "guests web and db have the same MAC address 52:54:00:00:00:01; change it for one of them"),
     (pvh(address="192.0.2.7"), kvm(address="192.0.2.7"), "guests web and db have the same address 192.0.2.7; change it for one of them"),
     (pvh(), pvh(host="x2"), "guest web: name: it is there twice; rename one of them"),

@@ -45,6 +45,7 @@ def test_fit(family, mode):
 REFUSED = [
     ("qemu", {"guest__active": False, "guest__state": "stopped"}, "it is stopped; mode live needs a running guest. Use mode offline"),
     ("qemu", {"guest__persistent": False}, "it has no definition"),
+    ("qemu", {"guest__owner": "nova"}, "it belongs to nova, as its metadata says, and nothing here touches it"),
     ("xen", {"guest__kind": "pv"}, "cannot move a PV guest live (it is built without shadow paging). Use mode suspend"),
     ("xen", {"guest__arch": "aarch64"}, "Xen on ARM cannot save"),
     ("xen", {"options__bandwidth": 10, "options__post_copy": True}, "cannot do bandwidth, post_copy"),

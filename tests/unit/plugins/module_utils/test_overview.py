@@ -21,7 +21,8 @@ def guest(name, **more):
 
 
 def site(node1=(), node2=(), **more):
-    return {host: {"hypervisor": "qemu", "guests": list(found), "orphans": [], "store_error": "", **more} for host, found in (("node1", node1), ("node2", node2))}
+    return {host: {"hypervisor": "qemu", "guests": list(found), "orphans": [], "store_error": "", **more}
+            for host, found in (("node1", node1), ("node2", node2))}
 
 
 def below(hosts, families=None, declared=None):

@@ -136,13 +136,15 @@ def on(**copies):
     (on(x1={"state": "paused", "reason": "I/O error"}), [], "here", "x1", ""),
     # on its way
     (on(x1={"migration": {"target": "x2", "percent": 3}}, x2=ARRIVES), [], "moving", "x1", "g is being moved from x1 to x2 already (3% done)"),
-    (on(x1={}, x2=ARRIVES), [], "moving", "x1", "g is being moved from x1 to x2 already. Wait for that to end; if nothing moves it (`virsh domjobinfo g` on x1)"),
+    (on(x1={}, x2=ARRIVES), [], "moving", "x1",
+     "g is being moved from x1 to x2 already. Wait for that to end; if nothing moves it (`virsh domjobinfo g` on x1)"),
     (on(x1={}, x2={"active": False, "persistent": False, "state": "nostate"}), [], "moving", "x1", "g is being moved from x1 to x2"),
     (on(x1=STANDS, x2={"active": False, "persistent": False, "state": "nostate"}), [], "moving", "x1", "g is being moved from x1 to x2"),
     (on(x2=ARRIVES), ["x1"], "unknown", None, "its source may be x1, which could not be asked"),
     (on(x2=ARRIVES), [], "refused", None, "g waits on x2 for an arrival that broke off. Restart libvirtd there"),
     # broken off: one copy is dead
-    (on(x1=STANDS, x2={}), [], "refused", "x2", "g runs on x2; the copy on x1 stands still because of a move. If that is still so in a minute, the move has broken off "
+    (on(x1=STANDS, x2={}), [], "refused", "x2",
+     "g runs on x2; the copy on x1 stands still because of a move. If that is still so in a minute, the move has broken off "
      "and that copy is dead and only holds memory: end that one, and no other (`virsh destroy g` on x1)"),
     (on(x1=PAUSED, x2={}), [], "refused", "x2", "end that one, and no other (`virsh destroy g` on x1)"),
     (on(x1=STANDS), ["x2"], "unknown", None, "g stands still on x1 since a move that broke off, and may run on x2"),
