@@ -109,6 +109,8 @@ def test_the_smallest_lan():
         ({"network": "10.1.2.7/24"}, "10.1.2.7/24 is an address in a network: write 10.1.2.0/24"),
         ({"network": "10.1.2.0/31"}, "10.1.2.0/31 has no room"),
         ({"domain": "lan_test"}, "gateway_domain 'lan_test' is not a domain"),
+        ({"domain": "lan.test\n"}, "is not a domain"),
+        ({"guests": [{"name": "web\n"}]}, "Guest web"),
         ({"domain": ""}, "gateway_domain '' is not a domain"),
         ({"address": ""}, "Gateway front: gateway_address '' is not an IPv4 address"),
         ({"address": "10.1.3.1"}, "Gateway front: gateway_address 10.1.3.1 is outside of 10.1.2.0/24"),
