@@ -56,7 +56,7 @@ ARRIVAL = "arrival"    # a claim: libvirt has announced a live migration to that
 ARRIVING = "arriving"  # a claim: the migration has begun there
 PROMISE = "promise"    # a claim that the source makes for the target of a move that stops the guest
 
-ARRIVAL_TIME = 30   # s between libvirt's announcement of a migration and its begin
+ARRIVAL_TIME = 60   # s between libvirt's announcement of a migration and its begin
 START_TIME = 120    # s that a start may take before libvirt and the hypervisor know of the guest
 GONE_TIME = 600     # s after which a guest counts as gone of which libvirt has no status file, without asking libvirt
 HOOK_TIME = 30      # s that libvirt waits for the store
