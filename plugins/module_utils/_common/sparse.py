@@ -292,8 +292,8 @@ def copy(source, path):
 
 
 def clone(origin, path):
-    """Copy a file to a new one, by the file system or the server itself where they can. What is read is not compared."""
-    with FileSource(origin) as source:
+    """Copy a file to a new one, by the file system or the server itself where they can. What is read is not compared. A link is refused."""
+    with FileSource(origin, follow=False) as source:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(descriptor, source.size)

@@ -215,7 +215,10 @@ recipe_save' bash "$RECIPE_STATE" "$RECIPE_ROOT" "$RECIPE_text"
 recipe_exec_chroot() {
     recipe_begin exec_chroot "$1"
     recipe_mounts
-    (unset TMPDIR; HOME=/root recipe_enter "$RECIPE_ROOT" "$RECIPE_INSIDE" /bin/sh -c "$RECIPE_IN_SH" sh "$RECIPE_text" "$RECIPE_IN_BASH" "$(declare -f recipe_note)")
+    (
+        unset TMPDIR
+        HOME=/root recipe_enter "$RECIPE_ROOT" "$RECIPE_INSIDE" /bin/sh -c "$RECIPE_IN_SH" sh "$RECIPE_text" "$RECIPE_IN_BASH" "$(declare -f recipe_note)"
+    )
 }
 
 recipe_write_file() { # FILE:LINE PATH

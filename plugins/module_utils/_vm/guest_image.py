@@ -142,7 +142,7 @@ class GuestImage:
                     with open(part, "rb") as stream:
                         os.fsync(stream.fileno())
                 else:
-                    with sparse.FileSource(image) as source:
+                    with sparse.FileSource(image, follow=False) as source:
                         check_room(folder, source.data())
                     sparse.clone(image, part)
                 os.chmod(part, 0o600)

@@ -123,7 +123,8 @@ def test_a_part_of_a_macrostep(alley):
 def test_a_text_arrives_as_it_is(text):
     where = recipe.Where("/d/x.yaml", "x.yaml", 1)
     lines = recipe_script.call(recipe.Command("write_file", ("/a b", text), where))
-    done = subprocess.run(["bash"], input="\n".join(["recipe_write_file() { printf '%s|%s|' \"$@\"; cat; }", *lines, ""]).encode(), capture_output=True, check=True)
+    program = "\n".join(["recipe_write_file() { printf '%s|%s|' \"$@\"; cat; }", *lines, ""])
+    done = subprocess.run(["bash"], input=program.encode(), capture_output=True, check=True)
     assert done.stdout.decode() == "x.yaml:1|/a b|" + (text if not text or text.endswith("\n") else text + "\n")
 
 

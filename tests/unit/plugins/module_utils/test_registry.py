@@ -796,8 +796,8 @@ def test_a_use_that_is_none_is_not_followed(root, folder, victim, kind):
     assert in_time(lambda: store.uses(key)) == {"guest.web": {}}
     assert "guest web" in str(in_time(lambda: site(root).remove("image", "debian")))
     said = str(in_time(lambda: store.use(key, "guest.web", {"disk": "images/web.img"})))
-    assert said == "%s/registry/%s/uses/guest.web: it is no file, but a link or something else that does not belong there. Find out who put it there, and remove it" % (
-        root, key)
+    assert said == ("%s/registry/%s/uses/guest.web: it is no file, but a link or something else that does not belong there. "
+                    "Find out who put it there, and remove it" % (root, key))
     untouched(victim)
 
 
@@ -847,7 +847,8 @@ def test_a_name_leads_to_an_id_of_its_kind_alone(root, folder):
     assert site(root).find("image", "odd") is None
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "null", '"x"', '{"kind": "kernel", "digest": "d", "created": "2026"}', '{"kind": "image", "digest": 1}', "\xff"])
+@pytest.mark.parametrize("content", [
+    "{}", "[]", "null", '"x"', '{"kind": "kernel", "digest": "d", "created": "2026"}', '{"kind": "image", "digest": 1}', "\xff"])
 def test_a_record_that_is_none(root, folder, content):
     key = register(root, folder)["id"]
     (root / "registry" / key / "about.json").write_bytes(content.encode("latin-1"))
