@@ -78,7 +78,7 @@ kvm_node() {
 module=$(grep -qw svm /proc/cpuinfo && echo kvm_amd || echo kvm_intel)
 modprobe "$module"
 echo "$module" | put "/etc/modules-load.d/$module.conf"
-need qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients python3-libvirt python3-lxml
+need apparmor qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients python3-libvirt python3-lxml
 systemctl --quiet enable --now libvirtd.service
 EOS
 }
