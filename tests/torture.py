@@ -310,7 +310,8 @@ class Torture:
         self.vm(here, "stopped")
         check = f"e2fsck -fn {shlex.quote(disk)}"
         if disk.endswith(".qcow2"):
-            check = f"qemu-img convert -O raw {shlex.quote(disk)} /var/tmp/torture.raw && e2fsck -fn /var/tmp/torture.raw; s=$?; rm -f /var/tmp/torture.raw; exit $s"
+            copy = "/var/tmp/torture.raw"
+            check = f"qemu-img convert -O raw {shlex.quote(disk)} {copy} && e2fsck -fn {copy}; s=$?; rm -f {copy}; exit $s"
         done = self.site.ssh(here, check, timeout=BOUND)
         if done.returncode:
             raise Wrong(f"e2fsck of {disk} on {here}: {done.stdout[-2000:]}{done.stderr[-500:]}")
@@ -357,8 +358,8 @@ def main() -> int:
     torture = Torture(site, power, random.Random(given.seed))
     if given.events:
         torture.EVENTS = tuple(getattr(Torture, name) for name in given.events.split(","))
-    print(f"{given.rounds} rounds, seed {given.seed}, guest {site.guest['name']} on {', '.join(site.nodes)}\n\n| round | event | s | what was seen |\n| --- | --- | --- | --- |",
-          flush=True)
+    print(f"{given.rounds} rounds, seed {given.seed}, guest {site.guest['name']} on {', '.join(site.nodes)}\n\n"
+          "| round | event | s | what was seen |\n| --- | --- | --- | --- |", flush=True)
     for number in range(1, given.rounds + 1):
         began = time.monotonic()
         try:

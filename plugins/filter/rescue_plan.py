@@ -72,7 +72,8 @@ from ansible_collections.our.cloud.plugins.module_utils._guest import guests, re
 def rescue_plan(entries, host, hosts, looks, groups, ssh=False, fenced=False, store="", bridge=""):
     families = guests.hypervisors(groups)
     if host not in families:
-        return {"error": f"{host or 'Nothing'} is no hypervisor of the inventory. Give the lost one with -e host=NAME; there are: {', '.join(sorted(families))}.",
+        return {"error": f"{host or 'Nothing'} is no hypervisor of the inventory. Give the lost one with -e host=NAME; "
+                         f"there are: {', '.join(sorted(families))}.",
                 "here": {}, "lines": [], "refused": []}
     read = guests.read(entries, groups, store, bridge)
     # what has not looked at the store cannot start anything from it

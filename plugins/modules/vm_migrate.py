@@ -217,7 +217,8 @@ def begun(params):
     """Begin the move; its end, or with wait false how to follow it."""
     code, wait = params.pop("code"), params.pop("wait")
     if not code:
-        raise CloudError("", "vm_migrate", "the code of the move is missing", "The action plugin of the same name puts it in: call the module as our.cloud.vm_migrate")
+        raise CloudError("", "vm_migrate", "the code of the move is missing",
+                         "The action plugin of the same name puts it in: call the module as our.cloud.vm_migrate")
     token = unit.start(params, code)
     if not wait:
         return {"changed": True, "token": token, "unit": unit.unit_name(params["name"]), "target": params["target"], "mode": params["mode"]}

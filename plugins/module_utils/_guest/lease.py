@@ -991,9 +991,15 @@ def destroy_guest(guest: Guest) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+def write_line(text: str) -> None:
+    """For the journal of the service."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def watch(node: Node) -> None:
     """The service. Where the store hangs, it hangs, too: that is what a missing heartbeat says."""
-    job = Watch(node, say=lambda text: print(text, flush=True))
+    job = Watch(node, say=write_line)
     while True:
         try:
             job.round()
@@ -1139,17 +1145,17 @@ def main(words: list[str]) -> int:
     if words == ["watch"]:
         watch(Node.here())
     elif words == ["autostart"]:
-        autostart(Node.here(), say=lambda text: print(text, flush=True))
+        autostart(Node.here(), say=write_line)
     elif words == ["list"]:
         json.dump(holders(Node.here().store), sys.stdout, indent=1)
         sys.stdout.write("\n")
     elif words == ["boot"]:
-        print(Node.here().boot)
+        write_line(Node.here().boot)
     else:
-        print(main.__doc__, file=sys.stderr)
+        sys.stderr.write(f"{main.__doc__}\n")
         return 2
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

@@ -113,8 +113,7 @@ def _both(name, running, holder):
     if holder in running:
         ends = [host for host in running if host != holder]
         return Whereabouts(REFUSED, text="%s. If it is so: its lease is %s's, so the one on %s must end: `virsh destroy %s` there. "
-                           "Then check its file system" % (
-            text, holder, _among(ends), name))
+                           "Then check its file system" % (text, holder, _among(ends), name))
     return Whereabouts(REFUSED, text="%s. If it is so: nothing tells which is right. Pause both (`virsh suspend %s` on %s), which loses neither; look at both, "
                        "end the one that is not wanted (`virsh destroy %s` there), let the other one go on, and check its file system" % (
                            text, name, _among(running), name))

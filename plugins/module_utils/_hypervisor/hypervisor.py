@@ -143,7 +143,8 @@ def open_target(kind_family, target, port=16514):
     uri = target_uri(kind_family, target, port)
     libvirt.registerErrorHandler(_quiet, None)
     try:
-        conn = bounded(lambda: libvirt.open(uri), PATIENCE, "libvirt at %s" % uri, "It hangs: restart it there (systemctl restart libvirtd; guests go on)", target)
+        conn = bounded(lambda: libvirt.open(uri), PATIENCE, "libvirt at %s" % uri,
+                       "It hangs: restart it there (systemctl restart libvirtd; guests go on)", target)
     except libvirt.libvirtError as error:
         text = str(error)
         if "no connection driver" in text.lower() or "driver is not active" in text.lower() or "unable to find" in text.lower():

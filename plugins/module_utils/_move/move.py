@@ -273,12 +273,13 @@ class Move:
                 text = self.words(plan.text, seen)
                 steps = [step for step in plan.actions if step not in settle.CLOSING]
                 if done & set(steps):
-                    saved = "Its state is saved in {file}; `virsh restore {file}` on {host} makes it go on once the cause is gone" if seen.file else settle.AFRESH
+                    saved = ("Its state is saved in {file}; `virsh restore {file}` on {host} makes it go on once the cause is gone" if seen.file
+                             else settle.AFRESH)
                     return "nowhere", "it is %s on %s and %s on %s, and does not go on%s. Look at the journal of libvirtd on both. %s" % (
                         seen.here, self.trip.host, seen.there, self.trip.target_name, " (%s)" % errors[-1] if errors else "", self.words(saved, seen))
                 if self.needs_lease(seen, plan, steps) and not self.take_back():
-                    return "unknown", "%s holds its lease, so it runs there or is being started, and it was not let go on here. Look there with our.cloud.vm_info" % (
-                        self.trip.target_name)
+                    return "unknown", ("%s holds its lease, so it runs there or is being started, and it was not let go on here. "
+                                       "Look there with our.cloud.vm_info" % self.trip.target_name)
                 for action in plan.actions:
                     done.add(action)
                     getattr(self, action.replace(" ", "_"))()

@@ -182,7 +182,8 @@ def check_memory(facts: dict) -> str | None:
             facts["target"], target["memory"]["free"], needed)
     awaited = sum(one["awaited"] for one in facts["arrivals"])
     if target["memory"]["free"] < needed + awaited:
-        return "%s has %d MiB free, of which %d MiB are for guests on their way there (%s), and the guest needs %d MiB. Wait for them, or choose another target" % (
+        return ("%s has %d MiB free, of which %d MiB are for guests on their way there (%s), and the guest needs %d MiB. "
+                "Wait for them, or choose another target") % (
             facts["target"], target["memory"]["free"], awaited, ", ".join(one["name"] for one in facts["arrivals"]), needed)
     return None
 

@@ -135,7 +135,8 @@ def _only_here(seen: Seen) -> Plan:
         return Plan("source", "it runs on {host}", ("tidy target", "forget state"))
     if seen.here in ("paused", "standing"):
         if seen.ran:
-            return Plan("nowhere", "it had gone on on {target} and ended there, so what stands still on {host} is older than its disk. " + AFRESH, ("forget state",))
+            return Plan("nowhere", "it had gone on on {target} and ended there, so what stands still on {host} is older than its disk. " + AFRESH,
+                        ("forget state",))
         if seen.here == "standing":
             return Plan("source", "it runs on {host}", ("wake source",))
         if seen.wanted == "paused":

@@ -142,6 +142,6 @@ def main(folder: str) -> int:
         result = {"failed": True, "msg": unforeseen("move of %s to %s" % (params["name"], params["target"]), error), "exception": traceback.format_exc()}
     job.end(record, result)
     tell.drop()
-    print(job.outcome(job.fetch(os.path.join(job.ENDED_DIR, params["name"] + ".json")) or {**record, "result": result}))
+    sys.stdout.write(job.outcome(job.fetch(os.path.join(job.ENDED_DIR, params["name"] + ".json")) or {**record, "result": result}) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     return int(bool(result.get("failed")))

@@ -68,11 +68,12 @@ class Play:
 
 def said(state, job=None, record=None):
     return "%s\n\n%s\n%s\n%s\n%s\n" % (state, vm_migrate.BORDER, json.dumps(job) if job else "cat: no such file", vm_migrate.BORDER,
-                                        json.dumps(record) if record else "")
+                                       json.dumps(record) if record else "")
 
 
 MOVING = {"source": "one", "target": "two", "phase": "moving", "percent": 7, "remaining": 5 << 20, "rate": 2048}
-RECORD = {"token": "t0", "name": "our-vm", "source": "one", "target": "two", "mode": "live", "began": "b", "ended": "e", "result": {"changed": True, "mode": "live"}}
+RECORD = {"token": "t0", "name": "our-vm", "source": "one", "target": "two", "mode": "live", "began": "b", "ended": "e",
+          "result": {"changed": True, "mode": "live"}}
 
 
 def test_followed_to_its_end(monkeypatch):

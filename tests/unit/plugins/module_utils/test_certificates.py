@@ -158,8 +158,8 @@ def files_of(ca, crl, cert):
     ]
 
 
-def plan(ca, crl, files, records, read=(), wanted=WANTED):
-    return certificates.plan([wanted], {"files": files}, list(read), records, ca.pem, crl, "one", 30, CA_FILE, CRL_FILE, NOW)
+def plan(ca, crl, files, records, read=(), wanted=None):
+    return certificates.plan([wanted or WANTED], {"files": files}, list(read), records, ca.pem, crl, "one", 30, CA_FILE, CRL_FILE, NOW)
 
 
 def reasons(found):

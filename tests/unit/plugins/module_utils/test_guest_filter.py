@@ -18,8 +18,8 @@ FIXED = {"name": "web", "mac": "00:16:3e:00:00:50", "address": "10.1.0.50"}
 MOVING = {"name": "job", "mac": "00:16:3e:00:00:51"}
 
 
-def table(guests=(FIXED, MOVING), machines=MACHINES, **more):
-    return make_table(machines, guests, **{"network": "10.1.0.0/24", "bridge": "br0", "routers": ["gate"], **more})
+def table(guests=(FIXED, MOVING), machines=None, **more):
+    return make_table(MACHINES if machines is None else machines, guests, **{"network": "10.1.0.0/24", "bridge": "br0", "routers": ["gate"], **more})
 
 
 def good(**more):

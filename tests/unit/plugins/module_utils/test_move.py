@@ -69,7 +69,7 @@ def fast(monkeypatch):
     monkeypatch.setattr(mover, "end_saver", lambda domid: None)
     monkeypatch.setattr(mover, "LOST", 0.1)
     monkeypatch.setattr(mover, "WireWatch", lambda peer, ports: types.SimpleNamespace(now=lambda: 1 << 20, total=lambda: 9 << 20, stop=lambda: None,
-                                                                                     said=(peer, ports)))
+                                                                                      said=(peer, ports)))
     monkeypatch.setattr(address, "resolve", lambda name: None)
 
 
@@ -146,6 +146,7 @@ def test_target_that_does_not_answer_is_a_refusal(site):
 
 def test_flags_of_kvm(kvm):
     given = []
+
     def migrate(dom, uri, parameters, flags):
         given.append((uri, parameters, flags))
         dom.arrive(kvm.two)
@@ -216,7 +217,7 @@ def test_progress_is_told(kvm):
 
 def test_post_copy_that_cannot_begin_yet_is_tried_again(kvm):
     kvm.guest.stats = {"memory_iteration": 2}
-    kvm.guest.when["post-copy"] = lambda dom: (_ for _ in ()).throw(kvm.world.error("not yet"))
+    kvm.guest.when["post-copy"] = lambda dom: (dummy for dummy in ()).throw(kvm.world.error("not yet"))
     kvm.guest.when["migrate"] = lambda dom, *dummy: (time.sleep(1.7), dom.arrive(kvm.two), dom._leave())
     assert not kvm.move(post_copy=True).get("failed")
     assert kvm.did.count("one: post-copy") >= 2
@@ -432,7 +433,7 @@ def test_arrival_that_does_not_end(xen):
 def test_move_that_libvirt_goes_on_with_is_not_settled(kvm):
     def migrate(dom, *dummy):
         dom.job = 2
-        dom.when["abortJob"] = lambda dom: (_ for _ in ()).throw(kvm.world.error("cannot"))
+        dom.when["abortJob"] = lambda dom: (dummy for dummy in ()).throw(kvm.world.error("cannot"))
         raise kvm.world.error("connection reset")
 
     kvm.guest.when["migrate"] = migrate
@@ -472,7 +473,7 @@ def test_what_libvirt_has_seen_standing_is_woken_by_libvirt(xen):
 
 def test_libvirt_that_cannot_wake_it(xen):
     xen.guest.when["migrate"] = breaks(xen.world, set_to("suspended"))
-    xen.guest.when["wakeup"] = lambda dom: (_ for _ in ()).throw(xen.world.error("not so"))
+    xen.guest.when["wakeup"] = lambda dom: (dummy for dummy in ()).throw(xen.world.error("not so"))
     done = xen.move()
     assert done["place"] == "nowhere" and "libvirt says: not so" in done["msg"]
 
@@ -524,7 +525,7 @@ def test_look_at_a_guest_that_has_just_gone(kvm):
 
 def test_errors_without_end(kvm, monkeypatch):
     kvm.guest.when["migrate"] = breaks(kvm.world)
-    monkeypatch.setattr(moves.Move, "see", lambda self, timeout: (_ for _ in ()).throw(kvm.world.error("flaky")))
+    monkeypatch.setattr(moves.Move, "see", lambda self, timeout: (dummy for dummy in ()).throw(kvm.world.error("flaky")))
     done = kvm.move()
     assert done["place"] == "unknown" and "it could not be found out where it is (flaky)" in done["msg"]
 
@@ -554,7 +555,7 @@ def test_planted_name_is_not_written_to(kvm, plant, monkeypatch):
 
 
 def test_save_that_fails(site):
-    site.guest.when["save"] = lambda dom, path: (_ for _ in ()).throw(site.world.error("no space"))
+    site.guest.when["save"] = lambda dom, path: (dummy for dummy in ()).throw(site.world.error("no space"))
     done = site.move(mode="suspend")
     assert done["place"] == "source" and "it could not be saved: no space" in done["msg"]
     assert site.words() == {"one": "running"} and site.states() == [] and not any("restore" in line for line in site.did)
@@ -589,7 +590,7 @@ def test_connection_lost_while_it_was_saved(kvm, reason, word, place):
 
 
 def test_restore_that_fails_there_is_made_here(site):
-    site.two.when["restore"] = lambda host, path: (_ for _ in ()).throw(site.world.error("no bridge"))
+    site.two.when["restore"] = lambda host, path: (dummy for dummy in ()).throw(site.world.error("no bridge"))
     done = site.move(mode="suspend")
     assert done["place"] == "source" and "it could not go on from its saved state on two: no bridge" in done["msg"]
     assert site.words() == {"one": "running"} and site.states() == []
@@ -597,7 +598,7 @@ def test_restore_that_fails_there_is_made_here(site):
 
 def test_restore_fails_on_both(kvm):
     for host in (kvm.one, kvm.two):
-        host.when["restore"] = lambda host, path: (_ for _ in ()).throw(kvm.world.error("damaged"))
+        host.when["restore"] = lambda host, path: (dummy for dummy in ()).throw(kvm.world.error("damaged"))
     done = kvm.move(mode="suspend")
     assert done["place"] == "nowhere" and "does not go on (damaged)" in done["msg"] and "`virsh restore %s/" % kvm.root in done["msg"]
     assert len(kvm.states()) == 1
@@ -661,7 +662,7 @@ class Leases:
     """In the place of the lease's functions: what was called, and what withdraw says."""
 
     def __init__(self, monkeypatch, tmp_path):
-        self.calls, self.back, self.error = [], True, None
+        self.calls, self.back, self.error = [], True, ()
         (tmp_path / "lease.json").write_text("{}")
         monkeypatch.setattr(lease, "CONFIG", str(tmp_path / "lease.json"))
         monkeypatch.setattr(lease.Node, "here", lambda: "node")
@@ -671,7 +672,7 @@ class Leases:
     def promise(self, node, guest, target):
         self.calls.append(("promise", guest.name, guest.disks, target))
         if self.error:
-            raise self.error
+            raise lease.LeaseError(*self.error)
 
     def withdraw(self, node, guest, target):
         self.calls.append(("withdraw", guest.name, guest.disks, target))
@@ -702,7 +703,7 @@ def test_live_moves_and_stopped_guests_need_no_promise(site, leases):
 
 @pytest.mark.parametrize("mode", ["suspend", "offline"])
 def test_without_the_lease_it_is_not_stopped(site, leases, mode):
-    leases.error = lease.LeaseError("one", "guest g", "this host holds no lease of it")
+    leases.error = ("one", "guest g", "this host holds no lease of it")
     done = site.move(mode=mode)
     assert done["place"] == "source" and "this host holds no lease of it" in done["msg"] and site.words() == {"one": "running"}
     assert not {"one: save", "one: shutdown"} & set(site.did) and len(leases.calls) == 1
@@ -711,9 +712,9 @@ def test_without_the_lease_it_is_not_stopped(site, leases, mode):
 @pytest.mark.parametrize("mode", ["suspend", "offline"])
 def test_promise_is_taken_back_before_it_goes_on_here(site, leases, mode):
     real = fake_libvirt.Domain.create
-    site.two.when["restore"] = lambda host, path: (_ for _ in ()).throw(site.world.error("no"))
+    site.two.when["restore"] = lambda host, path: (dummy for dummy in ()).throw(site.world.error("no"))
     site.guest.when["create"] = lambda dom: (site.said.append(leases.calls[-1][0]), setattr(dom, "word", "running"))
-    fake_libvirt.Domain.create = lambda dom: (_ for _ in ()).throw(site.world.error("no")) if dom.host is site.two else real(dom)
+    fake_libvirt.Domain.create = lambda dom: (dummy for dummy in ()).throw(site.world.error("no")) if dom.host is site.two else real(dom)
     try:
         done = site.move(mode=mode)
     finally:
@@ -724,7 +725,7 @@ def test_promise_is_taken_back_before_it_goes_on_here(site, leases, mode):
 
 def test_what_the_target_has_taken_does_not_go_on_here(kvm, leases):
     leases.back = False
-    kvm.two.when["restore"] = lambda host, path: (_ for _ in ()).throw(kvm.world.error("no"))
+    kvm.two.when["restore"] = lambda host, path: (dummy for dummy in ()).throw(kvm.world.error("no"))
     done = kvm.move(mode="suspend")
     assert done["place"] == "unknown" and "two holds its lease, so it runs there or is being started" in done["msg"]
     assert kvm.words() == {"one": "stopped", "two": "stopped"} and len(kvm.states()) == 1
@@ -768,7 +769,7 @@ def test_state_files(tmp_path):
 
 
 def test_machine_that_the_target_lacks(kvm):
-    kvm.two.when["getDomainCapabilities"] = lambda host: (_ for _ in ()).throw(kvm.world.error("the machine 'q35' is not supported"))
+    kvm.two.when["getDomainCapabilities"] = lambda host: (dummy for dummy in ()).throw(kvm.world.error("the machine 'q35' is not supported"))
     done = kvm.move()
     assert done["failed"] and done["refusals"] == ["two does not have the guest's machine q35 (x86_64): the machine 'q35' is not supported. Install the QEMU "
                                                    "of this host there, or give the guest a machine that both have and restart it"]
@@ -796,7 +797,7 @@ def test_cpu_of_kvm(kvm, answer, words):
 @pytest.mark.parametrize("kind", ["kvm", "qemu"])
 def test_cpu_model_among_those_of_the_target(kvm, models, refused, kind):
     with_cpu(kvm, "<cpu mode='custom'><model>Skylake</model></cpu>", kind)
-    kvm.two.when["compareCPU"] = lambda host: (_ for _ in ()).throw(kvm.world.error("unsupported", 3))
+    kvm.two.when["compareCPU"] = lambda host: (dummy for dummy in ()).throw(kvm.world.error("unsupported", 3))
     kvm.two.when["getDomainCapabilities"] = lambda host: "<domainCapabilities><cpu><mode name='custom'>%s</mode></cpu></domainCapabilities>" % models
     done = kvm.move(check_mode=True)
     assert bool(done.get("failed")) is refused and (not refused or "does not have the guest's CPU model Skylake" in done["refusals"][0])
@@ -825,7 +826,7 @@ def test_xen_that_tells_no_cpu(xen):
 def test_snapshots(kvm):
     kvm.guest.snapshots = ["before"]
     assert "it has snapshots (before)" in kvm.move()["msg"]
-    kvm.guest.snapshotListNames = lambda: (_ for _ in ()).throw(kvm.world.error("broken"))
+    kvm.guest.snapshotListNames = lambda: (dummy for dummy in ()).throw(kvm.world.error("broken"))
     with pytest.raises(fake_libvirt.LibvirtError, match="broken"):
         kvm.move()
 
@@ -886,7 +887,7 @@ def test_resident(kvm, xen_host=None):
     dom.word = "stopped"
     assert hypervisor.resident(conn, "x") == 0
     dom.word = "running"
-    dom.memoryStats = lambda: (_ for _ in ()).throw(kvm.world.error("gone"))
+    dom.memoryStats = lambda: (dummy for dummy in ()).throw(kvm.world.error("gone"))
     assert hypervisor.resident(conn, "x") == 0
     kvm.two.kind = "Xen"
     assert hypervisor.resident(conn, "x") == 200

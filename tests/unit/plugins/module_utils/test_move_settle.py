@@ -158,4 +158,5 @@ def test_commands():
     assert "start it on one with our.cloud.vm" in text(mode="offline", here="stopped")
     assert "`virsh" not in text(ran=True) and "if that is lost for good: Start it afresh on one" in text(ran=True)
     assert "`virsh resume g` there" in text(here="stopped", there="paused", ran=True)
-    assert "(it ended: " not in text(here="stopped", there="gone") and "neither on one nor on two: it crashed. Start it on one" in text(here="stopped", there="gone")
+    assert "(it ended: " not in text(here="stopped", there="gone")
+    assert "neither on one nor on two: it crashed. Start it on one" in text(here="stopped", there="gone")

@@ -82,7 +82,7 @@ def test_start_that_fails_leaves_nothing(node, monkeypatch):
 
 
 def test_start_without_systemd(node, monkeypatch):
-    monkeypatch.setattr(subprocess, "run", lambda *dummy, **dummy2: (_ for _ in ()).throw(FileNotFoundError("systemd-run")))
+    monkeypatch.setattr(subprocess, "run", lambda *dummy, **dummy2: (dummy for dummy in ()).throw(FileNotFoundError("systemd-run")))
     with pytest.raises(CloudError, match="systemd-run"):
         unit.start(PARAMS, "")
 
@@ -145,7 +145,7 @@ def test_run_and_its_record(node, monkeypatch, calm):
     (CloudError("one", "thing", "cause", "remedy"), "one: thing: cause. remedy"), (OSError("disk"), "disk. our.cloud.vm_info tells"),
     (KeyError("libvirt's"), "libvirt's"), (ZeroDivisionError("ours"), "ours. our.cloud.vm_info tells")])
 def test_every_error_is_in_the_record(node, monkeypatch, calm, error, words):
-    monkeypatch.setattr(Asked, "answer", lambda *dummy: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(Asked, "answer", lambda *dummy: (dummy for dummy in ()).throw(error))
     assert unit.main(str(request(node))) == 1
     told = job.unheard()
     assert told[0]["failed"] and words in told[0]["text"] and "that began at" in told[0]["text"]
@@ -219,8 +219,8 @@ def test_others_that_do_not_count(tmp_path, change):
 
 
 @pytest.mark.parametrize("plant", [
-    lambda path: os.mkfifo(path), lambda path: os.symlink("/etc/passwd", path), lambda path: path.write_text("{"), lambda path: path.write_text("[]"),
-    lambda path: path.write_text('{"name": 1}'), lambda path: os.mkdir(path)])
+    os.mkfifo, lambda path: os.symlink("/etc/passwd", path), lambda path: path.write_text("{"), lambda path: path.write_text("[]"),
+    lambda path: path.write_text('{"name": 1}'), os.mkdir])
 def test_what_is_planted_there_is_no_note(tmp_path, plant):
     mine = note(tmp_path, "b")
     plant(tmp_path / arrivals.FOLDER / "x.json")
@@ -277,7 +277,7 @@ def test_bounded():
         bounded(lambda: time.sleep(1), 0.05, "the store", "Wait.", "one")
 
 
-@pytest.mark.parametrize("connect", [lambda: hypervisor.open_local(), lambda: hypervisor.open_target("qemu", "two")])
+@pytest.mark.parametrize("connect", [hypervisor.open_local, lambda: hypervisor.open_target("qemu", "two")])
 def test_libvirtd_that_hangs_is_not_waited_for(monkeypatch, connect):
     monkeypatch.setattr(hypervisor, "PATIENCE", 0.05)
     monkeypatch.setattr(hypervisor, "reach", lambda *dummy: "192.0.2.1")
@@ -294,5 +294,5 @@ def test_libvirtd_that_hangs_is_not_waited_for(monkeypatch, connect):
 def test_resolve(monkeypatch):
     monkeypatch.setattr(address.socket, "getaddrinfo", lambda *dummy: [(0, 0, 0, "", ("192.0.2.7", 0))])
     assert address.resolve("x") == "192.0.2.7"
-    monkeypatch.setattr(address.socket, "getaddrinfo", lambda *dummy: (_ for _ in ()).throw(OSError("no")))
+    monkeypatch.setattr(address.socket, "getaddrinfo", lambda *dummy: (dummy for dummy in ()).throw(OSError("no")))
     assert address.resolve("x") is None
