@@ -22,6 +22,7 @@ options:
     description: Seconds to wait.
     type: int
     default: 900
+author: The our.cloud founders (@our-cloud)
 extends_documentation_fragment:
   - our.cloud.hypervisor.attributes
 attributes:

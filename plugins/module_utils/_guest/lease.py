@@ -755,11 +755,17 @@ def _break(ledger: Ledger, name: str, held: dict) -> None:
 
 # --- the heartbeat ----------------------------------------------------------
 
+def write_line(text: str) -> None:
+    """For the journal of the service."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 class Watch:
     """What each hypervisor does every few seconds: show that it lives, give back what could not be given back, take leases of what
     runs without, and end what runs here though another host has its lease."""
 
-    def __init__(self, node: Node, say=print, destroy=None, libvirt_active=None) -> None:
+    def __init__(self, node: Node, say=write_line, destroy=None, libvirt_active=None) -> None:
         self.node, self.say = node, say
         self.destroy, self.libvirt_active = destroy or destroy_guest, libvirt_active or active_by_libvirt
         self.count, self.strikes, self.looked, self.told = 0, {}, {}, set()
@@ -991,15 +997,9 @@ def destroy_guest(guest: Guest) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def write_line(text: str) -> None:
-    """For the journal of the service."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
 def watch(node: Node) -> None:
     """The service. Where the store hangs, it hangs, too: that is what a missing heartbeat says."""
-    job = Watch(node, say=write_line)
+    job = Watch(node)
     while True:
         try:
             job.round()
@@ -1018,7 +1018,7 @@ def hook_said(text: str) -> str:
     return said.partition("unexpected exit status 1: ")[2].strip() if found else ""
 
 
-def autostart(node: Node, say=print, ask=ask_virsh, pause=time.sleep) -> None:
+def autostart(node: Node, say=write_line, ask=ask_virsh, pause=time.sleep) -> None:
     """Start the guests of the store that libvirt has marked for it. libvirtd tries once, when it starts, and the store may come later
     than it. The hook decides: what runs elsewhere by now is not started."""
     wait, told = 5, False
@@ -1145,7 +1145,7 @@ def main(words: list[str]) -> int:
     if words == ["watch"]:
         watch(Node.here())
     elif words == ["autostart"]:
-        autostart(Node.here(), say=write_line)
+        autostart(Node.here())
     elif words == ["list"]:
         json.dump(holders(Node.here().store), sys.stdout, indent=1)
         sys.stdout.write("\n")
