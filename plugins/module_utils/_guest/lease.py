@@ -192,7 +192,10 @@ class Ledger:
             os.link(self.temp, self.path(key))
         except FileExistsError:
             # the server may have done it and its answer got lost: NFS asks again
-            return os.stat(self.temp).st_nlink > 1 and os.path.samefile(self.temp, self.path(key))
+            with contextlib.suppress(FileNotFoundError):
+                return os.path.samefile(self.temp, self.path(key))
+            # it was another's, and has just been given back
+            return False
         return True
 
     def replace(self, key: str) -> None:
