@@ -1121,6 +1121,8 @@ def hook(words: list[str], text: bytes, seconds: float = HOOK_TIME) -> int:
     if does is None:
         return 0
     try:
+        if not text:
+            raise ValueError(f"libvirt has given no description. Does another hook come before this one and read it? Give that one a later name")
         guest, node = guest_of(text), Node.here()
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{os.uname().nodename}: guest {words[0]}: its lease cannot be looked at: {error}\n")
