@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -294,6 +295,30 @@ def test_a_live_move_hands_the_lease_over(make, store, guest):
     assert not [name for name in files(store) if name.endswith(lease.CLAIM)]
     lease.release(two, guest)
     assert files(store) == []
+
+
+def test_a_live_move_that_libvirt_announces_by_its_name_alone(make, store, guest):
+    one, two, three = make("one"), make("two"), make("three")
+    lease.take(one, guest)
+    lease.announce_by_name(two, "other")
+    assert holder(store) == ("one", None)
+    lease.announce_by_name(two, guest.name)
+    with pytest.raises(lease.LeaseError, match="on its way from one to two"):
+        lease.announce_by_name(three, guest.name)
+    lease.take(two, guest)
+    assert holder(store) == ("one", "two")
+    lease.release(one, guest)
+    assert holder(store) == ("two", None)
+    # it is here: nothing to claim
+    lease.announce_by_name(two, guest.name)
+    assert holder(store) == ("two", None)
+
+
+def test_two_of_one_name_are_not_guessed(make, store, guest):
+    lease.take(make("one"), guest)
+    lease.take(make("two"), dataclasses.replace(guest, uuid="99999999-2222-3333-4444-555555555555", disks=(), ours=True))
+    with pytest.raises(lease.LeaseError, match="one and two run guests of this name"):
+        lease.announce_by_name(make("three"), guest.name)
 
 
 def test_an_arrival_that_fails_leaves_the_lease_where_it_was(make, store, guest):
@@ -771,3 +796,15 @@ def test_the_disk_that_libvirt_leaves_alone_belongs_to_qemu(make, store, guest, 
         lease.take(two, asked)
     lease.take(two, lease.Guest("plain", OTHER, (str(store / "images/two.img"),)))
     assert len(given) == 1
+
+
+def test_xens_announcement_without_a_description_claims_by_name(make, store, guest, monkeypatch, capfd):
+    one, two = make("one"), make("two")
+    lease.take(one, guest)
+    monkeypatch.setattr(lease.Node, "here", classmethod(lambda cls: two))
+    assert lease.hook([guest.name, "migrate", "begin", "-"], b"", 5) == 0
+    lease.take(two, guest)
+    assert holder(store) == ("one", "two")
+    # nothing else comes without
+    assert lease.hook([guest.name, "prepare", "begin", "-"], b"", 5) == 1
+    assert "not XML" in capfd.readouterr().err
