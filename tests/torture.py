@@ -210,6 +210,7 @@ class Torture:
         """The guest's node loses power and comes back by itself; then guests.yml."""
         self.power.kill(here)
         self.back([here])
+        self.by_itself()
         self.site.must("guests")
         return "back on its node"
 
@@ -220,8 +221,14 @@ class Torture:
             self.power.kill(node)
         self.dice.shuffle(nodes)
         self.back(nodes)
+        self.by_itself()
         self.site.must("guests")
         return "order " + ", ".join(nodes)
+
+    def by_itself(self) -> None:
+        """A guest with autostart comes back without being asked."""
+        if self.site.guest.get("autostart"):
+            until(lambda: (bool(self.site.place()), "it runs nowhere"), f"{self.site.guest['name']} comes back by itself")
 
     def partition(self, here: str) -> str:
         """The guest's node is cut from the LAN and lives: a rescue of it is refused where its lease is renewed."""
@@ -262,7 +269,9 @@ class Torture:
     def move_and_death(self, here: str) -> str:
         """The target loses power in the middle of a move."""
         there = self.dice.choice(self.others(here))
-        play = self.site.play("migrate", "-e", f"vm={self.site.guest['name']}", "-e", f"target={there}", wait=False)
+        # slow where that can be, so that there is a middle
+        slow = ("-e", "bandwidth=8") if self.site.family == "kvm" else ()
+        play = self.site.play("migrate", "-e", f"vm={self.site.guest['name']}", "-e", f"target={there}", *slow, wait=False)
         for line in play.stdout:
             if ": moving" in line:
                 break
@@ -360,6 +369,10 @@ def main() -> int:
         torture.EVENTS = tuple(getattr(Torture, name) for name in given.events.split(","))
     print(f"{given.rounds} rounds, seed {given.seed}, guest {site.guest['name']} on {', '.join(site.nodes)}\n\n"
           "| round | event | s | what was seen |\n| --- | --- | --- | --- |", flush=True)
+    for node in site.nodes:
+        done = site.ssh(node, "command -v e2fsck || apt-get -qq update && apt-get -qq install e2fsprogs", timeout=BOUND)
+        if done.returncode:
+            sys.exit(f"{node}: no e2fsck: {done.stderr}")
     for number in range(1, given.rounds + 1):
         began = time.monotonic()
         try:
