@@ -581,17 +581,17 @@ def announce(node: Node, guest: Guest) -> None:
             raise
 
 
-def announce_by_name(node: Node, name: str) -> None:
+def announce_by_name(node: Node, named: Guest) -> None:
     """The same where libvirt tells nothing but the guest's name: the lease that its source holds tells the rest. Xen's driver in libvirt
     11.3 formats the description with flags of another kind, gets none, and calls the hook without."""
     with Ledger(node.store) as ledger:
         entries = [ledger.read(key) for key in ledger.names() if key.startswith("guest-") and not key.endswith(CLAIM)]
-    found = {entry["uuid"]: entry for entry in entries if entry and entry.get("name") == name and entry.get("uuid") and entry["host"] != node.host}
+    found = {entry["uuid"]: entry for entry in entries if entry and entry.get("name") == named.name and entry.get("uuid") and entry["host"] != node.host}
     if len(found) > 1:
-        raise LeaseError(node.host, f"guest {name}", f"{' and '.join(sorted(entry['host'] for entry in found.values()))} run guests of this name",
+        raise LeaseError(node.host, named.thing, f"{' and '.join(sorted(entry['host'] for entry in found.values()))} run guests of this name",
                          "Rename one of them, then move it")
     for entry in found.values():
-        announce(node, Guest(name, entry["uuid"], tuple(entry.get("disks", {}).values()), True))
+        announce(node, Guest(named.name, entry["uuid"], tuple(entry.get("disks", {}).values()), True))
 
 
 def release(node: Node, guest: Guest) -> None:
@@ -1136,7 +1136,7 @@ def hook(words: list[str], text: bytes, seconds: float = HOOK_TIME) -> int:
     try:
         node = Node.here()
         if not text and operation == ("migrate", "begin"):
-            guest, does = Guest(words[0], ""), lambda node, guest: announce_by_name(node, guest.name)
+            guest, does = Guest(words[0], ""), announce_by_name
         else:
             guest = guest_of(text)
     except (ValueError, OSError) as error:

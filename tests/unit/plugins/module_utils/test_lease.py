@@ -300,17 +300,17 @@ def test_a_live_move_hands_the_lease_over(make, store, guest):
 def test_a_live_move_that_libvirt_announces_by_its_name_alone(make, store, guest):
     one, two, three = make("one"), make("two"), make("three")
     lease.take(one, guest)
-    lease.announce_by_name(two, "other")
+    lease.announce_by_name(two, lease.Guest("other", ""))
     assert holder(store) == ("one", None)
-    lease.announce_by_name(two, guest.name)
+    lease.announce_by_name(two, lease.Guest(guest.name, ""))
     with pytest.raises(lease.LeaseError, match="on its way from one to two"):
-        lease.announce_by_name(three, guest.name)
+        lease.announce_by_name(three, lease.Guest(guest.name, ""))
     lease.take(two, guest)
     assert holder(store) == ("one", "two")
     lease.release(one, guest)
     assert holder(store) == ("two", None)
     # it is here: nothing to claim
-    lease.announce_by_name(two, guest.name)
+    lease.announce_by_name(two, lease.Guest(guest.name, ""))
     assert holder(store) == ("two", None)
 
 
@@ -318,7 +318,7 @@ def test_two_of_one_name_are_not_guessed(make, store, guest):
     lease.take(make("one"), guest)
     lease.take(make("two"), dataclasses.replace(guest, uuid="99999999-2222-3333-4444-555555555555", disks=(), ours=True))
     with pytest.raises(lease.LeaseError, match="one and two run guests of this name"):
-        lease.announce_by_name(make("three"), guest.name)
+        lease.announce_by_name(make("three"), lease.Guest(guest.name, ""))
 
 
 def test_an_arrival_that_fails_leaves_the_lease_where_it_was(make, store, guest):
