@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 try:
     from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
     from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
     HAS_CRYPTOGRAPHY = True
     USAGES = {ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth", ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth"}
@@ -66,8 +67,8 @@ def _issued(cert: x509.Certificate, ca: x509.Certificate | None) -> bool:
     """Whether this very CA has signed it; one that was made anew has the old one's name."""
     try:
         cert.verify_directly_issued_by(ca)
-    except Exception:  # pylint: disable=broad-except
-        # ValueError, TypeError or InvalidSignature: another name, another kind of key, another key
+    except (ValueError, TypeError, InvalidSignature):
+        # another name, another kind of key or no CA, another key
         return False
     return True
 
