@@ -13,7 +13,7 @@ import pytest
 MODULE_UTILS = pathlib.Path(__file__).resolve().parents[2] / "plugins/module_utils"
 PACKAGE = "ansible_collections.our.cloud.plugins.module_utils."
 # From the ground up; a wing may import from those before it.
-FLOORS = ("_common", "_site", "_guest", "_boot", "_hypervisor", "_registry", "_move", "_vm")
+FLOORS = ("_common", "_site", "_guest", "_boot", "_hypervisor", "_registry", "_move", "_vm", "_cloud")
 # They stand beside these, and beside each other.
 BESIDE = {"_recipe": ("_common",), "_lab": ("_common",), "_oar": ("_common",)}
 
