@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Configuration files, each written as a whole and in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from typing import Any, Optional
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import secrets
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, Refused
+
+HEADING = "# Ansible manages this file: changes here are lost.\n"
+
+
+def ini(sections: dict) -> str:
+    """The text of a file as oslo.config reads it, from {section: {key: value}}. A list is a key repeated; without a value (None) the key is left out."""
+    return "\n".join([HEADING] + [section(name, keys) for name, keys in sections.items()])
+
+
+def section(name: str, keys: Optional[dict]) -> str:
+    """One section of such a file."""
+    lines = [f"[{name}]"]
+    for key, value in (keys or {}).items():
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None:
+                lines.append(f"{key} = {_text(name, key, item)}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _text(section: str, key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if "\n" in text:
+        raise Refused(f"[{section}] {key} has a line break in its value", "Give a list for a key that is to be repeated")
+    return text
+
+
+def text(wanted: dict) -> str:
+    """What a file is to contain."""
+    if wanted.get("ini") is not None:
+        return ini(wanted["ini"])
+    return wanted["content"] or ""
+
+
+def secrets_of(files: list) -> set:
+    """All that is secret in the files."""
+    return set().union(*(secrets.found(text(wanted)) for wanted in files if wanted["state"] == "present"))
+
+
+def ensure(files: list, check: bool) -> dict:
+    """Bring files about: each with path, state, owner, group, mode, and ini or content. Returns changed, paths (that changed) and diff."""
+    paths, diff = [], []
+    for wanted in files:
+        changes = _absent(wanted["path"], check) if wanted["state"] == "absent" else _present(wanted, check)
+        if changes:
+            paths.append(wanted["path"])
+            diff.append(changes)
+    return {"changed": bool(paths), "paths": paths, "diff": diff}
+
+
+def _absent(path: str, check: bool) -> Optional[dict]:
+    before, dummy = _now(path)
+    if before is None:
+        return None
+    if not check:
+        os.unlink(path)
+    return {"before_header": path, "after_header": path, "before": secrets.mask(before), "after": ""}
+
+
+def _present(wanted: dict, check: bool) -> Optional[dict]:
+    path, after = wanted["path"], text(wanted)
+    attributes = f"{wanted['owner']}:{wanted['group']} {int(wanted['mode'], 8):04o}"
+    before, found = _now(path)
+    if before == after and found == attributes:
+        return None
+    if not check:
+        _write(path, after, wanted)
+    hidden = "(a secret in it is another one)\n" if before not in (None, after) and secrets.mask(before) == secrets.mask(after) else ""
+    return {"before_header": f"{path} {found}".rstrip(), "after_header": f"{path} {attributes}",
+            "before": secrets.mask(before or ""), "after": secrets.mask(after) + hidden}
+
+
+def _now(path: str) -> tuple:
+    """(text, "owner:group mode") of a file, or (None, "") if there is none. A link counts as none: it is replaced."""
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None, ""
+    if stat.S_ISDIR(status.st_mode):
+        raise CloudError(os.uname().nodename, path, "it is a directory, and a file is wanted there", "Move it away")
+    if not stat.S_ISREG(status.st_mode):
+        return None, ""
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read(), f"{_name(pwd.getpwuid, status.st_uid)}:{_name(grp.getgrgid, status.st_gid)} {stat.S_IMODE(status.st_mode):04o}"
+
+
+def _name(of: Any, number: int) -> str:
+    try:
+        return of(number)[0]
+    except KeyError:
+        return str(number)
+
+
+def _write(path: str, content: str, wanted: dict) -> None:
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    try:
+        owner, group = pwd.getpwnam(wanted["owner"]).pw_uid, grp.getgrnam(wanted["group"]).gr_gid
+    except KeyError as error:
+        raise CloudError(os.uname().nodename, path, f"there is no such user or group: {error.args[0]}",
+                         "The package that makes it has to be installed first") from None
+    descriptor, fresh = tempfile.mkstemp(prefix=".our-cloud-", dir=folder)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            os.fchown(descriptor, owner, group)
+            os.fchmod(descriptor, int(wanted["mode"], 8))
+            stream.write(content)
+            stream.flush()
+            os.fsync(descriptor)
+        os.rename(fresh, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fresh)
+        raise

@@ -1,0 +1,116 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: config_files
+short_description: Whole configuration files, their secrets hidden in what is shown
+version_added: 0.4.0
+author:
+  - The our.cloud founders (@our-cloud)
+description:
+  - Writes files as a whole, each in one step, with owner, group and mode. Missing directories are made.
+  - In diffs, logs and results everything secret is hidden - values of keys such as C(password) and C(secret), passwords in URLs, and whatever looks
+    like a secret of M(our.cloud.secret#lookup). It is shown that a secret has changed, and not from what to what.
+  - In check mode users, groups and directories may be missing that packages have still to make.
+options:
+  files:
+    description: The files.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: Where it is.
+        type: path
+        required: true
+      ini:
+        description: >-
+          Its sections, each with keys and values, as oslo.config reads them. A list is a key that is repeated; a key without a value is left out.
+        type: dict
+      content:
+        description: Its text, if it is not of that form.
+        type: str
+      owner:
+        description: Its owner.
+        type: str
+        default: root
+      group:
+        description: Its group.
+        type: str
+        default: root
+      mode:
+        description: Its mode, octal.
+        type: str
+        default: '0640'
+      state:
+        description: V(absent) removes it.
+        type: str
+        choices: [present, absent]
+        default: present
+attributes:
+  check_mode:
+    support: full
+    description: Says what would change, and changes nothing.
+  diff_mode:
+    support: full
+    description: Shows what changes, without secrets.
+"""
+
+EXAMPLES = r"""
+- name: Configure a service
+  our.cloud.config_files:
+    files:
+      - path: /etc/glance/glance-api.conf
+        group: glance
+        ini:
+          DEFAULT: {workers: 1, enabled_backends: ['store:file']}
+          paste_deploy: {flavor: keystone}
+      - path: /etc/default/glance
+        content: |
+          USE_LOGFILE=yes
+        mode: '0644'
+"""
+
+RETURN = r"""
+paths:
+  description: The files that changed.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import config_files
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+
+
+def main():
+    # no_log keeps the files out of the machine's log
+    module = AnsibleModule(argument_spec={
+        "files": {"type": "list", "elements": "dict", "required": True, "no_log": True, "options": {
+            "path": {"type": "path", "required": True},
+            "ini": {"type": "dict"},
+            "content": {"type": "str"},
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str", "default": "root"},
+            "mode": {"type": "str", "default": "0640"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        }, "mutually_exclusive": [("ini", "content")], "required_if": [("state", "present", ("ini", "content"), True)]},
+    }, supports_check_mode=True)
+    files = module.params["files"]
+    try:
+        # and of the result only what is secret has to be kept out, not every word that occurs in a file
+        module.no_log_values.clear()
+        module.no_log_values.update(config_files.secrets_of(files))
+        module.exit_json(**config_files.ensure(files, module.check_mode))
+    except (CloudError, OSError) as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

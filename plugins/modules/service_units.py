@@ -1,0 +1,154 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service_units
+short_description: Services that run, and with the configuration that they have now
+version_added: 0.4.0
+author:
+  - The our.cloud founders (@our-cloud)
+description:
+  - Gives units of systemd a drop-in, enables and starts them, and restarts those that were started with other files than there are now -
+    whoever has changed these, and whenever. A run that ended between a change and its restart is caught up by the next.
+  - Starts and restarts are done side by side; then every port is waited for.
+options:
+  units:
+    description: The units.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Its name, without C(.service) if it is a service.
+        type: str
+        required: true
+      state:
+        description: V(absent) stops and disables it, if there is one, and removes its drop-in.
+        type: str
+        choices: [started, absent]
+        default: started
+      files:
+        description: What the service reads when it starts. It is restarted when one of these is another one.
+        type: list
+        elements: path
+        default: []
+      exec:
+        description: The command to be run instead of the unit's own.
+        type: str
+      wsgi:
+        description: It is an application that uWSGI runs, on loopback.
+        type: dict
+        suboptions:
+          port:
+            description: Its port.
+            type: int
+            required: true
+          module:
+            description: The application, as a module with a callable or the path of a script.
+            type: str
+            required: true
+          processes:
+            description: Processes beside the master. One by default.
+            type: int
+          threads:
+            description: Threads of each. One by default.
+            type: int
+          options:
+            description: Further options of uWSGI, such as C(start-time).
+            type: dict
+      groups:
+        description: Further groups that the service is in.
+        type: list
+        elements: str
+        default: []
+      options:
+        description: Further settings of the drop-in, by section. A list is a key that is repeated.
+        type: dict
+        default: {}
+      reload:
+        description: Whether it reads changed files when it is told to reload. It is restarted then only if its drop-in changes otherwise.
+        type: bool
+        default: false
+      port:
+        description: Where it must answer in the end, as port on loopback or C(address:port). Of C(wsgi) the port is known.
+        type: str
+        default: ''
+      timeout:
+        description: Seconds that it may take to answer.
+        type: int
+        default: 180
+  changed:
+    description: Files that a task before this one has changed. In check mode they are not as they will be.
+    type: list
+    elements: path
+    default: []
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be started or restarted, and why.
+  diff_mode:
+    support: full
+    description: Shows how drop-ins change.
+"""
+
+EXAMPLES = r"""
+- name: Run the service
+  our.cloud.service_units:
+    units:
+      - name: glance-api
+        files: [/etc/glance/glance-api.conf]
+        port: 9292
+      - name: placement-api
+        files: [/etc/placement/placement.conf]
+        wsgi: {port: 8778, module: /usr/bin/placement-api}
+"""
+
+RETURN = r"""
+done:
+  description: What was done, or would be, as sentences.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import units
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+
+
+def main():
+    module = AnsibleModule(argument_spec={
+        "units": {"type": "list", "elements": "dict", "required": True, "options": {
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["started", "absent"], "default": "started"},
+            "files": {"type": "list", "elements": "path", "default": []},
+            "exec": {"type": "str"},
+            "wsgi": {"type": "dict", "options": {
+                "port": {"type": "int", "required": True},
+                "module": {"type": "str", "required": True},
+                "processes": {"type": "int"},
+                "threads": {"type": "int"},
+                "options": {"type": "dict"},
+            }},
+            "groups": {"type": "list", "elements": "str", "default": []},
+            "options": {"type": "dict", "default": {}},
+            "reload": {"type": "bool", "default": False},
+            "port": {"type": "str", "default": ""},
+            "timeout": {"type": "int", "default": 180},
+        }, "mutually_exclusive": [("exec", "wsgi")]},
+        "changed": {"type": "list", "elements": "path", "default": []},
+    }, supports_check_mode=True)
+    try:
+        wanted = [units.Unit(**{**unit, "files": tuple(unit["files"]), "groups": tuple(unit["groups"])}) for unit in module.params["units"]]
+        module.exit_json(**units.ensure(wanted, module.check_mode, module.params["changed"]))
+    except (CloudError, OSError) as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()
