@@ -1,0 +1,264 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What keystone knows: services and where they are, roles, projects, users. Look at what is there, plan, do it.
+
+The plan is made of names and is a function of what is wanted and what is there; only what does it speaks with keystone.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import session
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, Refused
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+DOMAIN = "Default"
+INTERFACES = ("public", "internal", "admin")
+LOGINS_AT_ONCE = 4
+
+
+@dataclasses.dataclass
+class State:
+    """What is there, by name. An empty one is a keystone that has nothing."""
+
+    domain: str = ""  # its id
+    regions: set = dataclasses.field(default_factory=set)
+    services: dict = dataclasses.field(default_factory=dict)  # name: {id, type, description, enabled}
+    endpoints: list = dataclasses.field(default_factory=list)  # {id, service, interface, region, url, enabled}
+    roles: dict = dataclasses.field(default_factory=dict)  # name: id
+    projects: dict = dataclasses.field(default_factory=dict)  # name: {id, description, tags, enabled}
+    users: dict = dataclasses.field(default_factory=dict)  # name: {id, description, default_project, enabled}
+    granted: set = dataclasses.field(default_factory=set)  # (user, project, role)
+    logins: set = dataclasses.field(default_factory=set)  # names of users whose wanted password is right
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One change: `verb` a `kind` of this name, with these values. Secrets are not shown."""
+
+    verb: str  # make, change, remove, grant, revoke
+    kind: str
+    name: str
+    values: Mapping = dataclasses.field(default_factory=dict)
+    was: Mapping = dataclasses.field(default_factory=dict)
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{key} {'********' if key == 'password' else value}" for key, value in sorted(self.values.items()) if value not in (None, ""))
+        return f"{self.verb} {self.kind} {self.name}" + (f": {shown}" if shown and self.verb in ("make", "change") else "")
+
+
+def changed_values(wanted: Mapping, found: Mapping) -> dict:
+    """What of the wanted differs from what is there. None means that it does not matter."""
+    return {key: value for key, value in wanted.items() if value is not None and value != found.get(key)}
+
+
+def kept(wanted: Iterable, state: str = "present") -> list:
+    """Those that shall be there (or shall not be)."""
+    return [one for one in wanted if (one.get("state") or "present") == state]
+
+
+def make_or_change(kind: str, name: str, wanted: Mapping, found: Mapping | None) -> list:
+    """The step, if any, that makes a thing so."""
+    if found is None:
+        return [Step("make", kind, name, {key: value for key, value in wanted.items() if value is not None})]
+    values = changed_values(wanted, found)
+    return [Step("change", kind, name, values, {key: found.get(key) for key in values})] if values else []
+
+
+def plan_services(wanted: Iterable, region: str, state: State) -> list:
+    """Steps for services and their endpoints in a region. A service's endpoints that are not wanted go."""
+    wanted, steps = list(wanted), []
+    if any(one.get("endpoints") for one in kept(wanted)) and region not in state.regions:
+        steps.append(Step("make", "region", region))
+    for one in kept(wanted):
+        steps += make_or_change("service", one["name"], {"type": one["type"], "description": one.get("description"), "enabled": True},
+                                state.services.get(one["name"]))
+        there = [endpoint for endpoint in state.endpoints if endpoint["service"] == one["name"] and endpoint["region"] == region]
+        endpoints = {interface: url for interface, url in (one.get("endpoints") or {}).items() if url}
+        for interface in INTERFACES:
+            first, *more = [endpoint for endpoint in there if endpoint["interface"] == interface] or [None]
+            name = f"{one['name']} {interface}"
+            if interface in endpoints:
+                values = {"url": endpoints[interface], "enabled": True}
+                if first is None:
+                    values.update(service=one["name"], interface=interface, region=region)
+                steps += [dataclasses.replace(step, was=dict(step.was, id=first["id"] if first else None))
+                          for step in make_or_change("endpoint", name, values, first)]
+            elif first:
+                more.insert(0, first)
+            steps += [Step("remove", "endpoint", name, was={"id": endpoint["id"], "url": endpoint["url"]}) for endpoint in more]
+    steps += [Step("remove", "service", one["name"]) for one in kept(wanted, "absent") if one["name"] in state.services]
+    return steps
+
+
+def plan_roles(names: Iterable, state: State) -> list:
+    """Steps for roles that must exist."""
+    return [Step("make", "role", name) for name in sorted(set(names) - set(state.roles))]
+
+
+def plan_projects(wanted: Iterable, state: State) -> list:
+    """Steps for projects that shall be there. Tags are added to those that a project has."""
+    steps = []
+    for one in kept(wanted):
+        found = state.projects.get(one["name"])
+        tags = sorted({*(found["tags"] if found else ()), *(one.get("tags") or ())}) or None
+        if found:
+            found = dict(found, tags=sorted(found["tags"]))
+        steps += make_or_change("project", one["name"], {"description": one.get("description"), "tags": tags, "enabled": True}, found)
+    return steps
+
+
+def plan_users(wanted: Iterable, state: State) -> list:
+    """Steps for users: they exist, their password is right, they have these roles in these projects and no others there."""
+    steps: list = []
+    for one in kept(wanted):
+        name, found = one["name"], state.users.get(one["name"])
+        values = {"description": one.get("description"), "default_project": one.get("project"), "enabled": True,
+                  "password": one["password"] if name not in state.logins else None}
+        steps += make_or_change("user", name, values, found)
+        for project, roles in sorted(grants(one).items()):
+            has = {role for user, where, role in state.granted if (user, where) == (name, project)}
+            steps += [Step("grant", "role", f"{role} to {name} in {project}", {"user": name, "project": project, "role": role})
+                      for role in sorted(set(roles) - has)]
+            steps += [Step("revoke", "role", f"{role} of {name} in {project}", {"user": name, "project": project, "role": role})
+                      for role in sorted(has - set(roles))]
+    steps += [Step("remove", "user", one["name"]) for one in kept(wanted, "absent") if one["name"] in state.users]
+    return steps
+
+
+def grants(user: Mapping) -> dict:
+    """{project: roles} of a wanted user."""
+    found = dict(user.get("grants") or {})
+    if user.get("project") and user.get("roles"):
+        found[user["project"]] = user["roles"]
+    return found
+
+
+def plan(wanted: Mapping, state: State) -> list:
+    """All steps, in an order in which they can be done; what goes, goes last."""
+    users = wanted.get("users") or []
+    roles = {*(wanted.get("roles") or ()), *(role for user in kept(users) for given in grants(user).values() for role in given)}
+    projects = wanted.get("projects") or []
+    unknown = sorted({project for user in kept(users) for project in grants(user)} - {one["name"] for one in kept(projects)} - set(state.projects))
+    if unknown:
+        raise Refused(f"Users have roles in {', '.join(unknown)}, which are no projects", "Name them in `projects`")
+    steps = plan_services(wanted.get("services") or [], wanted.get("region") or "", state) + plan_roles(roles, state)
+    steps += plan_projects(projects, state) + plan_users(users, state)
+    steps += [Step("remove", "project", one["name"]) for one in kept(projects, "absent") if one["name"] in state.projects]
+    return [step for step in steps if step.verb != "remove"] + [step for step in steps if step.verb == "remove"]
+
+
+# -- what speaks with keystone
+
+
+def look(connection: Connection, users: Iterable) -> State:
+    """What is there, and which of these users can log in with the password that they shall have."""
+    api: Any = connection.identity
+    with session.speaking("keystone"):
+        domain = next((one.id for one in api.domains(name=DOMAIN)), None)
+        if domain is None:
+            raise CloudError("", "keystone", f"there is no domain {DOMAIN}", "`keystone-manage bootstrap` makes it: run our.cloud.cloud")
+        services = list(api.services())
+        names = {one.id: one.name for one in services}
+        roles = {one.name: one.id for one in api.roles()}
+        projects = list(api.projects(domain_id=domain))
+        found = list(api.users(domain_id=domain))
+        ids = [{one.id: one.name for one in found}, {one.id: one.name for one in projects}, {value: key for key, value in roles.items()}]
+        granted = set()
+        for one in api.role_assignments():
+            key = tuple(known.get((part or {}).get("id")) for known, part in zip(ids, (one.user, (one.scope or {}).get("project"), one.role)))
+            if all(key):
+                granted.add(key)
+        state = State(
+            domain=domain, regions={one.id for one in api.regions()}, roles=roles, granted=granted,
+            services={one.name: {"id": one.id, "type": one.type, "description": one.description, "enabled": one.is_enabled} for one in services},
+            endpoints=[{"id": one.id, "service": names.get(one.service_id), "interface": one.interface, "region": one.region_id, "url": one.url,
+                        "enabled": one.is_enabled} for one in api.endpoints()],
+            projects={one.name: {"id": one.id, "description": one.description, "tags": list(one.tags or ()), "enabled": one.is_enabled} for one in projects},
+            users={one.name: {"id": one.id, "description": one.description, "default_project": ids[1].get(one.default_project_id),
+                              "enabled": one.is_enabled} for one in found})
+    asked = [one for one in kept(users) if one["name"] in state.users]
+    with concurrent.futures.ThreadPoolExecutor(max_workers=LOGINS_AT_ONCE) as pool:
+        right = pool.map(lambda one: session.logs_in(connection, one["name"], one["password"]), asked)
+        state.logins = {one["name"] for one, fits in zip(asked, right) if fits}
+    return state
+
+
+def body(state: State, values: Mapping) -> dict:
+    """A step's values as the API wants them: ids for names."""
+    made = dict(values)
+    if "enabled" in made:
+        made["is_enabled"] = made.pop("enabled")
+    if "default_project" in made:
+        made["default_project_id"] = state.projects[made.pop("default_project")]["id"]
+    if "service" in made:
+        made["service_id"] = state.services[made.pop("service")]["id"]
+    if "region" in made:
+        made["region_id"] = made.pop("region")
+    return made
+
+
+def do(connection: Connection, state: State, step: Step) -> None:
+    """One step. The state learns of what was made, for the steps that come after."""
+    api: Any = connection.identity
+    with session.speaking(f"{step.kind} {step.name}"):
+        if step.kind == "role" and step.verb in ("grant", "revoke"):
+            call = api.assign_project_role_to_user if step.verb == "grant" else api.unassign_project_role_from_user
+            call(state.projects[step.values["project"]]["id"], state.users[step.values["user"]]["id"], state.roles[step.values["role"]])
+        elif step.kind == "region":
+            api.create_region(id=step.name)
+        elif step.kind == "role":
+            state.roles[step.name] = api.create_role(name=step.name).id
+        elif step.kind == "endpoint":
+            if step.verb == "make":
+                api.create_endpoint(**body(state, step.values))
+            elif step.verb == "change":
+                api.update_endpoint(step.was["id"], **body(state, step.values))
+            else:
+                api.delete_endpoint(step.was["id"])
+        else:
+            known = {"service": state.services, "project": state.projects, "user": state.users}[step.kind]
+            if step.verb == "make":
+                place = {} if step.kind == "service" else {"domain_id": state.domain}
+                made = getattr(api, f"create_{step.kind}")(name=step.name, **place, **body(state, step.values))
+                known[step.name] = {"id": made.id, **step.values}
+            elif step.verb == "change":
+                getattr(api, f"update_{step.kind}")(known[step.name]["id"], **body(state, step.values))
+            else:
+                getattr(api, f"delete_{step.kind}")(known[step.name]["id"])
+
+
+def ensure(wanted: Mapping, check: bool) -> list:
+    """The steps that were done, or would be in check mode; there, a keystone that does not answer has nothing yet."""
+    try:
+        connection = session.connect()
+        state = look(connection, wanted.get("users") or [])
+    except session.NotThere:
+        if not check:
+            raise
+        return plan(wanted, State())
+    steps = plan(wanted, state)
+    if not check:
+        for step in steps:
+            do(connection, state, step)
+    return steps
+
+
+def diff_of(steps: Iterable) -> dict:
+    """What the steps change, as Ansible shows it; passwords are not in it."""
+    before, after = [], []
+    for step in steps:
+        was = {key: value for key, value in step.was.items() if key not in ("id", "password")}
+        if step.verb in ("change", "remove", "revoke"):
+            before.append(f"{step.kind} {step.name}" + "".join(f" {key}={value}" for key, value in sorted(was.items())) + "\n")
+        if step.verb in ("make", "change", "grant"):
+            now = {key: "********" if key == "password" else value for key, value in step.values.items()} if step.verb != "grant" else {}
+            after.append(f"{step.kind} {step.name}" + "".join(f" {key}={value}" for key, value in sorted(now.items())) + "\n")
+    return {"before": "".join(before), "after": "".join(after)}
