@@ -8,25 +8,14 @@ DOCUMENTATION = r"""
 name: guest_plan
 short_description: What is to be done for the guests of an inventory, and where
 version_added: 0.2.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Decides by what all hypervisors told where each guest is. Who has a guest keeps it; its C(host) is for one that nobody has.
   - A guest is left alone while it is being moved. One that a hypervisor may run that could not be asked, that is defined twice and runs
     nowhere, or that runs twice, is refused, with what to do about it.
 positional: _input, hosts, groups, asked
 options:
-  _input:
-    description: The inventory's variable C(guests).
-    type: list
-    elements: dict
-    required: true
   hosts:
     description: By hypervisor, what M(our.cloud.vm_info) returned there. Those that are missing could not be asked.
-    type: dict
-    required: true
-  groups:
-    description: Ansible's variable C(groups), of which V(hypervisors), V(xen) and V(kvm) are looked at.
     type: dict
     required: true
   asked:
@@ -34,14 +23,8 @@ options:
     type: list
     elements: str
     required: true
-  store:
-    description: Where relative paths of disks begin.
-    type: str
-    default: ''
-  bridge:
-    description: The bridge of guests that name none.
-    type: str
-    default: ''
+extends_documentation_fragment:
+  - our.cloud.guests
 """
 
 EXAMPLES = r"""

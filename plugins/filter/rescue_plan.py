@@ -8,16 +8,9 @@ DOCUMENTATION = r"""
 name: rescue_plan
 short_description: What becomes of the guests of a lost hypervisor
 version_added: 0.3.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Decides whether a hypervisor may be taken for lost, and which of the others starts which of its guests. Memory counts as it is given away.
 options:
-  _input:
-    description: The guests of the inventory.
-    type: list
-    elements: dict
-    required: true
   host:
     description: The lost hypervisor.
     type: str
@@ -30,10 +23,6 @@ options:
     description: By hypervisor that looked at the lost one, what M(our.cloud.lease_info) returned there.
     type: dict
     required: true
-  groups:
-    description: The groups of the inventory.
-    type: dict
-    required: true
   ssh:
     description: Whether the lost one answers Ansible.
     type: bool
@@ -42,14 +31,8 @@ options:
     description: Whether somebody answers for it that nothing of it writes to the store any more.
     type: bool
     default: false
-  store:
-    description: The store's path.
-    type: str
-    default: ''
-  bridge:
-    description: The bridge of guests that name none.
-    type: str
-    default: ''
+extends_documentation_fragment:
+  - our.cloud.guests
 """
 
 EXAMPLES = r"""

@@ -8,30 +8,12 @@ DOCUMENTATION = r"""
 name: site_guests
 short_description: The guests of an inventory, checked and complete
 version_added: 0.2.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Reads the inventory's guests, fills in defaults, and tells everything that is wrong with them, one line for each fault.
   - Two guests with one name, MAC address, address or disk are a fault, also where a disk is the one that an image gives by default.
 positional: _input, groups, store, bridge
-options:
-  _input:
-    description: The inventory's variable C(guests).
-    type: list
-    elements: dict
-    required: true
-  groups:
-    description: Ansible's variable C(groups), of which V(hypervisors), V(xen) and V(kvm) are looked at.
-    type: dict
-    required: true
-  store:
-    description: Where relative paths of disks begin.
-    type: str
-    default: ''
-  bridge:
-    description: The bridge of guests that name none.
-    type: str
-    default: ''
+extends_documentation_fragment:
+  - our.cloud.guests
 """
 
 EXAMPLES = r"""

@@ -200,13 +200,15 @@ def paused(dom):
     return PAUSED.get(reason, "") if STATES.get(number) == "paused" else None
 
 
+def standing(control, domid):
+    """Whether a Xen domain stands still, saved or about to be; None if that cannot be seen. control: see xen_control."""
+    found = [item for item in control.domain_getinfo(domid, 1) if item["domid"] == domid] if control is not None else []
+    return bool(found[0]["shutdown"] and found[0]["shutdown_reason"] == XEN_SUSPENDED) if found else None
+
+
 def suspended(dom):
     """Whether a Xen domain stands still, as a move or a save leaves it that broke off. libvirt may say that it runs."""
-    control = xen_control() if dom.connect().getType() == "Xen" and active(dom) else None
-    if control is None:
-        return False
-    found = [item for item in control.domain_getinfo(dom.ID(), 1) if item["domid"] == dom.ID()]
-    return bool(found and found[0]["shutdown"] and found[0]["shutdown_reason"] == XEN_SUSPENDED)
+    return dom.connect().getType() == "Xen" and active(dom) and bool(standing(xen_control(), dom.ID()))
 
 
 def arrives(dom):

@@ -17,7 +17,7 @@ from typing import Any
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move.watch import (
-    DATA_PORTS, Arrival, Standstill, WireWatch, progress, xen_progress, xen_suspended)
+    DATA_PORTS, Arrival, Standstill, WireWatch, progress, xen_progress)
 
 # libvirt's virDomainPausedReason
 PAUSED_MIGRATION, PAUSED_STARTING_UP, PAUSED_POSTCOPY, PAUSED_POSTCOPY_FAILED = 2, 11, 12, 13
@@ -274,7 +274,7 @@ class XenMover(Mover):
 
     def state_here(self, dom: Any) -> str:
         word = hypervisor.state(dom)
-        if word == "suspended" or (word in hypervisor.RUNNING and xen_suspended(hypervisor.xen_control(), dom.ID())):
+        if word == "suspended" or (word in hypervisor.RUNNING and hypervisor.standing(hypervisor.xen_control(), dom.ID())):
             return "standing"
         return word
 

@@ -15,18 +15,6 @@ from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hyper
 
 # 49152 to 49216, of which libvirt's drivers choose one for a stream of their own
 DATA_PORTS = r"49(?:15[2-9]|1[6-9]\d|20\d|21[0-6])"
-# xentoollog and libxl: the reason of a domain that is suspended for a move
-XEN_SUSPENDED = 2
-
-
-def xen_suspended(control, domid: int) -> bool | None:
-    """Whether a domain stands still, saved for a move; None if that cannot be seen."""
-    if control is None:
-        return None
-    found = [item for item in control.domain_getinfo(domid, 1) if item["domid"] == domid]
-    if not found:
-        return None
-    return bool(found[0]["shutdown"] and found[0]["shutdown_reason"] == XEN_SUSPENDED)
 
 
 class Arrival:
@@ -64,7 +52,7 @@ class Standstill:
         pause = 0.02
         while self.at is None and not self.done.wait(pause):
             asked = time.monotonic()
-            if xen_suspended(self.control, self.domid):
+            if hypervisor.standing(self.control, self.domid):
                 self.at = time.monotonic()
             # to look must not cost what is measured, and to wake up for it costs more than the look
             pause = max(0.02, min(0.5, 200 * (time.monotonic() - asked)))

@@ -453,14 +453,14 @@ def test_move_that_goes_on_is_ended_first(kvm):
 def test_what_stands_still_is_woken_by_xl(xen, monkeypatch):
     ran = []
     xen.guest.when["migrate"] = breaks(xen.world)
-    monkeypatch.setattr(mover, "xen_suspended", lambda control, domid: not ran)
+    monkeypatch.setattr(mover.hypervisor, "standing", lambda control, domid: not ran)
     monkeypatch.setattr(mover.subprocess, "run", lambda argv, **dummy: ran.append(argv) or types.SimpleNamespace(returncode=0, stderr=""))
     assert xen.move()["place"] == "source" and ran == [["xl", "resume", "g"]]
 
 
 def test_xl_that_fails(xen, monkeypatch):
     xen.guest.when["migrate"] = breaks(xen.world)
-    monkeypatch.setattr(mover, "xen_suspended", lambda control, domid: True)
+    monkeypatch.setattr(mover.hypervisor, "standing", lambda control, domid: True)
     monkeypatch.setattr(mover.subprocess, "run", lambda argv, **dummy: types.SimpleNamespace(returncode=1, stderr="no\n"))
     done = xen.move()
     assert done["place"] == "nowhere" and "`xl resume` says: no" in done["msg"] and "Look at `xl list`" in done["msg"]
