@@ -430,4 +430,6 @@ class Registry:
 def said(user, about):
     """A use as people read it."""
     kind, dummy, name = user.partition(".")
+    if about.get("name"):
+        return "%s %s (%s)" % (kind, about["name"], name)
     return "%s %s%s" % (kind, name, " (disk %s)" % about["disk"] if about.get("disk") else "")
