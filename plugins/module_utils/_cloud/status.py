@@ -1,0 +1,358 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Does the cloud work? Each service is asked for a real answer; what they say is judged, and told in a table with the next command.
+
+`look` asks, on the clc. `judge` decides over that and over what the machines tell of themselves (see machine.py), without asking anybody.
+"""
+
+from __future__ import annotations
+
+import calendar
+import concurrent.futures
+import dataclasses
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import preflight, session
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._site.tables import table
+
+# Nova's API waits 60 s for an answer of a nova-compute by RPC.
+RPC_TIME = 75
+COMPUTE_API = "2.87"  # the last one in which a hypervisor's uptime is a question of its own, with errors of its own
+AT_ONCE = 8
+# What is asked of each service with a token: something that it has to look up in its database, or in its rings.
+APIS = (
+    ("placement", "placement", "/resource_providers"),
+    ("compute", "nova", "/servers?limit=1&all_tenants=True"),
+    ("image", "glance", "/images?limit=1"),
+    ("network", "neutron", "/networks?limit=1"),
+    ("block-storage", "cinder", "/volumes?limit=1"),
+    ("object-store", "swift", "/?limit=1&format=json"),
+)
+GROUP_OF = {"keystone": "clc", "placement": "clc", "nova": "clc", "page": "clc", "glance": "walrus", "swift": "walrus", "cinder": "sc", "neutron": "cc"}
+CHASSIS = ("OVN Controller agent", "OVN Controller Gateway agent")
+METADATA = "OVN Metadata agent"
+
+DAYS = 30          # that a certificate is to last yet
+ROOM = (5, 1024)   # per cent and MiB that are to be free in the store: less than both is too little
+BACKLOG = 100      # messages that wait in a queue
+STUCK = 600        # s after which an instance that is still being built is stuck
+
+GOOD, LOOK, BAD = "good", "look", "BAD"
+HEAD = ("part", "where", "state", "tells")
+
+
+# --- asking -----------------------------------------------------------------
+
+def attempt(call: Callable) -> dict:
+    """What a question brought: `told` or `error` with its `remedy`, and the `seconds` that it took."""
+    began = time.monotonic()
+    try:
+        answer: dict = {"told": call()}
+    except CloudError as error:
+        answer = {"error": error.cause, "remedy": error.remedy}
+    return {**answer, "seconds": round(time.monotonic() - began, 2)}
+
+
+def body(adapter: Any, path: str, thing: str, **more: Any) -> Any:
+    """The JSON that a service answers to GET."""
+    with session.speaking(thing):
+        answer = adapter.get(path, **more)
+        if answer.status_code >= 400:
+            raise CloudError("", thing, f"HTTP {answer.status_code}: {' '.join(answer.text.split())[:200]}", session.remedy(answer.status_code, ValueError()))
+        return answer.json() if answer.content else None
+
+
+def apis(connection: Any, types: Iterable[str]) -> list[dict]:
+    """One answer of each service that the catalog has."""
+    found = []
+    for kind, name, path in APIS:
+        if kind in types:
+            adapter = getattr(connection, kind.replace("-", "_"))
+            found.append({"name": name, **attempt(lambda adapter=adapter, path=path, name=name: body(adapter, path, name) is not None)})
+    return found
+
+
+def uptime(connection: Any, hypervisor: Mapping) -> dict:
+    """Whether a nova-compute answers by RPC: how long its node is up is known there alone."""
+    thing = f"nova-compute on {hypervisor['service']['host']}"
+    return attempt(lambda: body(connection.compute, f"/os-hypervisors/{hypervisor['id']}/uptime", thing, microversion=COMPUTE_API,
+                                timeout=RPC_TIME)["hypervisor"]["uptime"].strip())
+
+
+def computes(connection: Any) -> list[dict]:
+    """Of each nova service: binary, host, state, forced_down, and of a nova-compute `rpc` (see attempt) and its instances."""
+    services = body(connection.compute, "/os-services", "nova", microversion=COMPUTE_API)["services"]
+    hypervisors = body(connection.compute, "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]
+    by_host = {one["service"]["host"]: one for one in hypervisors}
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = dict(zip(by_host, pool.map(lambda one: uptime(connection, one), by_host.values())))
+    return [{"binary": one["binary"], "host": one["host"], "state": one["state"], "status": one["status"], "forced_down": bool(one.get("forced_down")),
+             "rpc": answers.get(one["host"]), "node": (by_host.get(one["host"]) or {}).get("hypervisor_hostname")} for one in services]
+
+
+def agents(connection: Any) -> list[dict]:
+    """Of each agent of the networks: type, host, alive."""
+    found = body(connection.network, "/agents", "neutron")["agents"]
+    return [{"type": one["agent_type"], "host": one["host"], "alive": bool(one["alive"])} for one in found]
+
+
+def volume_services(connection: Any) -> list[dict]:
+    """Of each service of cinder: binary, host, state."""
+    found = body(connection.block_storage, "/os-services", "cinder")["services"]
+    return [{"binary": one["binary"], "host": one["host"].split("@")[0], "state": one["state"], "status": one["status"]} for one in found]
+
+
+def instances(connection: Any, now: float) -> list[dict]:
+    """Those in ERROR and those that are being built for long."""
+    found = []
+    for status in ("ERROR", "BUILD"):
+        for one in body(connection.compute, f"/servers/detail?all_tenants=True&status={status}", "nova", microversion=COMPUTE_API)["servers"]:
+            age = now - calendar.timegm(time.strptime(one["updated"], "%Y-%m-%dT%H:%M:%SZ"))
+            found.append({"name": one["name"], "id": one["id"], "status": status, "age": int(age), "host": one.get("OS-EXT-SRV-ATTR:host"),
+                          "fault": (one.get("fault") or {}).get("message")})
+    return found
+
+
+def queues() -> list[dict]:
+    """RabbitMQ's, each with name, messages and consumers."""
+    try:
+        done = subprocess.run(["rabbitmqctl", "--quiet", "--formatter", "json", "list_queues", "name", "messages", "consumers"], capture_output=True, text=True,
+                              check=False, timeout=120)
+    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+        raise CloudError("", "rabbitmqctl", error, "`systemctl status rabbitmq-server` tells") from error
+    if done.returncode:
+        raise CloudError("", "rabbitmqctl", " ".join((done.stderr or done.stdout).split())[:300], "`systemctl restart rabbitmq-server` brings it back")
+    return json.loads(done.stdout)
+
+
+def page(url: str, verify: str) -> bool:
+    """Whether the page's login is there."""
+    import requests
+
+    try:
+        answer = requests.get(url, verify=verify, timeout=60)
+    except requests.RequestException as error:
+        raise CloudError("", url, error, "`systemctl status apache2 haproxy` tells") from error
+    if answer.status_code != 200 or "password" not in answer.text:
+        raise CloudError("", url, f"HTTP {answer.status_code}, and no login", "/var/log/apache2/error.log tells")
+    return True
+
+
+def look(page_url: str, verify: str) -> dict:
+    """Everything that is asked on the clc. Each part is an answer of `attempt`; without keystone nothing but the queue is asked."""
+    found: dict = {"queues": attempt(queues)}
+    holder: dict = {}
+
+    def login() -> list[str]:
+        holder["connection"] = session.connect()
+        with session.speaking("keystone"):
+            return sorted(one.type for one in holder["connection"].identity.services())
+
+    found["keystone"] = attempt(login)
+    if "error" in found["keystone"]:
+        return found
+    connection, types = holder["connection"], found["keystone"]["told"]
+    parts: dict[str, Callable] = {"apis": lambda: apis(connection, types)}
+    if "compute" in types:
+        parts.update(computes=lambda: computes(connection), instances=lambda: instances(connection, time.time()))
+    if "network" in types:
+        parts["agents"] = lambda: agents(connection)
+    if "block-storage" in types:
+        parts["volumes"] = lambda: volume_services(connection)
+    if page_url:
+        parts["page"] = lambda: page(page_url, verify)
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        found.update(zip(parts, pool.map(attempt, parts.values())))
+    return found
+
+
+# --- judging ----------------------------------------------------------------
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table, and the command that mends it."""
+
+    part: str
+    where: str
+    state: str
+    tells: str
+    remedy: str = ""
+
+
+def _again(host: str) -> str:
+    return f"ansible-playbook our.cloud.cloud --limit {host}"
+
+
+ALL_AGAIN = "ansible-playbook our.cloud.cloud"
+
+
+def judge_machine(host: str, facts: Mapping | None) -> list[Row]:
+    """A machine: does it answer, do its units run, is its certificate good, has its store room?"""
+    if facts is None:
+        return [Row("machine", host, BAD, "does not answer", f"ansible -m ping {host}")]
+    rows = []
+    bad = [unit for unit in facts["units"] if not unit["runs"]]
+    for unit in bad:
+        rows.append(Row(f"unit {unit['name']}", host, BAD, unit["state"], f"ssh {host} journalctl -n 30 -u {unit['name']}"))
+    if facts["units"]:
+        often = [f"{unit['name']} {unit['restarts']}" for unit in facts["units"] if unit["restarts"]]
+        rows.append(Row("units", host, LOOK if often else BAD if bad else GOOD,
+                        f"{len(facts['units']) - len(bad)} of {len(facts['units'])} run" + (f"; restarted by themselves: {', '.join(often)}" if often else ""),
+                        f"ssh {host} journalctl -p err -n 30" if often else ""))
+    else:
+        rows.append(Row("units", host, BAD, "it has none of the cloud's", _again(host)))
+    for schema in facts.get("schemas") or []:
+        rows.append(Row(f"tables {schema['name']}", host, BAD if schema["lacks"] else GOOD, schema["lacks"] or "as the package wants them",
+                        _again(host) if schema["lacks"] else ""))
+    return rows + judge_certificate(host, facts["certificate"], facts.get("address", "")) + judge_room(host, facts)
+
+
+def judge_certificate(host: str, found: Mapping | None, address: str) -> list[Row]:
+    """Days, the CA, and the address that others connect to."""
+    if found is None:
+        return [Row("certificate", host, BAD, "there is none", _again(host))]
+    if found["days"] < 0:
+        return [Row("certificate", host, BAD, f"it has expired {-found['days']} days ago", _again(host))]
+    if not found["signed"]:
+        return [Row("certificate", host, BAD, "the CA in /etc/our-cloud/ca.pem has not signed it", _again(host))]
+    if address and address not in found["names"]:
+        return [Row("certificate", host, BAD, f"it lacks {address}; it has {', '.join(found['names'])}", _again(host))]
+    return [Row("certificate", host, LOOK if found["days"] < DAYS else GOOD, f"{found['days']} days", _again(host) if found["days"] < DAYS else "")]
+
+
+def judge_room(host: str, facts: Mapping) -> list[Row]:
+    """The store's free room, where there is one."""
+    if not facts["store"]:
+        return []
+    free, total = facts["store_free"], facts["store_total"]
+    full = free * 100 < total * ROOM[0] and free < ROOM[1]
+    return [Row("store", host, BAD if full else GOOD, f"{free} of {total} MiB free", f"ssh {host} df -h; ansible-playbook our.cloud.prune" if full else "")]
+
+
+def _answer(part: str, where: str, answer: Mapping, good: str) -> Row:
+    """A row of what `attempt` brought."""
+    if "error" in answer:
+        return Row(part, where, BAD, answer["error"], answer.get("remedy", ""))
+    return Row(part, where, GOOD, f"{good} in {answer['seconds']:.1f} s")
+
+
+def judge_computes(ncs: list[str], clc: str, services: list[Mapping]) -> list[Row]:
+    """Each nova-compute answers by RPC and is known by its inventory name; scheduler and conductor report."""
+    rows = []
+    for one in services:
+        if one["binary"] != "nova-compute":
+            good = one["state"] == "up" and one["status"] == "enabled"
+            rows.append(Row(one["binary"], one["host"], GOOD if good else BAD, f"{one['state']}, {one['status']}",
+                            "" if good else f"ssh {clc} journalctl -n 30 -u {one['binary']}"))
+    by_host = {one["host"]: one for one in services if one["binary"] == "nova-compute"}
+    for host in ncs:
+        found = by_host.pop(host, None)
+        if not found:
+            rows.append(Row("nova-compute", host, BAD, "nova does not know it by this name", _again(host)))
+        elif found["forced_down"]:
+            rows.append(Row("nova-compute", host, BAD, "it was taken for lost, and is held down until it is back", _again(host)))
+        elif found["state"] != "up":
+            rows.append(Row("nova-compute", host, BAD, "it does not report", f"ansible-playbook our.cloud.rescue -e host={host} --check"))
+        elif not found["rpc"] or "error" in found["rpc"]:
+            said = found["rpc"]["error"] if found["rpc"] else "no hypervisor"
+            rows.append(Row("nova-compute", host, BAD, f"it is deaf: it reports, and does not answer by RPC ({said})", f"ssh {host} systemctl restart nova-compute"))
+        elif found["status"] != "enabled":
+            rows.append(Row("nova-compute", host, LOOK, "answers by RPC; it is disabled, no new instance comes here", f"openstack compute service set --enable "
+                            f"{host} nova-compute"))
+        else:
+            rows.append(Row("nova-compute", host, GOOD, f"answered by RPC in {found['rpc']['seconds']:.1f} s"))
+    rows += [Row("nova-compute", host, LOOK, "it is no nc of the inventory", ALL_AGAIN) for host in sorted(by_host)]
+    return rows
+
+
+def judge_agents(ncs: list[str], found: list[Mapping]) -> list[Row]:
+    """Each nc is a chassis of the same name, and answers for metadata; a chassis counts as alive when it has followed the last change."""
+    rows = []
+    for part, kinds, unit in (("chassis", CHASSIS, "ovn-controller"), ("metadata agent", (METADATA,), "neutron-ovn-metadata-agent")):
+        by_host: dict[str, list] = {}
+        for one in found:
+            if one["type"] in kinds:
+                by_host.setdefault(one["host"], []).append(one)
+        for host in ncs:
+            its = by_host.pop(host, [])
+            if not its:
+                others = ", ".join(sorted(set(by_host) - set(ncs)))
+                rows.append(Row(part, host, BAD, "there is none of this name, so no port binds there" + (f"; unknown are {others}" if others else ""), _again(host)))
+            elif not any(one["alive"] for one in its):
+                rows.append(Row(part, host, BAD, "it does not follow", f"ssh {host} journalctl -n 30 -u {unit}"))
+            elif len(its) > 1:
+                rows.append(Row(part, host, LOOK, f"{len(its)} of one name; one is left from before", ALL_AGAIN))
+            else:
+                rows.append(Row(part, host, GOOD, "follows"))
+        rows += [Row(part, host, LOOK, "it is no nc of the inventory", ALL_AGAIN) for host in sorted(by_host)]
+    return rows
+
+
+def judge_queues(clc: str, ncs: list[str], found: list[Mapping]) -> list[Row]:
+    """Every nova-compute, the scheduler and the conductor listen, and nothing piles up."""
+    rows = []
+    by_name = {one["name"]: one for one in found}
+    for name, host in [("scheduler", clc), ("conductor", clc)] + [(f"compute.{host}", host) for host in ncs]:
+        if name in by_name and not by_name[name]["consumers"]:
+            unit = "nova-compute" if host != clc or name.startswith("compute.") else f"nova-{name}"
+            rows.append(Row(f"queue {name}", clc, BAD, f"nobody listens; {by_name[name]['messages']} messages wait", f"ssh {host} systemctl restart {unit}"))
+    long = sorted(f"{one['name']} {one['messages']}" for one in found if one["messages"] > BACKLOG)
+    rows.append(Row("queues", clc, LOOK if long else GOOD, f"{len(found)}, {sum(one['messages'] for one in found)} messages wait" +
+                    (f" ({', '.join(long)})" if long else ""), f"ssh {clc} rabbitmqctl list_queues name messages consumers" if long else ""))
+    return rows
+
+
+def judge_instances(clc: str, found: list[Mapping]) -> list[Row]:
+    """What users wait for."""
+    rows = []
+    for one in found:
+        if one["status"] == "ERROR" or one["age"] > STUCK:
+            said = one["fault"] or (f"BUILD for {one['age'] // 60} minutes" if one["status"] == "BUILD" else "ERROR")
+            rows.append(Row(f"instance {one['name']}", one["host"] or clc, LOOK, said, f"openstack server show {one['id']}"))
+    return rows
+
+
+def judge(groups: Mapping[str, Iterable[str]], machines: Mapping[str, Mapping | None], cloud: Mapping | None) -> list[Row]:
+    """All rows. machines: {machine of the cloud: what cloud_machine_info told, None: no answer}; cloud: what `look` told, None: nobody could ask."""
+    rows = [row for host in preflight.machines(groups) for row in judge_machine(host, machines.get(host))]
+    first = {name: (preflight.members(groups, name) or ["-"])[0] for name in preflight.GROUPS}
+    clc, ncs = first["clc"], preflight.members(groups, "nc")
+    if cloud is None:
+        return rows + [Row("keystone", clc, BAD, "nobody could ask", f"ansible -m ping {clc}")]
+    rows.append(_answer("keystone", clc, cloud["keystone"], "a token"))
+    for one in (cloud.get("apis") or {}).get("told") or []:
+        rows.append(_answer(one["name"], first[GROUP_OF[one["name"]]], one, "an answer"))
+    if "page" in cloud:
+        rows.append(_answer("page", clc, cloud["page"], "its login"))
+    for part, judged in (("computes", lambda told: judge_computes(ncs, clc, told)), ("agents", lambda told: judge_agents(ncs, told)),
+                         ("volumes", lambda told: [_volume(one) for one in told]), ("queues", lambda told: judge_queues(clc, ncs, told)),
+                         ("instances", lambda told: judge_instances(clc, told))):
+        if part in cloud:
+            rows += [Row(part, clc, BAD, cloud[part]["error"], cloud[part].get("remedy", ""))] if "error" in cloud[part] else judged(cloud[part]["told"])
+    return rows
+
+
+def _volume(one: Mapping) -> Row:
+    good = one["state"] == "up" and one["status"] == "enabled"
+    return Row(one["binary"], one["host"], GOOD if good else BAD, f"{one['state']}, {one['status']}",
+               "" if good else f"ssh {one['host']} journalctl -n 30 -u {one['binary']}")
+
+
+def overview(rows: list[Row]) -> dict:
+    """`lines` (table, verdict, next command), `good` (whether all works), `verdict`, `next`."""
+    bad, doubtful = [row for row in rows if row.state == BAD], [row for row in rows if row.state == LOOK]
+    if bad:
+        verdict = f"{len(bad)} of {len(rows)} parts do not work: {', '.join(dict.fromkeys(f'{row.part} on {row.where}' for row in bad))}."
+    elif doubtful:
+        verdict = f"The cloud works; {len(doubtful)} of {len(rows)} parts want a look."
+    else:
+        verdict = f"The cloud works: {len(rows)} of {len(rows)} parts are good."
+    following = next((row.remedy for row in bad + doubtful if row.remedy), "")
+    lines = table(HEAD, [[row.part, row.where, row.state, row.tells] for row in rows]) + ["", verdict]
+    return {"lines": lines + ([f"Next: {following}"] if following else []), "good": not bad, "verdict": verdict, "next": following}
