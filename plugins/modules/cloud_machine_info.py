@@ -19,6 +19,11 @@ options:
     type: list
     elements: str
     default: []
+  schemas:
+    description: Services whose tables are compared with what the installed package wants, such as V(nova).
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - our.cloud.registry
   - our.cloud.hypervisor.attributes
@@ -99,6 +104,11 @@ certificate:
   description: The machine's certificate with C(days) that are left, C(names) and whether the CA has C(signed) it. V(null) if it has none.
   returned: always
   type: dict
+schemas:
+  description: Of each of O(schemas) its C(name), and in a sentence what its tables C(lacks); empty if nothing.
+  returned: always
+  type: list
+  elements: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -110,10 +120,11 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 def main():
     module = AnsibleModule(argument_spec={
         "names": {"type": "list", "elements": "str", "default": []},
+        "schemas": {"type": "list", "elements": "str", "default": []},
         "store": {"type": "path", "default": "/srv/cloud"},
     }, supports_check_mode=True)
     try:
-        module.exit_json(changed=False, **machine.facts(module.params["names"], module.params["store"]), **machine.health())
+        module.exit_json(changed=False, **machine.facts(module.params["names"], module.params["store"]), **machine.health(module.params["schemas"]))
     except CloudError as error:
         module.fail_json(msg=str(error))
 

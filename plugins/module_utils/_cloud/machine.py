@@ -15,7 +15,9 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 
+from ansible_collections.our.cloud.plugins.module_utils._cloud import schema
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, PATIENCE, is_store
 
 DROP_IN = "our-cloud.conf"
@@ -125,10 +127,22 @@ def certificate(told: str, verified: bool, now: datetime.datetime) -> dict | Non
     return {"days": (date - now).days, "names": re.findall(r"(?:DNS|IP Address):([^,\s]+)", told), "signed": verified}
 
 
-def health() -> dict:
-    """What the status judges: `units` and `certificate`."""
+def tables(names: Iterable[str]) -> list[dict]:
+    """What the databases of these services lack of what the installed package wants, each with its name and a sentence (empty: nothing)."""
+    found = []
+    for name in names:
+        try:
+            lacks = ", ".join(schema.look(name).lacks)
+        except (schema.NotThere, CloudError) as error:
+            lacks = str(error)
+        found.append({"name": name, "lacks": lacks})
+    return found
+
+
+def health(schemas: Iterable[str] = ()) -> dict:
+    """What the status judges: `units`, `certificate` and the `schemas` that were asked for."""
     ours = units_of()
     shown = run("systemctl", "show", "--property", ",".join(KEYS), *ours) if ours else ""
     told = run("openssl", "x509", "-in", CERTIFICATE, "-noout", "-enddate", "-ext", "subjectAltName")
     verified = bool(told and run("openssl", "verify", "-CAfile", AUTHORITY, CERTIFICATE))
-    return {"units": units(shown), "certificate": certificate(told, verified, datetime.datetime.now(datetime.timezone.utc))}
+    return {"units": units(shown), "certificate": certificate(told, verified, datetime.datetime.now(datetime.timezone.utc)), "schemas": tables(schemas)}

@@ -123,7 +123,18 @@ def test_a_program_that_is_not_there():
 def test_health_of_a_machine_without_a_cloud(monkeypatch):
     monkeypatch.setattr(machine, "units_of", lambda: [])
     monkeypatch.setattr(machine, "CERTIFICATE", os.devnull)
-    assert machine.health() == {"units": [], "certificate": None}
+    assert machine.health() == {"units": [], "certificate": None, "schemas": []}
+
+
+def test_tables(monkeypatch):
+    def look(name):
+        if name == "glance":
+            raise machine.schema.NotThere("no configuration")
+        return machine.schema.Work(name, ["nova: 2 of 5 migrations", "no cell1"] if name == "nova" else [], [])
+
+    monkeypatch.setattr(machine.schema, "look", look)
+    assert machine.tables(["nova", "placement", "glance"]) == [
+        {"name": "nova", "lacks": "nova: 2 of 5 migrations, no cell1"}, {"name": "placement", "lacks": ""}, {"name": "glance", "lacks": "no configuration"}]
 
 
 def test_the_clock_is_known_within_the_answers_time(monkeypatch):
