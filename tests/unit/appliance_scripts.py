@@ -29,7 +29,7 @@ arch-test amd64 || {
 EOF
 
 recipe_microstep sources
-recipe_exec_current steps/debian/bootstrap.yaml:15 <<'EOF'
+recipe_exec_current steps/debian/sources.yaml:6 <<'EOF'
 of_this_computer() {
     apt-get indextargets --format '$(LABEL) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
         awk -v label="$1" '$1 == label && $2 == "main" && $3 ~ "^https?://" && !seen++ { print $3 }'
@@ -51,7 +51,7 @@ sources="deb $options$mirror trixie main"
 EOF
 
 recipe_microstep packages
-recipe_exec_appliance steps/debian/bootstrap.yaml:36 <<'EOF'
+recipe_exec_appliance steps/debian/bootstrap.yaml:16 <<'EOF'
 INITRD=No mmdebstrap --variant=apt --architectures=amd64 --include='ca-certificates cloud-guest-utils cloud-init dbus e2fsprogs grub-pc iproute2 \
 linux-image-cloud-amd64 netbase openssh-server polkitd sudo systemd-resolved systemd-sysv systemd-timesyncd udev zstd' \\
     --aptopt='Acquire::Retries "5"' \\

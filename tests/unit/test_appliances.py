@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import lzma
 import pathlib
 import re
 import subprocess
@@ -192,3 +195,86 @@ def test_the_example_says_hello(tmp_path):
               "break_at": None, "start_at": None, "on_error": "abort", "checkpoints": "macrostep", "dry_run": False, "progress": None}
     with tarfile.open(recipe_build.ensure(params, False, False)["files"]["image"]) as tar:
         assert tar.extractfile("./etc/motd").read() == b"Hello, world\nThere are 4 programs here.\n"
+
+
+def microsteps(name, macrostep):
+    """{microstep: its commands} of one macrostep of a recipe."""
+    resolved = recipe.resolve(DATA, recipe.load(DATA, name), "/w")
+    return {microstep.name: microstep.commands for found in resolved.macrosteps if found.name == macrostep for microstep in found.microsteps}
+
+
+@pytest.mark.parametrize("debian, kernel", [("armhf", "linux-image-armmp-lpae"), ("arm64", "linux-image-cloud-arm64")])
+def test_a_small_instance_is_the_same_on_arm(debian, kernel):
+    amd64 = scripts("debian-13-amd64-small-instance")
+    assert scripts(f"debian-13-{debian}-small-instance") == {
+        name: text.replace("linux-image-cloud-amd64", kernel).replace("amd64", debian) for name, text in amd64.items()}
+    assert list(amd64) == ["unpack", "instance"]
+
+
+def module(name, *depends):
+    """What a file of a module has to say of its dependencies."""
+    return b"\x7fELF\0license=GPL\0depends=" + ",".join(depends).encode() + b"\0name=" + name.encode() + b"\0"
+
+
+def names_in(archive):
+    """{name: content} of a cpio archive of the kernel's form."""
+    found, at = {}, 0
+    while True:
+        assert archive[at:at + 6] == b"070701"
+        fields = [int(archive[at + 6 + 8 * number:at + 14 + 8 * number], 16) for number in range(13)]
+        body = (at + 110 + fields[11] + 3) // 4 * 4
+        name = archive[at + 110:at + 109 + fields[11]].decode()
+        at = (body + fields[6] + 3) // 4 * 4
+        if name == "TRAILER!!!":
+            assert at == len(archive)
+            return found
+        found[name] = archive[body:body + fields[6]]
+
+
+def test_the_ramdisk_of_a_small_instance_has_what_leads_to_its_root(tmp_path):
+    kernel = tmp_path / "usr/lib/modules/6.12/kernel/drivers"
+    kernel.mkdir(parents=True)
+    for name, depends in {"virtio_blk": [], "virtio_net": ["net_failover"], "net_failover": ["failover"], "failover": [], "sr_mod": ["cdrom", "scsi_mod"],
+                          "cdrom": [], "scsi_mod": [], "virtio_scsi": ["scsi_mod"], "ext4": ["crc16", "mbcache"], "crc16": [], "mbcache": [], "wifi": []}.items():
+        file = kernel / (name.replace("_", "-") if name == "net_failover" else name)
+        if name in ("ext4", "wifi"):
+            file.with_suffix(".ko.xz").write_bytes(lzma.compress(module(name, *depends)))
+        else:
+            file.with_suffix(".ko").write_bytes(module(name, *depends))
+    for name in ("usr/bin", "boot"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "usr/bin/busybox").write_bytes(b"the program")
+    command = microsteps("debian-13-amd64-small-instance", "instance")["ramdisk"][0].arguments[0]
+    subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, check=True, env={"PATH": "/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1000"})
+    found = names_in(gzip.decompress((tmp_path / "boot/initrd.img-6.12").read_bytes()))
+    assert found["lib/order"].split() == [b"virtio_blk", b"crc16", b"mbcache", b"ext4"]
+    assert found["lib/ext4.ko"] == module("ext4", "crc16", "mbcache")
+    assert (found["bin/busybox"], found["bin/switch_root"]) == (b"the program", b"busybox")
+    subprocess.run(["sh", "-n"], input=found["init"], check=True)
+    late = tmp_path / "usr/lib/modules"
+    assert (late / "order").read_text(encoding="ascii").split() == ["failover", "net_failover", "virtio_net", "scsi_mod", "virtio_scsi", "cdrom", "sr_mod"]
+    assert sorted(path.name for path in late.iterdir()) == [
+        "cdrom.ko", "failover.ko", "net_failover.ko", "order", "scsi_mod.ko", "sr_mod.ko", "virtio_net.ko", "virtio_scsi.ko"]
+
+
+TOLD = {"uuid": "u", "public_keys": {"mine": "ssh-ed25519 AAAA moe@home\n", "hers": "ssh-rsa BBBB\n"}, "keys": [{"name": "mine", "data": "x"}],
+        "hostname": "web.novalocal", "name": "web"}
+
+
+@pytest.mark.parametrize("told, name, keys", [
+    (TOLD, "web", "ssh-ed25519 AAAA moe@home\nssh-rsa BBBB\n"),
+    ({"hostname": "db", "uuid": "u"}, "db", ""),
+    ({}, "instance", ""),
+])
+def test_what_a_small_instance_takes_from_what_it_is_told(tmp_path, told, name, keys):
+    content = {command.arguments[0]: command.arguments[1] for commands in microsteps("debian-13-amd64-small-instance", "instance").values()
+               for command in commands if command.kind == "write_file"}
+    for path, text in content.items():
+        if text.startswith("#!/bin/sh"):
+            subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+    lines = [line for line in content["/etc/init.d/told"].replace("/run/told", str(tmp_path)).splitlines()]
+    first, last = lines.index(next(line for line in lines if line.startswith("hostname "))), next(
+        number for number, line in enumerate(lines) if line.startswith(f"if [ -s {tmp_path}/keys"))
+    done = subprocess.run(["sh", "-eu", "-c", "hostname() { echo \"$1\"; }\n" + "\n".join(lines[first:last])], capture_output=True, text=True, check=True,
+                          env={"PATH": "/usr/bin:/bin", "data": json.dumps(told)})
+    assert (done.stdout, (tmp_path / "keys").read_text(encoding="utf-8")) == (name + "\n", keys)
