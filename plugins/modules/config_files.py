@@ -12,16 +12,38 @@ version_added: 0.4.0
 author:
   - The our.cloud founders (@our-cloud)
 description:
-  - Writes files as a whole, each in one step, with owner, group and mode. Missing directories are made.
+  - Writes files as a whole, each in one step, with owner, group and mode. Directories that are missing on the way to them are made.
   - In diffs, logs and results everything secret is hidden - values of keys such as C(password) and C(secret), passwords in URLs, and whatever looks
     like a secret of M(our.cloud.secret#lookup). It is shown that a secret has changed, and not from what to what.
   - In check mode users, groups and directories may be missing that packages have still to make.
 options:
+  directories:
+    description: Directories that the files, or services, need. What is in them is left alone.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Where it is.
+        type: path
+        required: true
+      owner:
+        description: Its owner.
+        type: str
+        default: root
+      group:
+        description: Its group.
+        type: str
+        default: root
+      mode:
+        description: Its mode, octal.
+        type: str
+        default: '0755'
   files:
     description: The files.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       path:
         description: Where it is.
@@ -77,7 +99,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 paths:
-  description: The files that changed.
+  description: The files and directories that changed.
   returned: always
   type: list
   elements: str
@@ -92,7 +114,13 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 def main():
     # no_log keeps the files out of the machine's log
     module = AnsibleModule(argument_spec={
-        "files": {"type": "list", "elements": "dict", "required": True, "no_log": True, "options": {
+        "directories": {"type": "list", "elements": "dict", "default": [], "options": {
+            "path": {"type": "path", "required": True},
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str", "default": "root"},
+            "mode": {"type": "str", "default": "0755"},
+        }},
+        "files": {"type": "list", "elements": "dict", "default": [], "no_log": True, "options": {
             "path": {"type": "path", "required": True},
             "ini": {"type": "dict"},
             "content": {"type": "str"},
@@ -107,7 +135,7 @@ def main():
         # and of the result only what is secret has to be kept out, not every word that occurs in a file
         module.no_log_values.clear()
         module.no_log_values.update(config_files.secrets_of(files))
-        module.exit_json(**config_files.ensure(files, module.check_mode))
+        module.exit_json(**config_files.ensure(files, module.check_mode, module.params["directories"]))
     except (CloudError, OSError) as error:
         module.fail_json(msg=str(error))
 

@@ -32,7 +32,7 @@ options:
         choices: [started, absent]
         default: started
       files:
-        description: What the service reads when it starts. It is restarted when one of these is another one.
+        description: Files that the service reads when it starts, or directories of such files. It is restarted when one of these is another one.
         type: list
         elements: path
         default: []

@@ -17,7 +17,7 @@ ROLES = sorted((CHECKOUT / "roles").iterdir())
 # What people read may have examples with names in them; what machines run may not.
 DOCUMENTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 # Roles that are not configured by the inventory of a physical site.
-NOT_OF_A_SITE = ("certificates", "lab", "nft_table", "packages")
+NOT_OF_A_SITE = ("certificates", "lab", "nft_table", "openstack_service", "packages")
 MISSING = object()
 
 

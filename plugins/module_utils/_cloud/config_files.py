@@ -11,6 +11,7 @@ import os
 import pwd
 import stat
 import tempfile
+from collections.abc import Iterable
 from typing import Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import secrets
@@ -55,18 +56,41 @@ def secrets_of(files: list) -> set:
     return set().union(*(secrets.found(text(wanted)) for wanted in files if wanted["state"] == "present"))
 
 
-def ensure(files: list, check: bool) -> dict:
-    """Bring files about: each with path, state, owner, group, mode, and ini or content. Returns changed, paths (that changed) and diff."""
+def ensure(files: list, check: bool, directories: Iterable[dict] = ()) -> dict:
+    """Bring files about: each with path, state, owner, group, mode, and ini or content; before them directories: path, owner, group, mode.
+    Returns changed, paths (that changed) and diff."""
     paths, diff = [], []
-    for wanted in files:
-        changes = _absent(wanted["path"], check) if wanted["state"] == "absent" else _present(wanted, check)
+    for wanted in [*directories, *files]:
+        change = _directory if "state" not in wanted else _absent if wanted["state"] == "absent" else _present
+        changes = change(wanted, check)
         if changes:
             paths.append(wanted["path"])
             diff.append(changes)
     return {"changed": bool(paths), "paths": paths, "diff": diff}
 
 
-def _absent(path: str, check: bool) -> Optional[dict]:
+def _directory(wanted: dict, check: bool) -> Optional[dict]:
+    path, attributes = wanted["path"], _attributes(wanted)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        found = ""
+    else:
+        if not stat.S_ISDIR(status.st_mode):
+            raise CloudError(os.uname().nodename, path, "a directory is wanted there, and something else is", "Move it away")
+        found = _found(status)
+    if found == attributes:
+        return None
+    if not check:
+        owner, group = _ids(path, wanted)
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        os.chown(path, owner, group)
+        os.chmod(path, int(wanted["mode"], 8))
+    return {"before_header": f"{path} {found}".rstrip(), "after_header": f"{path} {attributes}", "before": f"{found}\n", "after": f"{attributes}\n"}
+
+
+def _absent(wanted: dict, check: bool) -> Optional[dict]:
+    path = wanted["path"]
     before, dummy = _now(path)
     if before is None:
         return None
@@ -77,7 +101,7 @@ def _absent(path: str, check: bool) -> Optional[dict]:
 
 def _present(wanted: dict, check: bool) -> Optional[dict]:
     path, after = wanted["path"], text(wanted)
-    attributes = f"{wanted['owner']}:{wanted['group']} {int(wanted['mode'], 8):04o}"
+    attributes = _attributes(wanted)
     before, found = _now(path)
     if before == after and found == attributes:
         return None
@@ -99,7 +123,15 @@ def _now(path: str) -> tuple:
     if not stat.S_ISREG(status.st_mode):
         return None, ""
     with open(path, encoding="utf-8", errors="replace") as stream:
-        return stream.read(), f"{_name(pwd.getpwuid, status.st_uid)}:{_name(grp.getgrgid, status.st_gid)} {stat.S_IMODE(status.st_mode):04o}"
+        return stream.read(), _found(status)
+
+
+def _attributes(wanted: dict) -> str:
+    return f"{wanted['owner']}:{wanted['group']} {int(wanted['mode'], 8):04o}"
+
+
+def _found(status: os.stat_result) -> str:
+    return f"{_name(pwd.getpwuid, status.st_uid)}:{_name(grp.getgrgid, status.st_gid)} {stat.S_IMODE(status.st_mode):04o}"
 
 
 def _name(of: Any, number: int) -> str:
@@ -109,14 +141,18 @@ def _name(of: Any, number: int) -> str:
         return str(number)
 
 
-def _write(path: str, content: str, wanted: dict) -> None:
-    folder = os.path.dirname(path)
-    os.makedirs(folder, mode=0o755, exist_ok=True)
+def _ids(path: str, wanted: dict) -> tuple:
     try:
-        owner, group = pwd.getpwnam(wanted["owner"]).pw_uid, grp.getgrnam(wanted["group"]).gr_gid
+        return pwd.getpwnam(wanted["owner"]).pw_uid, grp.getgrnam(wanted["group"]).gr_gid
     except KeyError as error:
         raise CloudError(os.uname().nodename, path, f"there is no such user or group: {error.args[0]}",
                          "The package that makes it has to be installed first") from None
+
+
+def _write(path: str, content: str, wanted: dict) -> None:
+    owner, group = _ids(path, wanted)
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
     descriptor, fresh = tempfile.mkstemp(prefix=".our-cloud-", dir=folder)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

@@ -41,7 +41,7 @@ class Unit:
     """A unit of systemd as it is wanted. The name is without .service if it is one."""
 
     name: str
-    files: tuple = ()
+    files: tuple = ()  # or folders, of which the files count
     exec: str = ""
     wsgi: Optional[dict] = None
     groups: tuple = ()
@@ -110,7 +110,8 @@ def digests(unit: Unit) -> str:
     """How the service is started, and what it reads."""
     what = hashlib.sha256()
     for path in unit.files + ((unit.ini,) if unit.wsgi else ()):
-        what.update(path.encode() + b"\0" + (_read(path) or b"(none)") + b"\0")
+        for file in sorted(os.path.join(path, name) for name in os.listdir(path)) if os.path.isdir(path) else [path]:
+            what.update(file.encode() + b"\0" + (_read(file) or b"(none)") + b"\0")
     return f"{hashlib.sha256(body(unit).encode()).hexdigest()[:16]} {what.hexdigest()[:16]}"
 
 
@@ -261,7 +262,8 @@ class _Run:
         """What is to be done about a unit, and why."""
         if self.state[unit.full].get("ActiveState") not in ("active", "reloading", "activating"):
             return "start", f"it is {self.state[unit.full].get('ActiveState') or 'not there'}"
-        mine = [path for path in unit.files + (unit.ini, unit.drop_in) if path in self.changed]
+        own = unit.files + (unit.ini, unit.drop_in)
+        mine = sorted(path for path in self.changed if path in own or os.path.dirname(path) in own)
         wanted, noted = digests(unit).split(), (_read(unit.note) or b"").decode().split()
         # what a check would have written is not in the digest
         if noted == wanted and not (self.check and mine):

@@ -58,6 +58,17 @@ def test_a_check_needs_neither_user_nor_directory(tmp_path):
         config_files.ensure(files, check=False)
 
 
+def test_directories(tmp_path):
+    there = [{"path": str(tmp_path / "a/b"), "owner": OWNER, "group": GROUP, "mode": "0750"}]
+    assert config_files.ensure([], True, there)["paths"] == [str(tmp_path / "a/b")] and not (tmp_path / "a").exists()
+    config_files.ensure([wanted(tmp_path / "a/b/c", content="")], False, there)
+    assert stat.S_IMODE((tmp_path / "a/b").stat().st_mode) == 0o750
+    assert config_files.ensure([], False, there)["paths"] == []
+    there[0]["path"] += "/c"
+    with pytest.raises(CloudError, match="a directory is wanted there"):
+        config_files.ensure([], True, there)
+
+
 def test_absent(tmp_path):
     (tmp_path / "a").write_text("x\n")
     files = [wanted(tmp_path / "a", state="absent"), wanted(tmp_path / "b", state="absent")]

@@ -105,7 +105,7 @@ def test_only_the_one_whose_file_changed_is_restarted(conf):
     assert units.ensure(wanted, True, [str(conf)], systemd)["done"] == [f"restart a.service: changed: {conf}"]
     conf.write_text("2\n")
     systemd.calls.clear()
-    assert units.ensure(wanted, False, [str(conf)], systemd)["done"] == [f"restart a.service: changed: {conf}, {wanted[0].drop_in}"]
+    assert units.ensure(wanted, False, [str(conf)], systemd)["done"] == [f"restart a.service: changed: {wanted[0].drop_in}, {conf}"]
     assert systemd.calls == ["daemon-reload", "restart a.service"]
     assert not units.ensure(wanted, False, system=systemd)["changed"]
 
@@ -144,6 +144,16 @@ def test_a_reload_is_enough_unless_the_drop_in_changes(conf):
     systemd.calls.clear()
     units.ensure(wanted, False, system=systemd)
     assert systemd.calls == ["daemon-reload", "restart a.service"]
+
+
+def test_the_files_of_a_directory_count(root):
+    (root / "d").mkdir()
+    systemd, wanted = Systemd("a.service"), [units.Unit("a", files=(str(root / "d"),))]
+    units.ensure(wanted, False, system=systemd)
+    assert units.ensure(wanted, True, [str(root / "d/new")], systemd)["done"] == [f"restart a.service: changed: {root}/d/new"]
+    (root / "d/new").write_text("1\n")
+    assert units.ensure(wanted, False, system=systemd)["changed"]
+    assert not units.ensure(wanted, False, system=systemd)["changed"]
 
 
 def test_a_drop_in(conf):

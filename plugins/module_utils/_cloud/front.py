@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The front of a machine: haproxy, which speaks TLS to the outside for services that listen on loopback."""
+
+from __future__ import annotations
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import config_files
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+
+FOLDER = "/etc/our-cloud/front"
+# 00: haproxy reads the files of a folder in the order of their names.
+BASE = config_files.HEADING + """
+global
+    log stderr format short daemon notice
+    user haproxy
+    group haproxy
+    maxconn 2000
+    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+
+defaults
+    mode http
+    log global
+    option dontlognull
+    option dontlog-normal
+    option httplog
+    option forwardfor
+    retries 3
+    timeout connect 5s
+    timeout queue 30s
+    timeout http-request 30s
+    timeout http-keep-alive 30s
+    timeout client 10m
+    timeout server 10m
+    # consoles
+    timeout tunnel 1h
+"""
+_KEYS = {"name", "port", "backend", "public", "rules"}
+
+
+def files(fronts: list, addresses: list, certificate: str) -> list:
+    """The files, as config_files takes them, for services {name, port, backend, public, rules}. addresses: the LAN's first, then that outside, if any."""
+    return [_file("00-base", BASE)] + [_file(front["name"], section(front, addresses, certificate)) for front in fronts]
+
+
+def _file(name: str, content: str) -> dict:
+    return {"path": f"{FOLDER}/{name}.cfg", "content": content, "mode": "0644"}
+
+
+def section(front: dict, addresses: list, certificate: str) -> str:
+    """What haproxy does for one service. public: also at the address outside. rules: further lines of its language."""
+    strange = set(front) - _KEYS
+    if strange:
+        raise Refused(f"front of {front.get('name')}: there is no {', '.join(sorted(strange))}", f"It can have {', '.join(sorted(_KEYS))}")
+    own = [address for address in addresses if address]
+    at = dict.fromkeys(own if front.get("public", True) else own[:1])
+    lines = [f"listen {front['name']}"]
+    lines += [f"    bind {address}:{front['port']} ssl crt {certificate}" for address in at]
+    lines += ["    http-request set-header X-Forwarded-Proto https"] + ["    " + rule for rule in front.get("rules", [])]
+    lines += [f"    server local {front['backend']}"]
+    return config_files.HEADING + "\n" + "\n".join(lines) + "\n"
