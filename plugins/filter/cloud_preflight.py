@@ -13,7 +13,7 @@ author:
 description:
   - Without O(facts) it judges the inventory alone, before any machine is touched. With them, the machines.
   - Every fault is a sentence with the name of the machine, group or variable, and the remedy.
-positional: _input, groups, ranges
+positional: _input, groups
 options:
   _input:
     description: Ansible's variable C(hostvars).
@@ -23,11 +23,6 @@ options:
     description: Ansible's variable C(groups).
     type: dict
     required: true
-  ranges:
-    description: Addresses of the LAN that the cloud gives away, each with C(where) (the variable), C(start) and C(end), or C(address).
-    type: list
-    elements: dict
-    default: []
   facts:
     description: By machine, what M(our.cloud.cloud_machine_info) told. Machines that are left out are not judged.
     type: dict
@@ -56,8 +51,8 @@ _value:
 from ansible_collections.our.cloud.plugins.module_utils._cloud.preflight import inventory_faults, machine_faults
 
 
-def cloud_preflight(hostvars, groups, ranges=(), facts=None, check=False):
-    return inventory_faults(groups, hostvars, ranges) if facts is None else machine_faults(groups, hostvars, facts, check)
+def cloud_preflight(hostvars, groups, facts=None, check=False):
+    return inventory_faults(groups, hostvars) if facts is None else machine_faults(groups, hostvars, facts, check)
 
 
 class FilterModule:

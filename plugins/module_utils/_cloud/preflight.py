@@ -16,6 +16,8 @@ SINGLE = ("clc", "walrus", "sc")
 # MiB that the services of a group take at rest, and what the system has besides
 MEMORY = {"clc": 1200, "walrus": 450, "sc": 400, "cc": 550, "nc": 500}
 SYSTEM_MEMORY = 300
+# Of the first host of cc, addresses of the LAN
+RANGES = ("cc_floating_range", "cc_static_range")
 SKEW = 10       # s that the clocks of two machines may be apart
 TRUE = ("true", "yes", "on", "1", "y", "t")
 
@@ -60,32 +62,27 @@ def dynamic_range(network: ipaddress.IPv4Network, start: object, end: object) ->
     return Range("the gateway's range (gateway_dhcp_range_start, gateway_dhcp_range_end)", first, last)
 
 
-def read_range(entry: Mapping) -> Range:
-    """One of the caller's: where (the variable), start and end, or one address. ValueError says what is wrong."""
-    where, start = str(entry["where"]), entry.get("start") or entry.get("address")
-    end = entry.get("end") or start
+def read_range(where: str, text: object) -> Range:
+    """A range of the inventory, FIRST-LAST. ValueError says what is wrong."""
+    first, dummy, last = str(text).replace(" ", "").partition("-")
     try:
-        first, last = ipaddress.IPv4Address(str(start)), ipaddress.IPv4Address(str(end))
+        one = Range(where, ipaddress.IPv4Address(first), ipaddress.IPv4Address(last or first))
     except ValueError:
-        raise ValueError(f"{where}: {start}-{end} is no range of IPv4 addresses: write its first and its last one.") from None
-    if first > last:
-        raise ValueError(f"{where}: the range begins at {first} after its end {last}: swap them.")
-    return Range(where, first, last)
+        raise ValueError(f"{where} {text} is no range of IPv4 addresses: write its first and its last one, such as 192.168.77.64-192.168.77.95.") from None
+    if one.first > one.last:
+        raise ValueError(f"{where} {text} begins after its end: swap them.")
+    return one
 
 
-def range_faults(ranges: Iterable[Mapping], network: str, taken: Mapping[str, str], dhcp: tuple[object, object] = ("", "")) -> list[str]:
-    """What is wrong with the cloud's ranges on the LAN: outside of it, on each other, on the gateway's, or on somebody's address.
+def range_faults(ranges: Mapping[str, object], lan: ipaddress.IPv4Network, taken: Mapping[str, str], dynamic: Range | None) -> list[str]:
+    """What is wrong with ranges of the LAN that the cloud gives away: outside of it, on each other, on the gateway's, or on somebody's address.
 
-    taken: {address: whose it is}; dhcp: the gateway's range as far as the inventory says it."""
-    try:
-        lan = ipaddress.IPv4Network(str(network))
-    except ValueError:
-        return [f"site_network {network!r} is no network: write one such as 192.168.77.0/24."]
-    faults, found = [], []
-    dynamic = dynamic_range(lan, *dhcp)
-    for entry in ranges:
+    ranges: {variable: FIRST-LAST}; taken: {address: whose it is}."""
+    faults: list[str] = []
+    found: list[Range] = []
+    for where, text in ranges.items():
         try:
-            one = read_range(entry)
+            one = read_range(where, text)
         except ValueError as error:
             faults.append(str(error))
             continue
@@ -100,6 +97,21 @@ def range_faults(ranges: Iterable[Mapping], network: str, taken: Mapping[str, st
                    for address, owner in sorted(taken.items(), key=lambda item: ipaddress.IPv4Address(item[0]))
                    if one.first <= ipaddress.IPv4Address(address) <= one.last]
         found.append(one)
+    return faults
+
+
+def network_faults(networks: Mapping[str, object], lan: ipaddress.IPv4Network) -> list[str]:
+    """Networks of the cloud's own (tunnels, instances): none is the LAN, or another one's."""
+    faults: list[str] = []
+    found = {"the LAN (site_network)": lan}
+    for where, text in networks.items():
+        try:
+            network = ipaddress.IPv4Network(str(text))
+        except ValueError:
+            faults.append(f"{where} {text} is no network: write one such as 10.250.0.0/20.")
+            continue
+        faults += [f"{where} {network} overlaps {other} {its}: take another network for {where}." for other, its in found.items() if network.overlaps(its)]
+        found[where] = network
     return faults
 
 
@@ -140,7 +152,26 @@ def group_faults(groups: Mapping[str, Iterable[str]]) -> list[str]:
     return faults
 
 
-def inventory_faults(groups: Mapping[str, Iterable[str]], hosts: Mapping[str, Mapping], ranges: Iterable[Mapping] = ()) -> list[str]:
+def lan_faults(groups: Mapping[str, Iterable[str]], hosts: Mapping[str, Mapping], taken: Mapping[str, str]) -> list[str]:
+    """What is wrong with the addresses that the cloud gives away."""
+    network = members(groups, "cc")[:1]
+    if not network:
+        return []
+    own = hosts[network[0]]
+    try:
+        lan = ipaddress.IPv4Network(str(own.get("site_network") or ""))
+    except ValueError:
+        return [f"site_network {own.get('site_network')!r} is no network: write one such as 192.168.77.0/24."]
+    gateway = hosts[members(groups, "gateway")[0]] if members(groups, "gateway") else own
+    dynamic = dynamic_range(lan, gateway.get("gateway_dhcp_range_start"), gateway.get("gateway_dhcp_range_end"))
+    networks = {"cc_private_network": own.get("cc_private_network")}
+    for host in members(groups, "nc"):
+        networks["nc_tunnel_network"] = networks.get("nc_tunnel_network") or hosts[host].get("nc_tunnel_network")
+    return (range_faults({name: own.get(name) for name in RANGES if own.get(name)}, lan, taken, dynamic)
+            + network_faults({name: value for name, value in networks.items() if value}, lan))
+
+
+def inventory_faults(groups: Mapping[str, Iterable[str]], hosts: Mapping[str, Mapping]) -> list[str]:
     """All that is known to be wrong before any machine is touched. hosts: Ansible's hostvars."""
     its = machines(groups)
     if not its:
@@ -156,12 +187,7 @@ def inventory_faults(groups: Mapping[str, Iterable[str]], hosts: Mapping[str, Ma
         if address and host in its and twice.setdefault(str(address), host) != host:
             faults.append(f"{twice[str(address)]} and {host} have the same site_address {address}: change one of them.")
     taken += [(f"guest {entry.get('name')}", entry.get("address")) for entry in own.get("guests") or [] if entry.get("state") != "absent"]
-    gateway = hosts[members(groups, "gateway")[0]] if members(groups, "gateway") else own
-    ranges = list(ranges)
-    if ranges:
-        faults += range_faults(ranges, own.get("site_network") or "", _addresses(taken),
-                               (gateway.get("gateway_dhcp_range_start"), gateway.get("gateway_dhcp_range_end")))
-    return faults
+    return faults + lan_faults(groups, hosts, _addresses(taken))
 
 
 # --- by what the machines tell ----------------------------------------------

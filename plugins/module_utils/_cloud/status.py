@@ -36,7 +36,7 @@ APIS = (
 )
 GROUP_OF = {"keystone": "clc", "placement": "clc", "nova": "clc", "page": "clc", "glance": "walrus", "swift": "walrus", "cinder": "sc", "neutron": "cc"}
 CHASSIS = ("OVN Controller agent", "OVN Controller Gateway agent")
-METADATA = "OVN Metadata agent"
+METADATA = ("OVN Metadata agent", "OVN Neutron agent")
 
 DAYS = 30          # that a certificate is to last yet
 ROOM = (5, 1024)   # per cent and MiB that are to be free in the store: less than both is too little
@@ -274,7 +274,7 @@ def judge_computes(ncs: list[str], clc: str, services: list[Mapping]) -> list[Ro
 def judge_agents(ncs: list[str], found: list[Mapping]) -> list[Row]:
     """Each nc is a chassis of the same name, and answers for metadata; a chassis counts as alive when it has followed the last change."""
     rows = []
-    for part, kinds, unit in (("chassis", CHASSIS, "ovn-controller"), ("metadata agent", (METADATA,), "neutron-ovn-metadata-agent")):
+    for part, kinds, unit in (("chassis", CHASSIS, "ovn-controller"), ("network agent", METADATA, "neutron-ovn-agent")):
         by_host: dict[str, list] = {}
         for one in found:
             if one["type"] in kinds:

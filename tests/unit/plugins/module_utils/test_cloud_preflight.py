@@ -18,11 +18,11 @@ MACHINE = {"memory": 8000, "swap": 0, "virtualization": True, "macs": ["52:54:00
            "store": "f00", "system_id": ""}
 
 
-def judged(groups=None, hostvars=None, ranges=()):
+def judged(groups=None, hostvars=None):
     groups = dict(GROUPS, **(groups or {}))
     merged = {host: dict(HOSTVARS.get(host, {"site_address": "10.1.2.99", **LAN}), **(hostvars or {}).get(host, {})) for host in
               {host for hosts in groups.values() for host in hosts}}
-    return cloud_preflight(merged, groups, ranges)
+    return cloud_preflight(merged, groups)
 
 
 def looked(check=False, hostvars=None, groups=None, **changes):
@@ -32,7 +32,9 @@ def looked(check=False, hostvars=None, groups=None, **changes):
 
 
 def test_a_good_inventory():
-    assert judged(ranges=[{"where": "floating", "start": "10.1.2.64", "end": "10.1.2.95"}, {"where": "n1: tunnel", "address": "10.1.2.41"}]) == []
+    assert judged() == []
+    assert judged(hostvars={"front": {"cc_floating_range": "10.1.2.64-10.1.2.95", "cc_static_range": "10.1.2.96 - 10.1.2.99",
+                                      "cc_private_network": "10.250.0.0/20"}, "n1": {"nc_tunnel_network": "10.1.3.0/24"}}) == []
 
 
 def test_a_site_without_a_cloud():
@@ -56,6 +58,7 @@ def test_groups(groups, words):
 
 def test_groups_that_are_not_there():
     assert preflight.group_faults({"clc": ["front"]}) == []
+    assert preflight.lan_faults({"clc": ["front"]}, {}, {}) == []
 
 
 def test_addresses():
@@ -63,31 +66,36 @@ def test_addresses():
     assert judged(hostvars={"n2": {"site_address": "10.1.2.11"}}) == ["n1 and n2 have the same site_address 10.1.2.11: change one of them."]
 
 
-@pytest.mark.parametrize("ranges, words", [
-    ([("10.1.2.64", "10.1.2.140")], "overlaps the gateway's range"),
-    ([("10.1.2.200", None)], "r0 (10.1.2.200) overlaps the gateway's range"),
-    ([("10.1.3.1", "10.1.3.9")], "r0 (10.1.3.1-10.1.3.9) is not inside of the LAN 10.1.2.0/24"),
-    ([("10.1.2.64", "10.1.2.70"), ("10.1.2.70", "10.1.2.80")], "r1 (10.1.2.70-10.1.2.80) overlaps r0 (10.1.2.64-10.1.2.70)"),
-    ([("10.1.2.2", "10.1.2.11")], "has 10.1.2.11, the address of n1"),
-    ([("10.1.2.50", "10.1.2.60")], "the address of guest vm"),
-    ([("10.1.2.64", "10.1.2.60")], "begins at 10.1.2.64 after its end 10.1.2.60"),
-    ([("10.1.2.x", None)], "is no range of IPv4 addresses"),
+@pytest.mark.parametrize("told, words", [
+    ({"cc_floating_range": "10.1.2.64-10.1.2.140"}, "cc_floating_range (10.1.2.64-10.1.2.140) overlaps the gateway's range"),
+    ({"cc_floating_range": "10.1.2.200"}, "cc_floating_range (10.1.2.200) overlaps the gateway's range"),
+    ({"cc_static_range": "10.1.3.1-10.1.3.9"}, "cc_static_range (10.1.3.1-10.1.3.9) is not inside of the LAN 10.1.2.0/24"),
+    ({"cc_floating_range": "10.1.2.64-10.1.2.70", "cc_static_range": "10.1.2.70-10.1.2.80"},
+     "cc_static_range (10.1.2.70-10.1.2.80) overlaps cc_floating_range (10.1.2.64-10.1.2.70)"),
+    ({"cc_floating_range": "10.1.2.2-10.1.2.11"}, "has 10.1.2.11, the address of n1"),
+    ({"cc_floating_range": "10.1.2.50-10.1.2.60"}, "the address of guest vm"),
+    ({"cc_floating_range": "10.1.2.64-10.1.2.60"}, "begins after its end"),
+    ({"cc_floating_range": "10.1.2.0/26"}, "is no range of IPv4 addresses"),
+    ({"cc_private_network": "10.1.0.0/16"}, "cc_private_network 10.1.0.0/16 overlaps the LAN (site_network) 10.1.2.0/24"),
+    ({"cc_private_network": "10.250"}, "cc_private_network 10.250 is no network"),
+    ({"gateway_dhcp_range_start": "10.1.2.60", "gateway_dhcp_range_end": "10.1.2.70", "cc_floating_range": "10.1.2.64-10.1.2.95"}, "overlaps"),
+    ({"site_network": ""}, "is no network"),
 ])
-def test_ranges(ranges, words):
+def test_ranges(told, words):
     guests = [{"name": "vm", "address": "10.1.2.50"}, {"name": "gone", "address": "10.1.2.65", "state": "absent"}, {"name": "free"}]
-    faults = judged(hostvars={"front": {"guests": guests}}, ranges=[{"where": f"r{i}", "start": a, "end": b} for i, (a, b) in enumerate(ranges)])
+    faults = judged(hostvars={"front": {"guests": guests, **told}})
     assert len(faults) == 1 and words in faults[0]
 
 
+def test_networks_of_the_clouds_own():
+    faults = judged(hostvars={"front": {"cc_private_network": "10.250.0.0/20"}, "n2": {"nc_tunnel_network": "10.250.1.0/24"}})
+    assert faults == ["nc_tunnel_network 10.250.1.0/24 overlaps cc_private_network 10.250.0.0/20: take another network for nc_tunnel_network."]
+
+
 def test_the_gateways_range_of_the_inventory():
-    told = {"front": {"gateway_dhcp_range_start": "10.1.2.60", "gateway_dhcp_range_end": "10.1.2.70"}}
-    assert "overlaps" in judged(hostvars=told, ranges=[{"where": "f", "start": "10.1.2.64", "end": "10.1.2.95"}])[0]
-    assert judged(hostvars=told, ranges=[{"where": "f", "start": "10.1.2.200", "end": "10.1.2.210"}]) == []
+    told = {"front": {"gateway_dhcp_range_start": "10.1.2.60", "gateway_dhcp_range_end": "10.1.2.70", "cc_floating_range": "10.1.2.200-10.1.2.210"}}
+    assert judged(hostvars=told) == []
     assert preflight.dynamic_range(preflight.ipaddress.IPv4Network("10.1.2.0/24"), "x", "") is None
-
-
-def test_a_lan_that_is_none():
-    assert "is no network" in judged(hostvars={"front": {"site_network": ""}}, ranges=[{"where": "f", "start": "10.1.2.64"}])[0]
 
 
 def test_good_machines():

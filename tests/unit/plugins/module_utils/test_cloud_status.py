@@ -37,7 +37,7 @@ def cloud(**more):
                                                                                                     "status": "enabled"}]),
         "apis": told([{"name": "glance", "told": True, "seconds": 0.2}]),
         "computes": told([service("nova-scheduler", "front"), service(), service(host="n2")]),
-        "agents": told([agent(host, kind) for host in ("n1", "n2") for kind in ("OVN Controller Gateway agent", "OVN Metadata agent")]),
+        "agents": told([agent(host, kind) for host in ("n1", "n2") for kind in ("OVN Controller Gateway agent", "OVN Neutron agent")]),
         "queues": told([{"name": "compute.n1", "messages": 0, "consumers": 1}]), **more}
 
 
@@ -61,7 +61,7 @@ def test_all_is_well():
     found = status.overview(rows)
     assert found["good"] and found["verdict"] == f"The cloud works: {len(rows)} of {len(rows)} parts are good." and found["next"] == ""
     assert found["lines"][0].split() == ["part", "where", "state", "tells"] and found["lines"][-1] == found["verdict"]
-    assert {row.part for row in rows} >= {"keystone", "glance", "page", "nova-compute", "nova-scheduler", "chassis", "metadata agent", "cinder-volume", "queues",
+    assert {row.part for row in rows} >= {"keystone", "glance", "page", "nova-compute", "nova-scheduler", "chassis", "network agent", "cinder-volume", "queues",
                                           "certificate", "store", "units"}
 
 
