@@ -20,7 +20,7 @@ try:
 except ImportError:  # the module says so
     yaml = None
 
-TYPES = ("tgz", "raw", "qcow2", "iso", "triple")
+TYPES = ("tar", "tgz", "raw", "qcow2", "iso", "triple")
 MANDATORY = ("distrib", "type")
 COMMANDS = ("check_cmd", "check_appliance_cmd", "exec_current", "exec_appliance", "exec_chroot", "append_file", "write_file", "set_var")
 FILE_COMMANDS = ("append_file", "write_file")

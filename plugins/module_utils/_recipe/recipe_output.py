@@ -24,6 +24,7 @@ FORMAT = "2"
 FILE_SYSTEM = {"mke2fs": "e2fsprogs", "debugfs": "e2fsprogs"}
 DISK = {**FILE_SYSTEM, "sfdisk": "fdisk"}
 PROGRAMS = {
+    "tar": {"tar": "tar"},
     "tgz": {"tar": "tar", "gzip": "gzip"},
     "raw": DISK,
     "qcow2": {**DISK, "qemu-img": "qemu-utils"},
@@ -110,11 +111,15 @@ kernel() {
 
 """
 
-SCRIPTS = {
-    "tgz": """hide
+ARCHIVE = """hide
 tar --create --directory "$RECIPE_ROOT" --sort=name --numeric-owner --format=posix \\
     --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime --mtime="@$SOURCE_DATE_EPOCH" --clamp-mtime \\
-    --xattrs --xattrs-include=security.capability . |
+    --xattrs --xattrs-include=security.capability . """
+
+SCRIPTS = {
+    "tar": ARCHIVE + """>"$NAME.tar"
+""",
+    "tgz": ARCHIVE + """|
     gzip -n >"$NAME.tgz"
 """,
     "raw": """mib=$(size)

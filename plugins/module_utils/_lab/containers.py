@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Containers that stand for the metal: what the computer has to have for docker to run them, and what makes a container this machine.
+
+Docker's own things (images, networks, volumes, containers) are made by community.docker. Who uses docker is noted in RECORDS, which a
+reboot empties, as it ends a dockerd that was started by hand.
+"""
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+from ansible_collections.our.cloud.plugins.module_utils._lab.lab import (
+    OUTSIDE, LabError, available_memory, check_port, create_key, run, search_path, seed_files, write_seed)
+
+PROGRAMS = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "ip": "iproute2"}
+RECORDS = "/run/our-cloud-lab"
+LABEL = "our.cloud.lab"
+# Linux bridges of the lab's LANs are called so, and no others.
+BRIDGES = "oc-+"
+BRIDGE_FILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+# Each container's systemd and services watch files. The kernel's usual 128 watchers are for one machine; beyond them services do not start.
+WATCHERS = "/proc/sys/fs/inotify/max_user_instances"
+WATCHERS_WANTED = 1024
+# What a machine writes until it is useful.
+DISK_USE_MIB = 1024
+IMAGE_MIB = 4096
+START_TIMEOUT = 60
+
+
+# Machines
+
+def seed(params, check_mode):
+    """The archive that makes a container the machine params["name"], made once. Returns whether it was made now."""
+    directory = os.path.join(os.path.realpath(params["state_dir"]), "machines", params["name"])
+    path = os.path.join(directory, "seed.tar")
+    if os.path.exists(path) or check_mode:
+        return not os.path.exists(path)
+    with open(os.path.join(os.path.realpath(params["state_dir"]), "id_ed25519.pub"), encoding="ascii") as file:
+        authorized_key = file.read().strip()
+    public, made = create_key(os.path.join(directory, "ssh_host_ed25519_key"), params["name"])
+    with open(os.path.join(directory, "ssh_host_ed25519_key"), encoding="ascii") as file:
+        files = seed_files(params, authorized_key, file.read(), public)
+    files.update(container_files(params["nics"]))
+    files.update({name.lstrip("/"): (text, 0o644) for name, text in params["files"].items()})
+    write_seed(path, files)
+    return made or True
+
+
+def container_files(nics):
+    """What a container needs beside a virtual machine's seed: {path: (text, mode)}. Docker configures the card that leads out."""
+    files = {"usr/lib/lab/cards": ("".join(f"{nic['mac']} {nic['network']}\n" for nic in nics), 0o644)}
+    if any(nic["network"] == OUTSIDE for nic in nics):
+        files["etc/systemd/resolved.conf.d/10-lab.conf"] = ("[Resolve]\nDNS=127.0.0.11\n", 0o644)
+    if nics[0]["network"] == OUTSIDE:
+        files["etc/systemd/network/10-lab.network"] = (f"[Match]\nMACAddress={nics[0]['mac']}\nType=ether\n\n[Link]\nUnmanaged=yes\n", 0o644)
+    return files
+
+
+def network_name(lab, network):
+    """The docker network that a lab's network is."""
+    return f"our-cloud-{lab}-{network}"
+
+
+def networks(nics, lab):
+    """The docker networks of all machines' cards (list of dict), those that lead out first: name, internal, bridge, ipam.
+
+    Where a card has an address with the length of its network, the network is that; else docker chooses one. A LAN's is not used by
+    the machines: it is only that docker cannot do without.
+    """
+    found = {}
+    for nic in sorted(nics, key=lambda nic: nic["network"] != OUTSIDE):
+        name = network_name(lab, nic["network"])
+        network = found.setdefault(name, {
+            "name": name,
+            "internal": nic["network"] != OUTSIDE,
+            # an interface's name has 15 bytes
+            "bridge": BRIDGES.rstrip("+") + hashlib.sha256(name.encode()).hexdigest()[:10],
+            "ipam": [],
+        })
+        if nic.get("address"):
+            network["ipam"] = [{"subnet": str(ipaddress.ip_interface(nic["address"]).network)}]
+    return list(found.values())
+
+
+def endpoints(nics, lab):
+    """The networks of one machine as docker_container takes them."""
+    return [
+        {"name": network_name(lab, nic["network"]), **({"ipv4_address": str(ipaddress.ip_interface(nic["address"]).ip)} if nic.get("address") else {})}
+        for nic in nics]
