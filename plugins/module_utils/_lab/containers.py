@@ -3,36 +3,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Containers that stand for the metal: what the computer has to have for docker to run them, and what makes a container this machine.
 
-Docker's own things (images, networks, volumes, containers) are made by community.docker. Who uses docker is noted in RECORDS, which a
-reboot empties, as it ends a dockerd that was started by hand.
+Docker's own things (images, networks, volumes, containers) are made by community.docker.
 """
 from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import os
-import shutil
-import signal
-import subprocess
-import time
 
 from ansible_collections.our.cloud.plugins.module_utils._lab.lab import (
-    OUTSIDE, LabError, available_memory, check_port, create_key, run, search_path, seed_files, write_seed)
+    OUTSIDE, create_key, seed_files, write_seed)
 
-PROGRAMS = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "ip": "iproute2"}
-RECORDS = "/run/our-cloud-lab"
-LABEL = "our.cloud.lab"
 # Linux bridges of the lab's LANs are called so, and no others.
 BRIDGES = "oc-+"
-BRIDGE_FILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
-# Each container's systemd and services watch files. The kernel's usual 128 watchers are for one machine; beyond them services do not start.
-WATCHERS = "/proc/sys/fs/inotify/max_user_instances"
-WATCHERS_WANTED = 1024
-# What a machine writes until it is useful.
-DISK_USE_MIB = 1024
-IMAGE_MIB = 4096
-START_TIMEOUT = 60
 
 
 # Machines
