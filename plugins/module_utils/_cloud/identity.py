@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DOMAIN = "Default"
 INTERFACES = ("public", "internal", "admin")
 LOGINS_AT_ONCE = 4
+# Values that a step's name tells already.
+NAMED = ("project", "user", "group", "rule", "key", "public_key", "id")
 
 
 @dataclasses.dataclass
@@ -43,15 +45,20 @@ class State:
 class Step:
     """One change: `verb` a `kind` of this name, with these values. Secrets are not shown."""
 
-    verb: str  # make, change, remove, grant, revoke
+    verb: str  # make, change, remove, grant, revoke, mark, unmark
     kind: str
     name: str
     values: Mapping = dataclasses.field(default_factory=dict)
     was: Mapping = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
-        shown = ", ".join(f"{key} {'********' if key == 'password' else value}" for key, value in sorted(self.values.items()) if value not in (None, ""))
-        return f"{self.verb} {self.kind} {self.name}" + (f": {shown}" if shown and self.verb in ("make", "change") else "")
+        values = ", ".join(f"{key} {value}" for key, value in shown(self.values).items())
+        return f"{self.verb} {self.kind} {self.name}" + (f": {values}" if values else "")
+
+
+def shown(values: Mapping) -> dict:
+    """What people see of a step's values."""
+    return {key: "********" if key == "password" else value for key, value in sorted(values.items()) if key not in NAMED and value not in (None, "")}
 
 
 def changed_values(wanted: Mapping, found: Mapping) -> dict:
@@ -125,9 +132,9 @@ def plan_users(wanted: Iterable, state: State) -> list:
         steps += make_or_change("user", name, values, found)
         for project, roles in sorted(grants(one).items()):
             has = {role for user, where, role in state.granted if (user, where) == (name, project)}
-            steps += [Step("grant", "role", f"{role} to {name} in {project}", {"user": name, "project": project, "role": role})
+            steps += [Step("grant", "role", f"{role} to {name} in {project}", {"user": name, "project": project, "key": role})
                       for role in sorted(set(roles) - has)]
-            steps += [Step("revoke", "role", f"{role} of {name} in {project}", {"user": name, "project": project, "role": role})
+            steps += [Step("revoke", "role", f"{role} of {name} in {project}", {"user": name, "project": project, "key": role})
                       for role in sorted(has - set(roles))]
     steps += [Step("remove", "user", one["name"]) for one in kept(wanted, "absent") if one["name"] in state.users]
     return steps
@@ -211,7 +218,7 @@ def do(connection: Connection, state: State, step: Step) -> None:
     with session.speaking(f"{step.kind} {step.name}"):
         if step.kind == "role" and step.verb in ("grant", "revoke"):
             call = api.assign_project_role_to_user if step.verb == "grant" else api.unassign_project_role_from_user
-            call(state.projects[step.values["project"]]["id"], state.users[step.values["user"]]["id"], state.roles[step.values["role"]])
+            call(state.projects[step.values["project"]]["id"], state.users[step.values["user"]]["id"], state.roles[step.values["key"]])
         elif step.kind == "region":
             api.create_region(id=step.name)
         elif step.kind == "role":
@@ -255,10 +262,7 @@ def diff_of(steps: Iterable) -> dict:
     """What the steps change, as Ansible shows it; passwords are not in it."""
     before, after = [], []
     for step in steps:
-        was = {key: value for key, value in step.was.items() if key not in ("id", "password")}
-        if step.verb in ("change", "remove", "revoke"):
-            before.append(f"{step.kind} {step.name}" + "".join(f" {key}={value}" for key, value in sorted(was.items())) + "\n")
-        if step.verb in ("make", "change", "grant"):
-            now = {key: "********" if key == "password" else value for key, value in step.values.items()} if step.verb != "grant" else {}
-            after.append(f"{step.kind} {step.name}" + "".join(f" {key}={value}" for key, value in sorted(now.items())) + "\n")
+        for side, verbs, values in ((before, ("change", "remove", "revoke", "unmark"), step.was), (after, ("make", "change", "grant", "mark"), step.values)):
+            if step.verb in verbs:
+                side.append(f"{step.kind} {step.name}" + "".join(f" {key}={value}" for key, value in shown(values).items()) + "\n")
     return {"before": "".join(before), "after": "".join(after)}

@@ -1,0 +1,200 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cloud_projects
+short_description: The cloud's projects with their users, quotas, ssh keys and security groups
+version_added: 0.4.0
+description:
+  - Makes the projects of the cloud as they are described, all of them in one process. It looks at what is there, plans, and does what the plan says.
+  - What it has made bears a mark, and goes when it is not described any more. A project that still has instances, volumes, snapshots, images,
+    networks, routers or floating addresses is refused to go, before anything is changed. Objects in S3 are not looked at.
+  - What does not bear the mark is left alone. A project or user of a described name is taken over.
+  - A user's password is tried by a login, and set only if that is refused.
+  - It runs on the host that has the administrator's C(/etc/openstack/clouds.yaml).
+options:
+  projects:
+    description: All projects that there shall be, beside the cloud's own.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The project's name.
+        type: str
+        required: true
+      description:
+        description: A text for people.
+        type: str
+      users:
+        description: Who works in it. A user may be in several projects.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: The user's name.
+            type: str
+            required: true
+          password:
+            description: The password, the same in all projects.
+            type: str
+            required: true
+          roles:
+            description: The user's roles in the project, and no others.
+            type: list
+            elements: str
+            default: [member]
+          keys:
+            description: The user's ssh keys. Those that the user has made are left alone.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              name:
+                description: Its name.
+                type: str
+                required: true
+              public_key:
+                description: The text of a public key.
+                type: str
+                required: true
+      quotas:
+        description: >-
+          What the project may have at most, V(-1) for as much as there is. Those that are not named are as in any project.
+          C(instances), C(cores), C(ram) (MiB), C(key_pairs), C(server_groups), C(server_group_members), C(metadata_items); C(volumes), C(snapshots),
+          C(gigabytes), C(per_volume_gigabytes); C(networks), C(subnets), C(ports), C(routers), C(floating_ips), C(security_groups), C(security_group_rules).
+        type: dict
+        default: {}
+      security_groups:
+        description: Groups of rules that instances can be in. C(default) is the one of instances that name none; its own rules stay.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Its name.
+            type: str
+            required: true
+          description:
+            description: A text for people.
+            type: str
+          rules:
+            description: What may pass, and nothing else. What goes out may go where no rule is of C(egress).
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              protocol:
+                description: The protocol.
+                type: str
+                choices: [tcp, udp, sctp, icmp, any]
+                default: tcp
+              ports:
+                description: A port, or a range such as V(8000-8010). All without it.
+                type: str
+              remote:
+                description: A range of addresses such as V(192.0.2.0/24), or a security group of the project. Everybody without it.
+                type: str
+              direction:
+                description: Whether it comes in or goes out.
+                type: str
+                choices: [ingress, egress]
+                default: ingress
+              ethertype:
+                description: V(IPv4) unless O(projects[].security_groups[].rules[].remote) is a range of IPv6.
+                type: str
+                choices: [IPv4, IPv6]
+attributes:
+  check_mode:
+    support: full
+    description: Where the cloud does not answer yet, everything would be made.
+  diff_mode:
+    support: full
+requirements:
+  - python3-openstacksdk
+seealso:
+  - module: our.cloud.cloud_identity
+"""
+
+EXAMPLES = r"""
+- name: A project with one user, who may have four instances
+  our.cloud.cloud_projects:
+    projects:
+      - name: physics
+        users:
+          - name: ada
+            password: "{{ lookup('our.cloud.secret', 'user-ada') }}"
+            keys:
+              - name: laptop
+                public_key: "{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"
+        quotas:
+          instances: 4
+        security_groups:
+          - name: web
+            rules:
+              - {ports: 22, remote: 192.0.2.0/24}
+              - {ports: 443}
+              - {protocol: icmp}
+"""
+
+RETURN = r"""
+steps:
+  description: What was done, or would be in check mode.
+  returned: always
+  type: list
+  elements: str
+  sample: ["make project physics: enabled True, tags ['our-cloud']", "make rule IPv4 tcp 443 from everybody of web of physics"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import identity, projects
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+
+RULE = {
+    "protocol": {"type": "str", "choices": list(projects.PROTOCOLS), "default": "tcp"},
+    "ports": {"type": "str"},
+    "remote": {"type": "str"},
+    "direction": {"type": "str", "choices": ["ingress", "egress"], "default": "ingress"},
+    "ethertype": {"type": "str", "choices": ["IPv4", "IPv6"]},
+}
+USER = {
+    "name": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "roles": {"type": "list", "elements": "str", "default": ["member"]},
+    "keys": {"type": "list", "elements": "dict", "default": [], "no_log": False, "options": {
+        "name": {"type": "str", "required": True},
+        "public_key": {"type": "str", "required": True, "no_log": False},
+    }},
+}
+PROJECT = {
+    "name": {"type": "str", "required": True},
+    "description": {"type": "str"},
+    "users": {"type": "list", "elements": "dict", "default": [], "options": USER},
+    "quotas": {"type": "dict", "default": {}},
+    "security_groups": {"type": "list", "elements": "dict", "default": [], "options": {
+        "name": {"type": "str", "required": True},
+        "description": {"type": "str"},
+        "rules": {"type": "list", "elements": "dict", "default": [], "options": RULE},
+    }},
+}
+
+
+def main():
+    module = AnsibleModule(argument_spec={
+        "projects": {"type": "list", "elements": "dict", "required": True, "options": PROJECT},
+    }, supports_check_mode=True)
+    try:
+        steps = projects.ensure(module.params["projects"], module.check_mode)
+    except CloudError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(steps), steps=[str(step) for step in steps], diff=identity.diff_of(steps))
+
+
+if __name__ == "__main__":
+    main()
