@@ -40,10 +40,6 @@ options:
             description: The user's name.
             type: str
             required: true
-          password:
-            description: The password, the same in all projects.
-            type: str
-            required: true
           roles:
             description: The user's roles in the project, and no others.
             type: list
@@ -109,6 +105,10 @@ options:
                 description: V(IPv4) unless O(projects[].security_groups[].rules[].remote) is a range of IPv6.
                 type: str
                 choices: [IPv4, IPv6]
+  passwords:
+    description: The users' passwords, by name.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     support: full
@@ -128,7 +128,6 @@ EXAMPLES = r"""
       - name: physics
         users:
           - name: ada
-            password: "{{ lookup('our.cloud.secret', 'user-ada') }}"
             keys:
               - name: laptop
                 public_key: "{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"
@@ -140,6 +139,8 @@ EXAMPLES = r"""
               - {ports: 22, remote: 192.0.2.0/24}
               - {ports: 443}
               - {protocol: icmp}
+    passwords:
+      ada: "{{ lookup('our.cloud.secret', 'user-ada') }}"
 """
 
 RETURN = r"""
@@ -165,7 +166,6 @@ RULE = {
 }
 USER = {
     "name": {"type": "str", "required": True},
-    "password": {"type": "str", "required": True, "no_log": True},
     "roles": {"type": "list", "elements": "str", "default": ["member"]},
     "keys": {"type": "list", "elements": "dict", "default": [], "no_log": False, "options": {
         "name": {"type": "str", "required": True},
@@ -188,9 +188,10 @@ PROJECT = {
 def main():
     module = AnsibleModule(argument_spec={
         "projects": {"type": "list", "elements": "dict", "required": True, "options": PROJECT},
+        "passwords": {"type": "dict", "default": {}, "no_log": True},
     }, supports_check_mode=True)
     try:
-        steps = projects.ensure(module.params["projects"], module.check_mode)
+        steps = projects.ensure(module.params["projects"], module.params["passwords"], module.check_mode)
     except CloudError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(steps), steps=[str(step) for step in steps], diff=identity.diff_of(steps))

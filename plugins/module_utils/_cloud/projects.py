@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
 
 MARK = "our-cloud"
-MARKED_USER = re.compile(r"our-cloud(?:; keys: (.*))?$")
+MARKED_USER = re.compile(r"our-cloud(?:; keys: (.*))?\Z")
 # Names become names of files, and of secrets beside those of services.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*$")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
 RESERVED_PROJECTS = ("admin", "service")
 RESERVED_USERS = ("admin", "cinder", "glance", "keystone", "neutron", "nova", "placement", "swift")
 DEFAULT_GROUP = "default"
@@ -126,8 +126,8 @@ def faults(projects: Iterable) -> list:
         seen = set()
         for name in (str(thing.get("name", "")) for thing in things):
             if not NAME.match(name):
-                found.append(f"{where}: {name or 'a ' + what + ' without a name'} cannot be the name of a {what}: letters, digits, dots, dashes and "
-                             "underscores, the first one a letter or a digit")
+                found.append(f"{where}: {name or 'a ' + what + ' without a name'} cannot be the name of a {what}: letters, digits, dashes and underscores, "
+                             "the first one a letter or a digit")
             if name in seen:
                 found.append(f"{where}: the {what} {name} is declared twice")
             seen.add(name)
@@ -466,11 +466,15 @@ def do(connection: Connection, there: Tenancy, step: Step) -> None:
             identity.do(connection, there.identity, step)
 
 
-def ensure(projects: list, check: bool) -> list:
+def ensure(declared: Iterable, passwords: Mapping, check: bool) -> list:
     """The steps that were done, or would be in check mode; there, a cloud that does not answer has nothing yet."""
-    wrong = faults(projects)
+    declared = list(declared)
+    wrong = faults(declared)
+    names = {user["name"] for project in declared for user in project.get("users") or ()}
+    wrong += [f"the user {name} has no password" for name in sorted(names - set(passwords))]
     if wrong:
         raise Refused("; ".join(wrong))
+    projects = [dict(project, users=[dict(user, password=passwords[user["name"]]) for user in project.get("users") or ()]) for project in declared]
     try:
         connection = session.connect()
     except session.NotThere:

@@ -216,7 +216,9 @@ def test_marks(description, keys):
 
 def test_wrong_projects_are_refused_before_the_cloud_is_asked():
     with pytest.raises(Refused, match="project service: the cloud's own"):
-        projects.ensure([{"name": "service"}], check=True)
+        projects.ensure([{"name": "service"}], {}, check=True)
+    with pytest.raises(Refused, match="the user ada has no password"):
+        projects.ensure([LAB], {"bob": "hidden"}, check=True)
 
 
 # -- doing it
