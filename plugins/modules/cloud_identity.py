@@ -9,6 +9,8 @@ DOCUMENTATION = r"""
 module: cloud_identity
 short_description: The cloud's services, endpoints, roles, projects and users
 version_added: 0.4.0
+author:
+  - The our.cloud founders (@our-cloud)
 description:
   - Makes what keystone knows so, all in one process and with one login. It looks at what is there, plans, and does what the plan says.
   - A user's password is tried by a login, and set only if that is refused.
@@ -113,6 +115,7 @@ attributes:
     description: Where keystone does not answer yet, everything would be made.
   diff_mode:
     support: full
+    description: Passwords are masked.
 requirements:
   - python3-openstacksdk
 seealso:

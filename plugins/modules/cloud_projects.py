@@ -9,6 +9,8 @@ DOCUMENTATION = r"""
 module: cloud_projects
 short_description: The cloud's projects with their users, quotas, ssh keys and security groups
 version_added: 0.4.0
+author:
+  - The our.cloud founders (@our-cloud)
 description:
   - Makes the projects of the cloud as they are described, all of them in one process. It looks at what is there, plans, and does what the plan says.
   - What it has made bears a mark, and goes when it is not described any more. A project that still has instances, volumes, snapshots, images,
@@ -115,6 +117,7 @@ attributes:
     description: Where the cloud does not answer yet, everything would be made.
   diff_mode:
     support: full
+    description: Passwords are masked.
 requirements:
   - python3-openstacksdk
 seealso:

@@ -9,6 +9,8 @@ DOCUMENTATION = r"""
 module: openstack_schema
 short_description: The tables of OpenStack's services are those that their packages want
 version_added: 0.4.0
+author:
+  - The our.cloud founders (@our-cloud)
 description:
   - Compares the migrations in a service's package with those that its database has recorded, and calls the service's own program, as the
     service's user, if some are missing. Afterwards it looks again.
@@ -28,6 +30,7 @@ attributes:
     description: Where there is no package, configuration or database yet, it tells what would be done once they are there.
   diff_mode:
     support: full
+    description: What the databases lack.
 requirements:
   - python3-pymysql, which the services need as well
 seealso:
