@@ -49,7 +49,11 @@ _value:
   type: dict
 """
 
+import os
+
 from ansible_collections.our.cloud.plugins.module_utils._guest import guests, rescue
+
+INSTANCES = "nova/instances"  # in the store
 
 
 def rescue_plan(entries, host, hosts, looks, groups, ssh=False, fenced=False, store="", bridge=""):
@@ -62,7 +66,10 @@ def rescue_plan(entries, host, hosts, looks, groups, ssh=False, fenced=False, st
     # what has not looked at the store cannot start anything from it
     others = {name: info for name, info in hosts.items() if name in looks}
     error = "; ".join(read.faults) or rescue.life(host, looks, ssh, fenced)
-    leases = next(iter(looks.values()))["leases"] if looks else []
+    # nova's instances have leases, too; nova says what becomes of them
+    instances = os.path.join(store, INSTANCES, "") if store and host in groups.get("nc", []) else ""
+    leases = [row for row in (next(iter(looks.values()))["leases"] if looks else [])
+              if not instances or not any(disk.startswith(instances) for disk in row["disks"])]
     return {"error": error, **rescue.plan(host, read.guests, others, families, leases)}
 
 

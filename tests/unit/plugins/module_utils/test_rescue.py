@@ -145,3 +145,11 @@ def test_refusals():
     # it answers itself
     plan = rescue_plan([guest("web")], "one", {"one": info(), "two": info()}, {"two": SILENT}, GROUPS, ssh=True)
     assert "answers ssh" in plan["error"]
+
+
+def test_leases_of_a_clouds_instances_are_nova_s_business():
+    leases = [dict(held("instance-1", "one"), disks=["/store/nova/instances/u/disk"]), dict(held("stranger", "one"), disks=["/store/disks/stranger.qcow2"])]
+    looks = {"two": dict(SILENT, leases=leases)}
+    told = rescue_plan([], "one", {"two": info()}, looks, dict(GROUPS, nc=["one", "two"]), store="/store")["lines"]
+    assert len(told) == 1 and told[0].startswith("stranger ran on one and is not in the inventory")
+    assert len(rescue_plan([], "one", {"two": info()}, looks, GROUPS, store="/store")["lines"]) == 2

@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The instances of a node that is proven dead start elsewhere. The proof is the caller's (see _guest/rescue.py): nova believes what it is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import members, session
+from ansible_collections.our.cloud.plugins.module_utils._cloud.status import COMPUTE_API, body
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, Refused
+
+# The last one that starts an evacuated instance again if it ran; later ones leave it stopped.
+EVACUATE_API = "2.94"
+# What nova evacuates, by an instance's state.
+MOVABLE = ("active", "stopped", "error")
+TIME = 900  # s that all of them may take
+
+
+def plan(host: str, computes: Iterable[Mapping], servers: Iterable[Mapping]) -> dict:
+    """What becomes of a lost node's instances: `lines`, `evacuate` (ids), `stay` (sentences), `service` (nova's id of it, "" if it is no node)."""
+    computes, servers = list(computes), list(servers)
+    its = next((one for one in computes if one["host"] == host), None)
+    if not its:
+        return {"lines": [], "evacuate": [], "stay": [], "service": ""}
+    others = sorted(one["host"] for one in computes if one["host"] != host and one["state"] == "up" and not one["forced_down"])
+    if servers and not others:
+        raise Refused(f"{host} had {len(servers)} instances and no other nc reports, so they have nowhere to go", "Bring one up, and run this again")
+    movable = [one for one in servers if one["state"] in MOVABLE]
+    stay = [f"{one['name']} is {one['state']}, in which nova does not evacuate it: it stays with {host} until that is back, or "
+            f"`openstack server set --state error {one['id']}` and this again." for one in servers if one["state"] not in MOVABLE]
+    lines = [f"{one['name']} ({one['state']}) goes to {others[0] if len(others) == 1 else 'another nc'}." for one in movable]
+    return {"lines": lines, "evacuate": [one["id"] for one in movable], "stay": stay, "service": its["id"]}
+
+
+def judge(host: str, server: Mapping) -> str | None:
+    """Whether an instance has arrived: where it is, in a sentence; None: not yet. CloudError if it never will."""
+    if server["status"] == "ERROR" and server["task"] is None:
+        raise CloudError("", f"instance {server['name']}", server["fault"] or "nova says ERROR and not why",
+                         f"`openstack server show {server['id']}`, and the log of nova-compute on {server['host'] or 'the nodes'}, tell more")
+    if server["task"] is not None or server["host"] in (host, None):
+        return None
+    return f"{server['name']} is {server['status']} on {server['host']}."
+
+
+# --- what speaks with nova ---------------------------------------------------
+
+def servers_of(connection: Any, host: str) -> list[dict]:
+    """The instances that nova has on a node."""
+    found = body(connection.compute, f"/servers/detail?all_tenants=True&host={host}", "nova", microversion=COMPUTE_API)["servers"]
+    return [shown(one) for one in found]
+
+
+def shown(one: Mapping) -> dict:
+    """An instance as the decisions want it."""
+    return {"id": one["id"], "name": one["name"], "status": one["status"], "state": one["OS-EXT-STS:vm_state"], "task": one["OS-EXT-STS:task_state"],
+            "host": one["OS-EXT-SRV-ATTR:host"], "fault": (one.get("fault") or {}).get("message")}
+
+
+def evacuate(connection: Any, host: str, planned: Mapping, clock: Callable = time.monotonic, pause: Callable = time.sleep) -> list[str]:
+    """Does it: the node is held down, and its instances are made anew elsewhere, side by side. Returns a sentence for each."""
+    members.down(connection, planned["service"], host, True)
+    for identifier in planned["evacuate"]:
+        thing = f"instance {identifier}"
+        with session.speaking(thing):
+            members.sent(connection.compute.post(f"/servers/{identifier}/action", json={"evacuate": {}}, microversion=EVACUATE_API), thing)
+    waiting, done, faults, end = list(planned["evacuate"]), [], [], clock() + TIME
+    while waiting:
+        for identifier in list(waiting):
+            server = shown(body(connection.compute, f"/servers/{identifier}", "nova", microversion=COMPUTE_API)["server"])
+            try:
+                arrived = judge(host, server)
+            except CloudError as error:
+                faults.append(str(error))
+                waiting.remove(identifier)
+                continue
+            if arrived:
+                done.append(arrived)
+                waiting.remove(identifier)
+            elif clock() > end:
+                faults.append(f"{server['name']} has not arrived within {TIME} s: it is {server['status']} ({server['task'] or 'nothing is done with it'}) on "
+                              f"{server['host']}")
+                waiting.remove(identifier)
+        if waiting:
+            pause(1)
+    if faults:
+        raise CloudError("", f"instances of {host}", "; ".join(faults), " ".join(["Arrived:", *done]) if done else "None has arrived")
+    return sorted(done)
+
+
+def ensure(host: str, check: bool) -> dict:
+    """`changed`, `lines` (what was done, or would be), `stay`."""
+    connection = session.connect()
+    computes = members.look(connection, ()).computes
+    planned = plan(host, computes, servers_of(connection, host))
+    held = any(one["host"] == host and one["forced_down"] for one in computes)
+    changed = bool(planned["service"]) and (not held or bool(planned["evacuate"]))
+    lines = planned["lines"]
+    if changed and not check:
+        lines = evacuate(connection, host, planned)
+    return {"changed": changed, "lines": lines, "stay": planned["stay"]}

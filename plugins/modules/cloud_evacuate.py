@@ -1,0 +1,71 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cloud_evacuate
+short_description: The instances of a dead node start elsewhere
+version_added: 0.4.0
+description:
+  - Runs on the host of the group C(clc). Nova is told that the node is down, and starts its instances on others, with the disks that they had in the store.
+  - It does not prove that the node is dead. While it lives its instances write on their disks, and a second copy ruins them.
+    C(playbooks/rescue.yml) makes sure that it does not.
+  - The node is held down until M(our.cloud.cloud_members) lets it back.
+options:
+  host:
+    description: The inventory name of the dead node.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - our.cloud.hypervisor.attributes
+author:
+  - The our.cloud founders (@our-cloud)
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+seealso:
+  - module: our.cloud.lease
+  - module: our.cloud.cloud_members
+"""
+
+EXAMPLES = r"""
+- name: The instances of node1, which has burnt down, start elsewhere
+  our.cloud.cloud_evacuate:
+    host: node1
+"""
+
+RETURN = r"""
+lines:
+  description: What became of each instance, or would.
+  returned: always
+  type: list
+  elements: str
+stay:
+  description: Instances that nova cannot evacuate, with the reason.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import evacuation
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+
+
+def main():
+    module = AnsibleModule(argument_spec={"host": {"type": "str", "required": True}}, supports_check_mode=True)
+    try:
+        done = evacuation.ensure(module.params["host"], module.check_mode)
+    except CloudError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**done)
+
+
+if __name__ == "__main__":
+    main()
