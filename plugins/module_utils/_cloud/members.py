@@ -42,7 +42,7 @@ PROVIDER_API = "1.39"
 class State:
     """What the cloud knows. An empty one is a cloud that has nothing yet."""
 
-    computes: list = dataclasses.field(default_factory=list)  # {id, host, state, forced_down, updated} of each nova-compute
+    computes: list = dataclasses.field(default_factory=list)  # {id, host, state, forced_down} of each nova-compute
     nodes: dict = dataclasses.field(default_factory=dict)  # {host: name of its resource provider}
     instances: dict = dataclasses.field(default_factory=dict)  # {host: names}
     providers: dict = dataclasses.field(default_factory=dict)  # {name of a root provider: id}
@@ -83,8 +83,8 @@ def refusals(ncs: Iterable[str], absent: Iterable[str], state: State, stopped: I
         if host in wanted:
             continue
         if its:
-            faults.append(f"{host} is not in the group nc any more and has {len(its)} instance{'s' if len(its) != 1 else ''} ({some(its)}): put it back and move "
-                          f"or end them (our.cloud.migrate, our.cloud.terminate); if the node is dead, our.cloud.rescue -e host={host} first.")
+            faults.append(f"{host} is not in the group nc any more and has {len(its)} instance{'s' if len(its) != 1 else ''} ({some(its)}): put it back and "
+                          f"move or end them (our.cloud.migrate, our.cloud.terminate); if the node is dead, our.cloud.rescue -e host={host} first.")
         elif one["state"] == "up" and not one["forced_down"] and host not in still:
             faults.append(f"{host} is not in the group nc any more and its nova-compute reports: on {host}, `systemctl disable --now nova-compute "
                           "neutron-ovn-agent ovn-controller`; while the machine is in the group kvm, our.cloud.cloud does so itself.")
@@ -143,8 +143,7 @@ def look(connection: Any, absent: Iterable[str]) -> State:
     state = State(services=set(services), users=users)
     if "compute" in services.values():
         found = body(connection.compute, "/os-services?binary=nova-compute", "nova", microversion=COMPUTE_API)["services"]
-        state.computes = [{"id": one["id"], "host": one["host"], "state": one["state"], "forced_down": bool(one.get("forced_down")), "updated": one["updated_at"]}
-                          for one in found]
+        state.computes = [{"id": one["id"], "host": one["host"], "state": one["state"], "forced_down": bool(one.get("forced_down"))} for one in found]
         for one in body(connection.compute, "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]:
             state.nodes[one["service"]["host"]] = one["hypervisor_hostname"]
         for one in found:

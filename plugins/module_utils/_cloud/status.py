@@ -261,7 +261,8 @@ def judge_computes(ncs: list[str], clc: str, services: list[Mapping]) -> list[Ro
             rows.append(Row("nova-compute", host, BAD, "it does not report", f"ansible-playbook our.cloud.rescue -e host={host} --check"))
         elif not found["rpc"] or "error" in found["rpc"]:
             said = found["rpc"]["error"] if found["rpc"] else "no hypervisor"
-            rows.append(Row("nova-compute", host, BAD, f"it is deaf: it reports, and does not answer by RPC ({said})", f"ssh {host} systemctl restart nova-compute"))
+            rows.append(Row("nova-compute", host, BAD, f"it is deaf: it reports, and does not answer by RPC ({said})",
+                            f"ssh {host} systemctl restart nova-compute"))
         elif found["status"] != "enabled":
             rows.append(Row("nova-compute", host, LOOK, "answers by RPC; it is disabled, no new instance comes here", f"openstack compute service set --enable "
                             f"{host} nova-compute"))
@@ -283,7 +284,8 @@ def judge_agents(ncs: list[str], found: list[Mapping]) -> list[Row]:
             its = by_host.pop(host, [])
             if not its:
                 others = ", ".join(sorted(set(by_host) - set(ncs)))
-                rows.append(Row(part, host, BAD, "there is none of this name, so no port binds there" + (f"; unknown are {others}" if others else ""), _again(host)))
+                rows.append(Row(part, host, BAD, "there is none of this name, so no port binds there" + (f"; unknown are {others}" if others else ""),
+                                _again(host)))
             elif not any(one["alive"] for one in its):
                 rows.append(Row(part, host, BAD, "it does not follow", f"ssh {host} journalctl -n 30 -u {unit}"))
             elif len(its) > 1:

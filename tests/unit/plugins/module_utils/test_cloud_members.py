@@ -20,7 +20,7 @@ GROUPS = {"clc": ["front"], "walrus": ["front"], "cc": ["front"], "nc": ["n1"], 
 
 
 def compute(host, state="up", forced=False):
-    return {"id": "id-" + host, "host": host, "state": state, "forced_down": forced, "updated": ""}
+    return {"id": "id-" + host, "host": host, "state": state, "forced_down": forced}
 
 
 def state(*computes, **more):
@@ -131,9 +131,10 @@ def server(name, host="n2", status="ACTIVE", vm="active", task=None, **more):
 
 
 def cloud(servers=(), forced=False, **more):
-    services = [{"id": "id-n1", "host": "n1", "state": "up", "updated_at": "t"},
-                {"id": "id-n2", "host": "n2", "state": "down", "forced_down": forced, "updated_at": "t"}]
-    nova = Service({"os-services": {"services": services}, "hypervisors/detail": {"hypervisors": [{"service": {"host": "n2"}, "hypervisor_hostname": "n2.lan"}]},
+    services = [{"id": "id-n1", "host": "n1", "state": "up"},
+                {"id": "id-n2", "host": "n2", "state": "down", "forced_down": forced}]
+    hypervisors = [{"service": {"host": "n2"}, "hypervisor_hostname": "n2.lan"}]
+    nova = Service({"os-services": {"services": services}, "hypervisors/detail": {"hypervisors": hypervisors},
                     "servers/detail": lambda path: {"servers": [one for one in servers if "host=" + one["OS-EXT-SRV-ATTR:host"] in path]}, **more})
     placement = Service({"resource_providers": {"resource_providers": [{"name": "n2.lan", "uuid": "p2", "parent_provider_uuid": None},
                                                                       {"name": "gone", "uuid": "p9", "parent_provider_uuid": None},

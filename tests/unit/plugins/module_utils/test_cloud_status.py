@@ -211,7 +211,8 @@ def adapter(**changes):
 
 
 def test_everything_is_asked(monkeypatch):
-    connection = Connection(compute=adapter(), network=Adapter(networks={"networks": []}, agents={"agents": [{"agent_type": "t", "host": "n1", "alive": True}]}),
+    network = Adapter(networks={"networks": []}, agents={"agents": [{"agent_type": "t", "host": "n1", "alive": True}]})
+    connection = Connection(compute=adapter(), network=network,
                             block_storage=Adapter(**{"os-services": {"services": [{"binary": "cinder-volume", "host": "front@store", "state": "up",
                                                                                    "status": "enabled"}]}, "volumes": {}}))
     monkeypatch.setattr(status.session, "connect", lambda: connection)
