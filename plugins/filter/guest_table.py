@@ -6,14 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: guest_table
-short_description: The guests of a site as a table
+short_description: The guests and instances of a site as a table
 version_added: 0.2.0
 author:
   - The our.cloud founders (@our-cloud)
 description:
   - Lines that are aligned, for people to read. Below the table is what somebody should look at - guests that are in more places than one, stand
     still, or have left the inventory, hypervisors that could not be asked, and other managers' domains.
-positional: _input, registry, groups, guests
+positional: _input, registry, groups, guests, instances
 options:
   _input:
     description: By hypervisor, what M(our.cloud.vm_info) returned there.
@@ -29,6 +29,10 @@ options:
     default: {}
   guests:
     description: The inventory's variable C(guests). Without it nothing is said of guests that have left the inventory.
+    type: list
+    elements: dict
+  instances:
+    description: What M(our.cloud.instance_info) returned as RV(our.cloud.instance_info#module:instances). Without it the table has no instances.
     type: list
     elements: dict
 """
@@ -50,8 +54,8 @@ from ansible_collections.our.cloud.plugins.module_utils._guest import overview
 from ansible_collections.our.cloud.plugins.module_utils._guest.guests import hypervisors
 
 
-def guest_table(hosts, registry, groups=None, guests=None):
-    return overview.guests(hosts, registry, hypervisors(groups or {}), guests)
+def guest_table(hosts, registry, groups=None, guests=None, instances=None):
+    return overview.guests(hosts, registry, hypervisors(groups or {}), guests, instances)
 
 
 class FilterModule:

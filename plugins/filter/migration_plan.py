@@ -6,12 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: migration_plan
-short_description: Where a guest is to be moved
+short_description: Where a guest or an instance is to be moved
 version_added: 0.1.0
 author:
   - The our.cloud founders (@our-cloud)
 description:
   - Finds a guest among the hypervisors and the hypervisor of the same kind with the most free memory, or says why the wanted one does not do.
+  - Where the inventory has a cloud, the name or id may be an instance's, which goes to a node controller. A name that both have is refused.
 options:
   _input:
     description: By hypervisor, what M(our.cloud.vm_info) returned there.
@@ -31,6 +32,10 @@ options:
     description: Ansible's variable C(groups). Its hypervisors that are not in the input could not be asked.
     type: dict
     default: {}
+  cloud:
+    description: What M(our.cloud.instance_info) returned. V(null) if there is a cloud and it does not answer.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -43,18 +48,18 @@ RETURN = r"""
 _value:
   description: >-
     V(source), V(target), V(mode), V(already) (it is there), or V(error), a sentence. V(wrong) is the same sentence if the question itself was
-    wrong, which can be told before anybody is asked.
+    wrong, which can be told before anybody is asked. V(instance) is the instance, if it is one.
   type: dict
 """
 
+from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_plan
 from ansible_collections.our.cloud.plugins.module_utils._guest.guests import hypervisors
-from ansible_collections.our.cloud.plugins.module_utils._guest.placement import plan
 
 
-def migration_plan(hosts, name, target=None, mode=None, groups=None):
+def migration_plan(hosts, name, target=None, mode=None, groups=None, cloud=instance_plan.NO_CLOUD):
     families = hypervisors(groups or {})
     name, target, mode = (str(value or "").strip() for value in (name, target, mode))
-    return plan(name, hosts, target or None, mode or None, sorted(set(families) - set(hosts)), families)
+    return instance_plan.plan(name, hosts, target or None, mode or None, sorted(set(families) - set(hosts)), families, list((groups or {}).get("nc", [])), cloud)
 
 
 class FilterModule:

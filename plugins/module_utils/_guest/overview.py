@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guests of a site, in lines that people read: a table, and below it what somebody should look at."""
+"""The guests and instances of a site, in lines that people read: a table, and below it what somebody should look at."""
 
 from __future__ import annotations
 
@@ -30,9 +30,23 @@ def rows(hosts: dict, registry: dict) -> list[list]:
                   for host, info in hosts.items() for guest in info["guests"] if not placement.is_others(guest))
 
 
-def notes(hosts: dict, families: dict, declared: set[str] | None) -> list[str]:
-    """What somebody should look at. declared: the names in the inventory, None: nobody knows."""
+def instance_rows(instances: list) -> list[list]:
+    """The cloud's instances, after the guests: for each in addition the project and where it is reached."""
+    return [[each["name"], each["host"], each["state"], None, "instance", each["arch"], each["memory"], each["vcpus"], each["image"], None, each["project"],
+             list(dict.fromkeys(address for card in each["cards"] for address in card["floating"] + card["addresses"])) or [card["mac"] for card in each["cards"]]]
+            for each in instances]
+
+
+def instance_notes(instances: list) -> list[str]:
+    """What somebody should look at among them."""
+    return [f"{each['name']} ({each['id']}) has failed: {(each['fault'] or 'nova does not say why').rstrip('.')}. "
+            f"playbooks/terminate.yml -e vm={each['id']} removes it." for each in instances if each["status"] == "ERROR"]
+
+
+def notes(hosts: dict, families: dict, declared: set[str] | None, instances: list | None = None) -> list[str]:
+    """What somebody should look at. declared: the names in the inventory, None: nobody knows; instances: likewise, of the cloud."""
     lines = []
+    told = {each["id"] for each in instances or ()}
     silent = sorted(set(families) - set(hosts))
     if silent:
         lines.append(f"{', '.join(silent)} could not be asked. {placement.rescue(silent)}.")
@@ -57,14 +71,18 @@ def notes(hosts: dict, families: dict, declared: set[str] | None) -> list[str]:
             lines.append(info["store_error"])
         others: dict[str, list[int]] = {}
         for guest in info["guests"]:
-            if placement.is_others(guest):
+            if placement.is_others(guest) and guest.get("uuid") not in told:
                 others.setdefault(guest["owner"], []).append(guest["memory"] if guest["active"] else 0)
         lines += [f"{host} has {len(sizes)} domains of {owner}, with {sum(sizes)} MiB." for owner, sizes in sorted(others.items())]
     return lines
 
 
-def guests(hosts: dict, registry: dict, families: dict | None = None, declared: list | None = None) -> list[str]:
-    """Of what vm_info returned, by host, and image_info. families: {hypervisor: xen or qemu} of the inventory; declared: its `guests`."""
+def guests(hosts: dict, registry: dict, families: dict | None = None, declared: list | None = None, instances: list | None = None) -> list[str]:
+    """Of what vm_info returned, by host, and image_info. families: {hypervisor: xen or qemu} of the inventory; declared: its `guests`;
+    instances: what instance_info returned, None where there is no cloud or it does not answer."""
     names = None if declared is None else {entry.get("name") for entry in declared}
-    below = notes(hosts, families or {}, names)
-    return table(HEAD, rows(hosts, registry)) + ([""] + below if below else [])
+    below = notes(hosts, families or {}, names, instances) + instance_notes(instances or [])
+    head, lines = HEAD, rows(hosts, registry)
+    if instances:
+        head, lines = (*HEAD, "project", "address"), [[*line, None, None] for line in lines] + instance_rows(instances)
+    return table(head, lines) + ([""] + below if below else [])

@@ -76,3 +76,22 @@ def test_a_silent_hypervisor():
 
 def test_what_is_not_ours_has_not_left():
     assert below(site([guest("a", owner=None)]), declared=[]) == []
+
+
+def instance(name, **more):
+    """As instance_info tells it."""
+    return {"name": name, "id": f"id-{name}", "host": "node1", "state": "running", "status": "ACTIVE", "arch": "arm64", "memory": 128, "vcpus": 1, "image": "debian",
+            "project": "physics", "cards": [{"mac": "m", "addresses": ["10.0.0.5"], "floating": ["192.0.2.5"]}], "fault": None, **more}
+
+
+def test_instances_are_in_the_same_table():
+    cloud = [instance("web"), instance("new", host=None, status="ERROR", state="failed", fault="No valid host.", cards=[{"mac": "m", "addresses": [], "floating": []}])]
+    hosts = site([guest("a"), guest("i-1", owner="nova", uuid="id-web"), guest("i-2", owner="nova", uuid="other")])
+    assert overview.guests(hosts, REGISTRY, FAMILIES, None, cloud) == [
+        "guest  host   state    lease  kind      arch    MiB  CPUs  image   disk                     project  address",
+        "a      node1  running  -      kvm       x86_64  256     1  emi-1   /srv/cloud/images/a.img  -        -",
+        "web    node1  running  -      instance  arm64   128     1  debian  -                        physics  192.0.2.5, 10.0.0.5",
+        "new    -      failed   -      instance  arm64   128     1  debian  -                        physics  m",
+        "",
+        "node1 has 1 domains of nova, with 256 MiB.",
+        "new (id-new) has failed: No valid host. playbooks/terminate.yml -e vm=id-new removes it."]
