@@ -1,4 +1,4 @@
-# `make lab` and `make test` work on a fresh Debian computer; each says what it does. `make help` lists the rest.
+# `make cloud`, `make lab` and `make test` work on a fresh Debian computer; each says what it does. `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
@@ -7,6 +7,10 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PLAYBOOK := $(BIN)/ansible-playbook
 INVENTORY ?= lab
 
+# Ansible's sudo knows of no password that was given to another one.
+BECOME = $(if $(SUDO),$(shell sudo -kn true 2>/dev/null || echo --ask-become-pass))
+# A docker of another origin will do.
+CLOUD_PACKAGES := arch-test iproute2 iptables mmdebstrap openssh-client python3-venv uidmap $(if $(shell PATH=$$PATH:/usr/sbin command -v dockerd),,docker.io)
 LAB_PACKAGES := arch-test fdisk mmdebstrap openssh-client python3-venv qemu-system-x86 qemu-utils uidmap vde2
 TEST_PACKAGES := docker.io grub-common grub-pc-bin iproute2 mtools nftables shellcheck squashfs-tools xorriso
 
@@ -21,10 +25,22 @@ export ANSIBLE_TIMEOUT ?= 120
 # Ansible does not flush what it writes into a pipe or a file: progress would come in one piece at the end.
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help lab lab-up lab-status lab-destroy test lint unit sanity molecule long torture bench docs deps test-deps artifact
+.PHONY: help cloud cloud-up cloud-status cloud-destroy cloud-deps lab lab-up lab-status lab-destroy test lint unit sanity molecule long torture bench docs deps test-deps artifact
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+cloud: cloud-deps ## everything: a cloud in containers of this computer, with an amd64 and an ARM instance
+	$(PLAYBOOK) $(BECOME) -i inventories/cloud playbooks/lab.yml site.yml playbooks/sample_cloud.yml
+
+cloud-up: cloud-deps ## start the containers of the cloud, nothing more
+	$(PLAYBOOK) $(BECOME) -i inventories/cloud playbooks/lab.yml
+
+cloud-status: cloud-deps ## show the containers of the cloud
+	@$(PLAYBOOK) $(BECOME) -i inventories/cloud playbooks/lab.yml -e lab_state=status
+
+cloud-destroy: cloud-deps ## end the containers of the cloud and remove their disks
+	$(PLAYBOOK) $(BECOME) -i inventories/cloud playbooks/lab.yml -e lab_state=absent
 
 # In one go: what connects anew costs emulated machines half a minute.
 lab: deps ## everything: boot five machines, make them a site, move a guest between the Xen and one between the KVM nodes
@@ -81,6 +97,12 @@ endef
 
 deps: $(VENV)/lab.stamp
 	$(call install_packages,$(LAB_PACKAGES))
+
+# Containers need root, and that is said before anything is done.
+cloud-deps: $(VENV)/lab.stamp
+	@[ $$(id -u) = 0 ] || { echo "The cloud's machines are containers, for which docker needs root: sudo will be used, and asks for your password if it needs one."; \
+		command -v sudo >/dev/null || { echo "There is no sudo. Remedy: run make as root, or install sudo"; exit 1; }; }
+	$(call install_packages,$(CLOUD_PACKAGES))
 
 test-deps: deps $(VENV)/test.stamp
 	$(call install_packages,$(TEST_PACKAGES))

@@ -88,6 +88,21 @@ def test_variables_of_the_labs_machines():
     assert "for unit in dnsmasq.service; do" in lab["units"]
 
 
+def test_the_labs_containers_have_what_its_machines_have_but_a_kernel():
+    found, machine, guest = scripts("lab-container"), like_the_guests("lab-container", ""), scripts("lab-machine")
+    assert list(found) == ["bootstrap", "guest", "lab", "container", "clean"]
+    assert "linux-image" not in found["bootstrap"]
+    assert found["guest"] == without(machine["guest"], "file_system", "network", "seed", "patience")
+    assert found["lab"] == without(guest["lab"].replace("lab-machine", "lab-container"), "seed", "consoles", "consoles_of_guests", "units", "profiles")
+    assert found["clean"] == machine["clean"]
+
+
+def test_units_of_the_labs_containers_may_be_patterns():
+    resolved = recipe.resolve(DATA, recipe.load(DATA, "lab-container", {"disabled_units": ["nova-*.service", "dnsmasq.service"]}), "/w")
+    container = {microstep.name: microstep.commands[0].arguments[0] for microstep in resolved.macrosteps[3].microsteps}
+    assert "units='nova-*.service dnsmasq.service'\nfor unit in $units; do" in container["units"]
+
+
 def test_the_scripts_of_a_live_medium():
     guest = {name: text.replace("debian-13-amd64-guest", "debian-13-amd64-live") for name, text in DEBIAN_13_AMD64_GUEST.items()}
     packages = {" cloud-guest-utils": "", " grub-pc": "", "linux-image-cloud-amd64": "linux-image-amd64 live-boot"}

@@ -91,10 +91,11 @@ def hosts_of(group):
 def names_of_sites():
     """The machines and guests of the lab and of the scenarios."""
     names = set()
-    for folder in [CHECKOUT / "inventories/lab", *CHECKOUT.glob("molecule/*/inventory")]:
+    for folder in [CHECKOUT / "inventories/lab", CHECKOUT / "inventories/cloud", *CHECKOUT.glob("molecule/*/inventory")]:
         for group in load(folder / "hosts.yml").values():
             names.update(hosts_of(group))
-        names.update(guest["name"] for guest in load(folder / "group_vars/all.yml").get("guests", []))
+        for path in [*folder.glob("group_vars/all.yml"), *folder.glob("group_vars/all/*.yml")]:
+            names.update(guest["name"] for guest in load(path).get("guests", []))
     return names
 
 

@@ -44,6 +44,13 @@ def claims(scenario):
         if in_containers:
             found.update("container %s" % name for name in hosts)
             found.add("bridge oc-%s" % scenario.name)
+        everywhere = {}
+        for path in [*inventory.glob("group_vars/all.yml"), *inventory.glob("group_vars/all/*.yml")]:
+            everywhere.update(load(path))
+        if everywhere.get("lab_kind") == "container":
+            found.update("container %s" % name for name in hosts)
+            found.add("lab %s" % everywhere["site_domain"])
+            found.update("address %s" % variables["cloud_public_address"] for variables in hosts.values() if "cloud_public_address" in variables)
     return found
 
 

@@ -18,16 +18,19 @@ from ansible_collections.our.cloud.plugins.module_utils._cloud import identity, 
 from ansible_collections.our.cloud.plugins.module_utils._cloud.status import COMPUTE_API, body
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, Refused
 
-# The units that each group has on its machines; what is none of these belongs to the clc.
+# The units that each group has on its machines. What is in none of these is left alone.
 UNITS = {
+    "clc": ("epmd.socket", "mariadb", "rabbitmq-server", "keystone", "placement-api", "nova-api", "nova-api-metadata", "nova-conductor", "nova-scheduler",
+            "nova-serialproxy", "nova-novncproxy", "horizon", "apache2"),
     "walrus": ("glance-api", "swift-account", "swift-container", "swift-object", "swift-proxy"),
     "sc": ("cinder-api", "cinder-scheduler", "cinder-volume"),
-    "cc": ("neutron-api", "neutron-periodic-workers", "neutron-ovn-maintenance-worker", "ovn-central"),
-    "nc": ("nova-compute", "neutron-ovn-agent", "ovn-controller", "ovs-vswitchd", "ovsdb-server"),
+    "cc": ("neutron-api", "neutron-periodic-workers", "neutron-ovn-maintenance-worker", "ovn-central", "ovn-northd", "ovn-ovsdb-server-nb",
+           "ovn-ovsdb-server-sb"),
+    "nc": ("nova-compute", "neutron-ovn-agent", "ovn-host", "ovn-controller", "openvswitch-switch", "ovs-vswitchd", "ovsdb-server"),
 }
 # What every controller has.
 COMMON = ("haproxy", "memcached")
-FRONTS = {"clc": ("keystone", "placement", "nova", "horizon"), "walrus": ("glance", "swift"), "sc": ("cinder",), "cc": ("neutron",)}
+FRONTS = {"clc": ("keystone", "placement", "nova", "nova-metadata", "nova-serial", "nova-vnc", "horizon"), "walrus": ("glance", "swift"), "sc": ("cinder",), "cc": ("neutron",)}
 # The services of a group that may be missing, as the catalog names them, and what of users' they hold: (type, path, key, what).
 LAYERS: dict[str, dict] = {
     "walrus": {"services": ("glance", "swift"), "holds": (("image", "/images?limit=1000", "images", "images"),)},
@@ -114,18 +117,8 @@ def departed(units: Iterable[str], host: str, groups: Mapping[str, Iterable[str]
     """Of the units that the cloud has set up on a machine, those of groups that it is not in any more."""
     its = {name for name in preflight.GROUPS if host in preflight.members(groups, name)}
     owner = {unit: group for group, names in UNITS.items() for unit in names}
-    gone = []
-    for unit in units:
-        if unit in COMMON:
-            stays = bool(its & set(preflight.CONTROLLERS))
-        else:
-            stays = owner.get(unit, "clc") in its
-        if not stays:
-            gone.append(unit)
-    if "nova-compute" in gone:
-        # it has no drop-in of ours
-        gone.append("ovn-controller")
-    return sorted(set(gone))
+    controls = bool(its & set(preflight.CONTROLLERS))
+    return sorted(unit for unit in units if (not controls if unit in COMMON else unit in owner and owner[unit] not in its))
 
 
 def old_fronts(host: str, groups: Mapping[str, Iterable[str]]) -> list[str]:

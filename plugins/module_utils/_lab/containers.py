@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers that stand for the metal: what the computer has to have for docker to run them, and what makes a container this machine.
+"""Containers that stand for the metal: their networks, and what makes a container this machine.
 
 Docker's own things (images, networks, volumes, containers) are made by community.docker.
 """
@@ -11,11 +11,14 @@ import hashlib
 import ipaddress
 import os
 
-from ansible_collections.our.cloud.plugins.module_utils._lab.lab import (
-    OUTSIDE, create_key, seed_files, write_seed)
+from ansible_collections.our.cloud.plugins.module_utils._lab.lab import OUTSIDE, create_key, seed_files, write_seed
 
-# Linux bridges of the lab's LANs are called so, and no others.
-BRIDGES = "oc-+"
+# Names of the Linux bridges of LANs, and of those networks that lead out, begin so, and no others'.
+LAN_BRIDGES = "oc-"
+OUTSIDE_BRIDGES = "ocw-"
+# On containers: the lab that they are of.
+LABEL = "our.cloud.lab"
+IMAGES = "our-cloud/lab"
 
 
 # Machines
@@ -28,13 +31,13 @@ def seed(params, check_mode):
         return not os.path.exists(path)
     with open(os.path.join(os.path.realpath(params["state_dir"]), "id_ed25519.pub"), encoding="ascii") as file:
         authorized_key = file.read().strip()
-    public, made = create_key(os.path.join(directory, "ssh_host_ed25519_key"), params["name"])
+    public, dummy = create_key(os.path.join(directory, "ssh_host_ed25519_key"), params["name"])
     with open(os.path.join(directory, "ssh_host_ed25519_key"), encoding="ascii") as file:
         files = seed_files(params, authorized_key, file.read(), public)
     files.update(container_files(params["nics"]))
     files.update({name.lstrip("/"): (text, 0o644) for name, text in params["files"].items()})
     write_seed(path, files)
-    return made or True
+    return True
 
 
 def container_files(nics):
@@ -65,7 +68,7 @@ def networks(nics, lab):
             "name": name,
             "internal": nic["network"] != OUTSIDE,
             # an interface's name has 15 bytes
-            "bridge": BRIDGES.rstrip("+") + hashlib.sha256(name.encode()).hexdigest()[:10],
+            "bridge": (OUTSIDE_BRIDGES if nic["network"] == OUTSIDE else LAN_BRIDGES) + hashlib.sha256(name.encode()).hexdigest()[:10],
             "ipam": [],
         })
         if nic.get("address"):

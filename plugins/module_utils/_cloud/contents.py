@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is in a cloud, as its API tells it: the proof that it works, and the list to compare another time's with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import session
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
+
+PAUSE = 2
+
+
+def lists(connection: Connection) -> dict:
+    """{kind: (the service's type, the call)} of all that is listed."""
+    cloud: Any = connection
+    return {
+        "projects": ("identity", lambda: cloud.identity.projects()),
+        "users": ("identity", lambda: cloud.identity.users()),
+        "instances": ("compute", lambda: cloud.compute.servers(details=False, all_projects=True)),
+        "images": ("image", lambda: cloud.image.images()),
+        "volumes": ("block-storage", lambda: cloud.block_storage.volumes(details=False, all_projects=True)),
+        "networks": ("network", lambda: cloud.network.networks()),
+        "routers": ("network", lambda: cloud.network.routers()),
+        "floating addresses": ("network", lambda: cloud.network.ips()),
+    }
+
+
+def look() -> dict:
+    """{contents: {kind: {id: name}}, silent: the nodes whose nova-compute is not up}."""
+    connection = session.connect()
+    with session.speaking("catalog"):
+        kinds = {service.type for service in connection.identity.services()}
+    contents = {}
+    for what, (kind, call) in lists(connection).items():
+        if kind in kinds:
+            with session.speaking(what):
+                contents[what] = {one.id: one.name or "" for one in call()}
+    silent = []
+    if "compute" in kinds:
+        with session.speaking("nodes"):
+            silent = sorted(one.host for one in connection.compute.services(binary="nova-compute") if one.state != "up" and one.status == "enabled")
+    return {"contents": contents, "silent": silent}
+
+
+def wait(seconds: float, nodes: Iterable = (), look_now: Callable = look, clock: Callable = time.monotonic, pause: Callable = time.sleep) -> dict:
+    """What is there as soon as everything answers and these nodes are up; CloudError about what did not within the bound."""
+    end = clock() + seconds
+    while True:
+        try:
+            told, trouble = look_now(), None
+            late = sorted(set(told["silent"]) & set(nodes))
+            if not late:
+                return told
+        except CloudError as error:
+            trouble = error
+        if clock() >= end:
+            if trouble:
+                raise trouble
+            raise CloudError("", "nodes", f"nova-compute of {', '.join(late)} is not up after {seconds:g} s",
+                             "`journalctl -u nova-compute` there tells why; our.cloud.cloud_status looks at everything")
+        pause(PAUSE)
+
+
+def missing(before: dict, now: dict) -> list:
+    """What there was before and is not now, in words."""
+    return [f"{what}: {', '.join(sorted(name or ident for ident, name in had.items() if ident not in now.get(what, {})))}"
+            for what, had in before.items() if set(had) - set(now.get(what, {}))]

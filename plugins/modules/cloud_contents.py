@@ -1,0 +1,82 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cloud_contents
+short_description: What is in the cloud
+version_added: 0.4.0
+author:
+  - The our.cloud founders (@our-cloud)
+description:
+  - Logs in and lists projects, users, instances, images, volumes, networks, routers and floating addresses of all projects. So it is a proof that
+    these services work, too.
+  - It runs on the host that has the administrator's C(/etc/openstack/clouds.yaml).
+options:
+  wait:
+    description: Seconds to wait until everything answers.
+    type: int
+    default: 0
+  nodes:
+    description: Nodes whose nova-compute must be up.
+    type: list
+    elements: str
+    default: []
+  before:
+    description: What RV(contents) was at another time.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    description: It changes nothing.
+requirements:
+  - python3-openstacksdk
+"""
+
+EXAMPLES = r"""
+- name: Everything answers
+  our.cloud.cloud_contents:
+    wait: 120
+    nodes: "{{ groups['nc'] }}"
+"""
+
+RETURN = r"""
+contents:
+  description: By kind, names by id.
+  returned: always
+  type: dict
+  sample: {"instances": {"0d1a4ba0-7f2c-4a68-8a43-3b8c5f6c7a11": "web1"}}
+missing:
+  description: What of O(before) is not there now, one line for each kind.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import contents
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+
+
+def main():
+    module = AnsibleModule(argument_spec={
+        "wait": {"type": "int", "default": 0},
+        "nodes": {"type": "list", "elements": "str", "default": []},
+        "before": {"type": "dict", "default": {}},
+    }, supports_check_mode=True)
+    try:
+        told = contents.wait(module.params["wait"], module.params["nodes"])
+    except CloudError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, contents=told["contents"], missing=contents.missing(module.params["before"], told["contents"]))
+
+
+if __name__ == "__main__":
+    main()
