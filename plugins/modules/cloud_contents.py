@@ -29,6 +29,10 @@ options:
     description: What RV(contents) was at another time.
     type: dict
     default: {}
+  running:
+    description: By node, what runs there, lines of C(virsh list --uuid --name).
+    type: dict
+    default: {}
 attributes:
   check_mode:
     support: full
@@ -52,6 +56,11 @@ contents:
   returned: always
   type: dict
   sample: {"instances": {"0d1a4ba0-7f2c-4a68-8a43-3b8c5f6c7a11": "web1"}}
+strays:
+  description: Instances of O(running) that nova does not know, or has elsewhere, with what to do about each.
+  returned: always
+  type: list
+  elements: str
 missing:
   description: What of O(before) is not there now, one line for each kind.
   returned: always
@@ -70,12 +79,16 @@ def main():
         "wait": {"type": "int", "default": 0},
         "nodes": {"type": "list", "elements": "str", "default": []},
         "before": {"type": "dict", "default": {}},
+        "running": {"type": "dict", "default": {}},
     }, supports_check_mode=True)
+    asked = module.params
     try:
-        told = contents.wait(module.params["wait"], module.params["nodes"])
+        told = contents.wait(asked["wait"], asked["nodes"])
     except CloudError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, contents=told["contents"], missing=contents.missing(module.params["before"], told["contents"]))
+    found = told["contents"]
+    module.exit_json(changed=False, contents=found, missing=contents.missing(asked["before"], found),
+                     strays=contents.strays(found.get("instances", {}), told["placed"], asked["running"]))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import session
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
 
 PAUSE = 2
+NOVA_DOMAIN = re.compile("instance-[0-9a-f]{8}")
 
 
 def lists(connection: Connection) -> dict:
@@ -24,7 +26,7 @@ def lists(connection: Connection) -> dict:
     return {
         "projects": ("identity", lambda: cloud.identity.projects()),
         "users": ("identity", lambda: cloud.identity.users()),
-        "instances": ("compute", lambda: cloud.compute.servers(details=False, all_projects=True)),
+        "instances": ("compute", lambda: cloud.compute.servers(all_projects=True)),
         "images": ("image", lambda: cloud.image.images()),
         "volumes": ("block-storage", lambda: cloud.block_storage.volumes(details=False, all_projects=True)),
         "networks": ("network", lambda: cloud.network.networks()),
@@ -34,20 +36,23 @@ def lists(connection: Connection) -> dict:
 
 
 def look() -> dict:
-    """{contents: {kind: {id: name}}, silent: the nodes whose nova-compute is not up}."""
+    """{contents: {kind: {id: name}}, placed: {instance: node}, silent: the nodes whose nova-compute is not up}."""
     connection = session.connect()
     with session.speaking("catalog"):
         kinds = {service.type for service in connection.identity.services()}
-    contents = {}
+    contents, placed = {}, {}
     for what, (kind, call) in lists(connection).items():
         if kind in kinds:
             with session.speaking(what):
-                contents[what] = {one.id: one.name or "" for one in call()}
+                told = list(call())
+            contents[what] = {one.id: one.name or "" for one in told}
+            if what == "instances":
+                placed = {one.id: one.compute_host or "" for one in told}
     silent = []
     if "compute" in kinds:
         with session.speaking("nodes"):
             silent = sorted(one.host for one in connection.compute.services(binary="nova-compute") if one.state != "up" and one.status == "enabled")
-    return {"contents": contents, "silent": silent}
+    return {"contents": contents, "placed": placed, "silent": silent}
 
 
 def wait(seconds: float, nodes: Iterable = (), look_now: Callable = look, clock: Callable = time.monotonic, pause: Callable = time.sleep) -> dict:
@@ -69,7 +74,21 @@ def wait(seconds: float, nodes: Iterable = (), look_now: Callable = look, clock:
         pause(PAUSE)
 
 
-def missing(before: dict, now: dict) -> list:
+def missing(before: Mapping, now: Mapping) -> list:
     """What there was before and is not now, in words."""
     return [f"{what}: {', '.join(sorted(name or ident for ident, name in had.items() if ident not in now.get(what, {})))}"
             for what, had in before.items() if set(had) - set(now.get(what, {}))]
+
+
+def strays(names: Mapping, placed: Mapping, running: Mapping) -> list:
+    """Instances that run where nova does not look for them, in words. running: {node: lines of `virsh list --uuid --name`}."""
+    found = []
+    for node, lines in sorted(running.items()):
+        for ident, name in (line.split(None, 1) for line in lines if len(line.split(None, 1)) == 2):
+            if ident in placed and placed[ident] != node:
+                found.append(f"{names.get(ident) or ident} runs on {node}, and nova has it on {placed[ident] or 'no node'}: nova takes it for shut off. "
+                             f"`virsh shutdown {name.strip()}` on {node}, then start it; until then its lease keeps it from being started twice")
+            elif ident not in placed and NOVA_DOMAIN.match(name):
+                found.append(f"{name.strip()} ({ident}) runs on {node}, and nova does not know it: it was made after the backup. "
+                             f"`virsh destroy {name.strip()}` on {node} ends it")
+    return found

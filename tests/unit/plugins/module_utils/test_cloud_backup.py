@@ -322,3 +322,10 @@ def test_what_is_missing():
     before = {"instances": {"1": "web", "2": ""}, "images": {"3": "debian"}}
     assert contents.missing(before, {"instances": {"1": "web"}, "images": {"3": "debian", "4": "new"}}) == ["instances: 2"]
     assert contents.missing({}, {}) == []
+
+
+def test_instances_that_nova_looks_for_elsewhere():
+    running = {"moe": ["1111 instance-00000001", "2222 instance-00000002", ""], "carl": ["3333 instance-00000003", "4444 ours"]}
+    found = contents.strays({"1111": "web", "2222": "db"}, {"1111": "moe", "2222": "carl"}, running)
+    assert [line.partition(":")[0] for line in found] == [
+        "instance-00000003 (3333) runs on carl, and nova does not know it", "db runs on moe, and nova has it on carl"]
