@@ -39,7 +39,7 @@ def remedy(status: int, error: Exception) -> str:
         return "The log of the service in /var/log tells why"
     if "certificate" in str(error).lower():
         return "The CA in /etc/our-cloud/ca.pem has not signed what answers there, or the certificate lacks the address: our.cloud.cloud mends both"
-    return "" if status else "Is it up? `systemctl status haproxy keystone` there tells, and our.cloud.cloud brings it up"
+    return "" if status else "Is it up? `systemctl status haproxy` there tells, and that of the service; our.cloud.cloud brings both up"
 
 
 def cause(error: Exception) -> str:
