@@ -30,6 +30,14 @@ ansible_connection=local
 site_store=/srv/cloud
 site_bridge=br0
 """
+CLOUD = """[clc]
+c1
+[kvm]
+k2
+[nc]
+k1
+k2
+"""
 # vm_info: what HOST.json says; no file: it does not answer. The others: a line in `calls`.
 STUB = r"""#!/usr/bin/python
 # WANT_JSON
@@ -44,6 +52,21 @@ if name == "vm_info":
             print(json.dumps({"changed": False, **json.load(stream)}))
     except FileNotFoundError:
         print(json.dumps({"failed": True, "msg": "libvirt does not answer"}))
+elif name == "instance_info":
+    with open(os.path.join(folder, "cloud.json")) as stream:
+        print(stream.read())
+elif name == "instance_migrate" and not args.get("_ansible_check_mode"):
+    files = [os.path.join(folder, name + ".json") for name in ("k1", "k2")]
+    told = [json.load(open(file)) for file in files]
+    told[1]["guests"] += told[0]["guests"]
+    told[0]["guests"] = []
+    for file, content in zip(files, told):
+        with open(file, "w") as stream:
+            json.dump(content, stream)
+    with open(os.path.join(folder, "calls"), "a") as stream:
+        stream.write(" ".join([host, name, args["name"], args["target"]]) + "\n")
+    print(json.dumps({"changed": True, "source": "k1", "target": args["target"], "mode": "live", "total_ms": 2400, "transferred": 3 << 20, "address": "192.0.2.5",
+                      "address_answers": True}))
 elif name == "image_info":
     print(json.dumps({"changed": False, "images": [], "kernels": [], "ramdisks": []}))
 else:
@@ -75,8 +98,9 @@ def fixture_collections(tmp_path_factory):
     ours = root / "ansible_collections/our/cloud"
     for folder in ("plugins", "roles", "playbooks", "meta"):
         shutil.copytree(CHECKOUT / folder, ours / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (ours / "plugins/action/vm_migrate.py").unlink()
-    for name in ("vm", "vm_info", "vm_migrate", "image_info"):
+    for name in ("vm_migrate", "instance_migrate"):
+        (ours / f"plugins/action/{name}.py").unlink()
+    for name in ("vm", "vm_info", "vm_migrate", "image_info", "instance_info", "instance_migrate"):
         (ours / f"plugins/modules/{name}.py").write_text(STUB.replace("NAME", name), encoding="utf-8")
     return root
 
@@ -84,12 +108,13 @@ def fixture_collections(tmp_path_factory):
 @pytest.fixture(name="play")
 def fixture_play(collections, tmp_path):
     """A function that runs a playbook: (status, calls, what it said without line breaks)."""
-    def play(name, told, guests, *arguments):
+    def play(name, told, guests, *arguments, cloud=None):
         for host, found in told.items():
-            hypervisor = {"hypervisor": "qemu" if host == "k1" else "xen", "host": host, "memory": {"free": 9999, "total": 9999}, "orphans": [],
+            hypervisor = {"hypervisor": "qemu" if host[0] == "k" else "xen", "host": host, "memory": {"free": 9999, "total": 9999}, "orphans": [],
                           "guests": found}
             (tmp_path / f"{host}.json").write_text(json.dumps(hypervisor), encoding="utf-8")
-        (tmp_path / "hosts").write_text(INVENTORY, encoding="utf-8")
+        (tmp_path / "hosts").write_text(INVENTORY + (CLOUD if cloud else ""), encoding="utf-8")
+        (tmp_path / "cloud.json").write_text(json.dumps(cloud), encoding="utf-8")
         (tmp_path / "ansible.cfg").touch()
         (tmp_path / "group_vars").mkdir()
         (tmp_path / "group_vars/all.json").write_text(json.dumps({
@@ -162,3 +187,37 @@ def test_the_list_says_what_should_be_looked_at(play):
     assert "g runs on x2; x1 has an old definition of it" in said
     assert "old on x1 has left the inventory" in said
     assert "k1 could not be asked. Bring k1 up, or, if it is lost, run playbooks/rescue.yml -e host=k1." in said
+
+
+def instance(name, host="k1"):
+    """As instance_info tells it."""
+    return {"name": name, "id": f"id-{name}", "project": "physics", "state": "running", "status": "ACTIVE", "host": host, "domain": "instance-00000001",
+            "arch": "amd64", "memory": 128, "vcpus": 1, "image": "debian", "cards": [], "fault": None}
+
+
+CLOUDY = {"changed": False, "instances": [instance("web")]}
+DOMAIN = guest("instance-00000001", uuid="id-web", owner="nova", kind="qemu")
+
+
+def test_an_instance_is_moved_by_the_cloud_and_looked_for_on_both_nodes(play):
+    status, calls, said = play("migrate", {"k1": [DOMAIN], "k2": [], "x1": [guest("g")]}, [], "-e", "vm=web", cloud=CLOUDY)
+    assert (status, calls) == (0, ["c1 instance_migrate id-web k2"]), said
+    assert "web moved from k1 to k2 (live) in 2.4 s; 3 MiB were sent; 192.0.2.5 answers." in said
+
+
+def test_a_name_of_both_is_refused(play):
+    status, calls, said = play("migrate", {"k1": [DOMAIN], "k2": [guest("web", kind="qemu")]}, [], "-e", "vm=web", cloud=CLOUDY)
+    assert (status, calls) == (2, [])
+    assert "web is a guest on k2 and an instance (id-web of project physics)" in said
+
+
+def test_a_silent_cloud_keeps_no_guest_and_is_one_line_of_the_list(play):
+    silent = {"failed": True, "msg": "c1: cloud admin: nobody is there"}
+    status, calls, said = play("migrate", {"x1": [guest("g")], "x2": []}, [], "-e", "vm=g", cloud=silent)
+    assert (status, calls) == (0, ["x1 vm_migrate g x2"]), said
+
+
+def test_the_list_has_instances(play):
+    status, dummy, said = play("list", {"k1": [DOMAIN, guest("g")], "k2": [], "x1": [], "x2": []}, [entry("g")], cloud=CLOUDY)
+    assert status == 0
+    assert "web k1 running - instance amd64 128 1 debian - physics" in said and "domains of nova" not in said
