@@ -74,7 +74,8 @@ class Rings:
         if found is None and self._has_objects():
             found = configured(os.path.join(self.folder, "swift.conf"))
         if found not in (None, wanted) or (found is None and self._has_objects()):
-            raise CloudError(self.host, self.devices, "it has objects that were stored with other secrets than those of the site, and none of them would be found",
+            raise CloudError(self.host, self.devices,
+                             "it has objects that were stored with other secrets than those of the site, and none of them would be found",
                              "Put the files swift-prefix and swift-suffix back into the site's .secrets, from a backup or from %s/swift.conf; "
                              "or, if nobody needs the objects, remove that directory" % self.folder)
         if not check_mode:
@@ -104,12 +105,14 @@ class Rings:
         try:
             builder = os.path.join(folder, part + ".builder")
             for arguments in (["create", POWER, "1", "1"],
-                              ["add", "--region", "1", "--zone", "1", "--ip", "127.0.0.1", "--port", str(PORTS[part]), "--device", self.device, "--weight", "1"],
+                              ["add", "--region", "1", "--zone", "1", "--ip", "127.0.0.1", "--port", str(PORTS[part]),
+                               "--device", self.device, "--weight", "1"],
                               ["rebalance"]):
                 done = self.run([BUILDER, builder, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
                 # 1: with a warning
                 if done.returncode not in (0, 1):
-                    raise CloudError(self.host, "%s %s" % (BUILDER, " ".join([builder, *arguments])), done.stdout.strip() or "it ended with %d" % done.returncode)
+                    raise CloudError(self.host, "%s %s" % (BUILDER, " ".join([builder, *arguments])),
+                                     done.stdout.strip() or "it ended with %d" % done.returncode)
             for end in (".builder", ".ring.gz"):
                 os.chmod(os.path.join(folder, part + end), 0o644)
                 os.rename(os.path.join(folder, part + end), os.path.join(self.folder, part + end))

@@ -23,6 +23,7 @@ from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES, arch
+from ansible_collections.our.cloud.plugins.module_utils._registry import conversion
 
 PREFIX = {"kernel": "eki", "ramdisk": "eri", "image": "emi"}
 FILE = {"kernel": "vmlinuz", "ramdisk": "initrd.img", "image": "root.img"}
@@ -212,7 +213,12 @@ def ramdisk_part(path, follow=True):
 
 
 def image_part(path, facts, follow=True):
-    """A raw disk in a file: a root file system, or partitions. facts: what people say of it."""
+    """A disk in a file: a root file system, or partitions. facts: what people say of it. Of a qcow2 disk it is a raw copy."""
+    found = boot_files.disk(path, follow=follow)
+    if found.format == "qcow2":
+        # the copy stays as long as its source is open
+        with conversion.raw_copy(path) as copy:
+            return image_part(copy, facts, follow=False)
     found = boot_files.disk(path, raw=True, follow=follow)
     if found.format in NOT_BOOTED:
         raise RegistryError("image %s is %s, and nothing boots from that" % (path, found.what))

@@ -357,7 +357,7 @@ def test_a_full_store(tmp_path):
     path = tmp_path / "vmlinuz"
     path.write_bytes(b"kernel")
     conn = Conn(Answer(413, text="<html><title>413 Request Entity Too Large</title><body>Image storage media is full: <br /><br /></body></html>"))
-    with pytest.raises(CloudError, match="Glance's store is full, and nothing of it was kept .413 Request Entity Too Large Image storage media is full:.. Remove"):
+    with pytest.raises(CloudError, match="store is full, and nothing of it was kept .413 Request Entity Too Large Image storage media is full:.. Remove"):
         glance_api.Glance(conn).upload("id", str(path))
 
 
@@ -376,8 +376,8 @@ def test_glance_logs_in_as_its_configuration_says(tmp_path):
     path = tmp_path / "glance-api.conf"
     with pytest.raises(glance_api.NotThere, match="does not say how Glance logs in"):
         glance_api.credentials(str(path))
-    path.write_text("[DEFAULT]\nworkers = 1\n[keystone_authtoken]\nauth_url = https://192.0.2.1:5000/v3\nusername = glance\npassword = p%w\nproject_name = service\n"
-                    "user_domain_name = Default\nproject_domain_name = Default\nregion_name = regionOne\ncafile = /etc/our-cloud/ca.pem\n", encoding="ascii")
+    path.write_text("[DEFAULT]\nworkers = 1\n[keystone_authtoken]\nauth_url = https://192.0.2.1:5000/v3\nusername = glance\n"
+                    "password = p%w\nproject_name = service\nuser_domain_name = Default\nproject_domain_name = Default\nregion_name = regionOne\ncafile = /etc/our-cloud/ca.pem\n", encoding="ascii")
     assert json.loads(json.dumps(glance_api.credentials(str(path)))) == {
         "auth": {"auth_url": "https://192.0.2.1:5000/v3", "username": "glance", "password": "p%w", "project_name": "service",
                  "user_domain_name": "Default", "project_domain_name": "Default"},

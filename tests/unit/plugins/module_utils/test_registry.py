@@ -109,6 +109,50 @@ def test_what_a_builder_leaves(root, folder):
         assert (again["changed"], again["actions"], again["id"], again["previous"]) == (False, [], keys[2], keys[2])
 
 
+@pytest.fixture(name="qemu_img")
+def fixture_qemu_img(tmp_path, monkeypatch):
+    """A qemu-img that makes a copy of raw.img, and writes down what it was asked."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/qemu-img"
+    program.write_text('#!/bin/sh\nprintf "%%s\\n" "$@" >%s/asked\ncp %s/raw.img "$5" || exit 1\n' % (tmp_path, tmp_path), encoding="ascii")
+    program.chmod(0o755)
+    (tmp_path / "work").mkdir()
+    monkeypatch.setenv("PATH", "%s:%s" % (tmp_path / "bin", os.environ["PATH"]))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "work"))
+    return program
+
+
+def test_a_qcow2_disk_becomes_a_raw_one(root, folder, qemu_img):
+    (folder.parent / "raw.img").write_bytes(sample.ext4(2 << 20))
+    (folder / "root.img").write_bytes(sample.qcow2())
+    key = register(root, folder)["id"]
+    assert (root / "registry" / key / "root.img").read_bytes() == sample.ext4(2 << 20)
+    asked = (qemu_img.parents[1] / "asked").read_text(encoding="ascii").splitlines()
+    assert asked[:3] == ["convert", "-O", "raw"]
+    assert json.loads(asked[3][len("json:"):]) == {
+        "driver": "qcow2", "file": {"driver": "file", "filename": str(folder / "root.img")}, "backing": None}
+    assert os.listdir(folder.parent / "work") == []
+    (folder / "root.img").write_bytes(sample.ext4(2 << 20))
+    assert register(root, folder)["actions"] == []
+
+
+def test_a_qcow2_disk_that_leads_elsewhere_is_not_converted(root, folder, qemu_img):
+    (folder / "root.img").write_bytes(sample.qcow2(backing=b"/etc/passwd"))
+    with pytest.raises(BootFileError, match="based on /etc/passwd, which is no image of the registry"):
+        register(root, folder)
+    assert not (qemu_img.parents[1] / "asked").exists()
+
+
+def test_a_qcow2_disk_that_cannot_be_converted(root, folder, qemu_img):
+    (folder / "root.img").write_bytes(sample.qcow2())
+    with pytest.raises(BootFileError, match="no raw one could be made of it in .*: cp: .*raw.img.*TMPDIR names another directory"):
+        register(root, folder)
+    qemu_img.unlink()
+    os.environ["PATH"] = str(qemu_img.parent)
+    with pytest.raises(BootFileError, match="there is no qemu-img here to make a raw one of it. Install qemu-utils"):
+        register(root, folder)
+
+
 @pytest.mark.parametrize("name", ["vmlinuz", "initrd.img", "root.img"])
 @pytest.mark.parametrize("target", ["secret", "nothing"])
 def test_a_link_in_a_directory_is_refused(root, folder, name, target):
@@ -277,7 +321,7 @@ def test_one_hypervisor_is_enough(root, folder):
     ("initrd.img", sample.compress("gzip", sample.cpio())[:-20], "ramdisk .* is cut short"),
     ("root.img", b"", "disk .* is empty"),
     ("root.img", sample.ext4()[:-4096], "disk .* is cut short"),
-    ("root.img", sample.qcow2(), "qemu-img convert -O raw"),
+    ("root.img", b"KDMV" + bytes(1 << 20), "a VMDK disk, and a raw one is needed. Convert it: qemu-img convert -O raw"),
     ("root.img", bytes(1 << 20), "is zeros, and a disk is needed"),
     ("root.img", bytes(4086) + b"SWAPSPACE2", "is swap space, and nothing boots from that"),
 ])
