@@ -77,12 +77,17 @@ def described(kind, record, ids):
     return found
 
 
-def differences(wanted, image):
+def differences(aim, image):
     """{property: value, or None if it is to go} that an image of Glance lacks."""
-    found = {key: value for key, value in wanted.items() if image.get(key) != value
-             and key not in ("tags", "disk_format", "container_format")}
-    found.update((key, None) for key in (NAMES, "our_cloud_recipe", "ramdisk_id") if key not in wanted and image.get(key) is not None)
+    found = {key: value for key, value in aim.items() if image.get(key) != value and key not in ("tags", "disk_format", "container_format")}
+    found.update((key, None) for key in (NAMES, "our_cloud_recipe", "ramdisk_id") if key not in aim and image.get(key) is not None)
     return found
+
+
+def wanted(records):
+    """The ids of what the cloud can be asked for by a name, and of what that boots by. The rest is there for guests that have it already."""
+    named = [record for kind in KINDS for record in records[kind] if record["names"]]
+    return {key for record in named for key in (record["id"], record.get("kernel"), record.get("ramdisk")) if key}
 
 
 def why_not(record, kernel, ramdisk, is_unsafe):
@@ -153,9 +158,11 @@ class Feeder:
         records = {kind: self.registry.listing(kind) for kind in KINDS}
         files = {record["id"]: record["file"] for kind in KINDS for record in records[kind]}
         uses = needed(images, self.glance.servers(), self.glance.volumes(), project)
+        called = wanted(records)
         for kind in KINDS:
             for record in records[kind]:
-                self._feed(kind, record, there.get(record["id"]), files)
+                if record["id"] in called or record["id"] in there:
+                    self._feed(kind, record, there.get(record["id"]), files)
         self._note(files, uses)
         self._remove({key: image for key, image in there.items() if key not in files}, uses)
         return {"changed": bool(self.actions), "actions": self.actions, "left_out": self.left_out, "kept": self.kept,
@@ -185,25 +192,25 @@ class Feeder:
             if reason:
                 self.left_out[key] = reason
                 return
-        wanted = described(kind, record, self.ids)
+        aim = described(kind, record, self.ids)
         if image is None:
             self.actions.append("upload %s" % key)
             if not self.check_mode:
                 self.room(record["file"])
-                self.ids[key] = self._upload(key, wanted, record["file"])
+                self.ids[key] = self._upload(key, aim, record["file"])
             return
-        changes = differences(wanted, image)
+        changes = differences(aim, image)
         if changes:
             self.actions.append("update %s: %s" % (key, ", ".join(sorted(changes))))
             if not self.check_mode:
                 self.glance.update(image["id"], changes)
 
-    def _upload(self, key, wanted, path):
+    def _upload(self, key, aim, path):
         """Glance's id of what was uploaded: all of it, or nothing."""
         for each in glance_ids(key):
             try:
                 # nobody sees it before it is whole
-                self.glance.create(dict(wanted, id=each, protected=False, visibility="private"))
+                self.glance.create(dict(aim, id=each, protected=False, visibility="private"))
                 break
             except Taken:
                 continue

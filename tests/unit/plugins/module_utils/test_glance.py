@@ -178,6 +178,16 @@ def test_names_move_and_what_has_none_is_hidden(toy, registry, tmp_path):
     assert (toy.of(first)["name"], toy.of(first)["os_hidden"]) == ("also", False)
 
 
+def test_what_has_no_name_and_is_not_there_stays_in_the_registry(toy, registry, tmp_path):
+    """Guests that were made of it have it already; a kernel without a name may be that of an image with one."""
+    register(registry, tmp_path / "one")
+    kernel, ramdisk, image = register(registry, tmp_path / "two", disk=sample.ext4(2 << 20))
+    for kind in ("kernel", "ramdisk"):
+        registry.storage.drop_name(kind, "debian")
+    assert feed(toy, registry)["actions"] == ["upload " + key for key in (kernel, ramdisk, image)]
+    assert toy.of(kernel)["os_hidden"] is True
+
+
 def test_what_somebody_has_changed_by_hand_is_mended(toy, registry, tmp_path):
     image = register(registry, tmp_path / "built")[2]
     feed(toy, registry)
