@@ -35,11 +35,15 @@ def alone(path=LOCK):
 def credentials(path=CONFIG):
     """What openstacksdk needs to log in as Glance does. NotThere."""
     parser = configparser.RawConfigParser(strict=False)
-    if not parser.read(path) or not parser.has_section("keystone_authtoken"):
-        raise NotThere(os.uname().nodename, path, "it does not say how Glance logs in", "our.cloud.cloud writes it")
-    said = parser["keystone_authtoken"]
+    parser.read(path)
     names = ("auth_url", "username", "password", "project_name", "user_domain_name", "project_domain_name")
-    return {"auth": {name: said[name] for name in names}, "region_name": said.get("region_name"), "cacert": said.get("cafile"), "interface": "internal"}
+    try:
+        said = parser["keystone_authtoken"]
+        auth = {name: said[name] for name in names}
+    except KeyError:
+        # the package's own file has comments alone
+        raise NotThere(os.uname().nodename, path, "it does not say how Glance logs in", "our.cloud.cloud writes it") from None
+    return {"auth": auth, "region_name": said.get("region_name"), "cacert": said.get("cafile"), "interface": "internal"}
 
 
 class Reading:

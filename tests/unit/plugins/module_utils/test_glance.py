@@ -384,8 +384,10 @@ def test_an_id_that_is_taken():
 
 def test_glance_logs_in_as_its_configuration_says(tmp_path):
     path = tmp_path / "glance-api.conf"
-    with pytest.raises(glance_api.NotThere, match="does not say how Glance logs in"):
-        glance_api.credentials(str(path))
+    for text in ("", "[keystone_authtoken]\nusername = glance\n"):
+        with pytest.raises(glance_api.NotThere, match="does not say how Glance logs in"):
+            glance_api.credentials(str(path))
+        path.write_text(text, encoding="ascii")
     path.write_text("[DEFAULT]\nworkers = 1\n[keystone_authtoken]\nauth_url = https://192.0.2.1:5000/v3\nusername = glance\n"
                     "password = p%w\nproject_name = service\nuser_domain_name = Default\nproject_domain_name = Default\nregion_name = regionOne\ncafile = /etc/our-cloud/ca.pem\n", encoding="ascii")
     assert json.loads(json.dumps(glance_api.credentials(str(path)))) == {
