@@ -389,7 +389,8 @@ def test_glance_logs_in_as_its_configuration_says(tmp_path):
             glance_api.credentials(str(path))
         path.write_text(text, encoding="ascii")
     path.write_text("[DEFAULT]\nworkers = 1\n[keystone_authtoken]\nauth_url = https://192.0.2.1:5000/v3\nusername = glance\n"
-                    "password = p%w\nproject_name = service\nuser_domain_name = Default\nproject_domain_name = Default\nregion_name = regionOne\ncafile = /etc/our-cloud/ca.pem\n", encoding="ascii")
+                    "password = p%w\nproject_name = service\nuser_domain_name = Default\nproject_domain_name = Default\n"
+                    "region_name = regionOne\ncafile = /etc/our-cloud/ca.pem\n", encoding="ascii")
     assert json.loads(json.dumps(glance_api.credentials(str(path)))) == {
         "auth": {"auth_url": "https://192.0.2.1:5000/v3", "username": "glance", "password": "p%w", "project_name": "service",
                  "user_domain_name": "Default", "project_domain_name": "Default"},
