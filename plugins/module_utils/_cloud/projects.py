@@ -379,7 +379,8 @@ def look(connection: Connection, projects: list) -> Tenancy:
     kinds = {found["type"] for found in state.services.values()}
     counted = sorted({kind for kind, dummy in QUOTAS.values()} & kinds)
     there = Tenancy(state)
-    going, known = leaving(projects, state), {project["name"]: state.projects[project["name"]]["id"] for project in projects if project["name"] in state.projects}
+    going = leaving(projects, state)
+    known = {project["name"]: state.projects[project["name"]]["id"] for project in projects if project["name"] in state.projects}
     # of any project: the question is the same for all
     there.usual = look_at_quotas(connection, counted, next(iter(state.projects.values()))["id"], usual=True)
     there.quotas = {name: look_at_quotas(connection, counted, project) for name, project in known.items()}
