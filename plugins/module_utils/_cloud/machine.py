@@ -23,7 +23,7 @@ from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKE
 DROP_IN = "our-cloud.conf"
 CERTIFICATE, AUTHORITY = "/etc/our-cloud/host.pem", "/etc/our-cloud/ca.pem"
 SYSTEM_ID = "/etc/openvswitch/system-id.conf"
-KEYS = ("Id", "LoadState", "ActiveState", "SubState", "Result", "NRestarts")
+KEYS = ("Id", "Type", "LoadState", "ActiveState", "SubState", "Result", "NRestarts")
 
 
 def run(*argv: str) -> str:
@@ -99,7 +99,7 @@ def facts(names: Iterable[str], store_path: str, root: str = "/") -> dict:
 
 def units_of(root: str = "/") -> list[str]:
     """The units that have a drop-in of the cloud's."""
-    return sorted(os.path.basename(os.path.dirname(path))[:-len(".d")] for path in glob.glob(os.path.join(root, f"etc/systemd/system/*.service.d/{DROP_IN}")))
+    return sorted(os.path.basename(os.path.dirname(path))[:-len(".d")] for path in glob.glob(os.path.join(root, f"etc/systemd/system/*.d/{DROP_IN}")))
 
 
 def units(shown: str) -> list[dict]:
@@ -109,7 +109,9 @@ def units(shown: str) -> list[dict]:
         one = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if not one.get("Id"):
             continue
-        runs = one.get("ActiveState") == "active" and one.get("SubState") == "running"
+        # a daemon that has exited is none, though its unit is "active"
+        running = ("running", "listening", *(("exited",) if one.get("Type") == "oneshot" else ()))
+        runs = one.get("ActiveState") == "active" and one.get("SubState") in running
         state = f"{one.get('ActiveState')} ({one.get('SubState')})" if one.get("LoadState") == "loaded" else one.get("LoadState", "")
         if one.get("Result", "success") != "success":
             state += f", {one['Result']}"

@@ -38,6 +38,17 @@ SubState=exited
 Result=success
 NRestarts=0
 
+Id=openvswitch-switch.service
+Type=oneshot
+LoadState=loaded
+ActiveState=active
+SubState=exited
+
+Id=epmd.socket
+LoadState=loaded
+ActiveState=active
+SubState=listening
+
 Id=gone.service
 LoadState=not-found
 ActiveState=inactive
@@ -99,15 +110,17 @@ def test_units():
         {"name": "nova-compute", "runs": True, "state": "active (running)", "restarts": 2},
         {"name": "glance-api", "runs": False, "state": "failed (failed), exit-code", "restarts": 0},
         {"name": "neutron-api", "runs": False, "state": "active (exited)", "restarts": 0},
+        {"name": "openvswitch-switch", "runs": True, "state": "active (exited)", "restarts": 0},
+        {"name": "epmd.socket", "runs": True, "state": "active (listening)", "restarts": 0},
         {"name": "gone", "runs": False, "state": "not-found", "restarts": 0}]
     assert machine.units("") == []
 
 
 def test_units_are_those_with_our_drop_in(tmp_path):
-    for path in ("nova-compute.service.d/our-cloud.conf", "libvirtd.service.d/our-cloud-kvm.conf", "glance-api.service.d/our-cloud.conf"):
+    for path in ("nova-compute.service.d/our-cloud.conf", "libvirtd.service.d/our-cloud-kvm.conf", "glance-api.service.d/our-cloud.conf", "epmd.socket.d/our-cloud.conf"):
         (tmp_path / "etc/systemd/system" / path).parent.mkdir(parents=True)
         (tmp_path / "etc/systemd/system" / path).touch()
-    assert machine.units_of(str(tmp_path)) == ["glance-api.service", "nova-compute.service"]
+    assert machine.units_of(str(tmp_path)) == ["epmd.socket", "glance-api.service", "nova-compute.service"]
 
 
 def test_certificate():
