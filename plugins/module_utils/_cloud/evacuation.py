@@ -50,7 +50,7 @@ def judge(host: str, server: Mapping) -> str | None:
 
 def servers_of(connection: Any, host: str) -> list[dict]:
     """The instances that nova has on a node."""
-    found = body(connection.compute, f"/servers/detail?all_tenants=True&host={host}", "nova", microversion=COMPUTE_API)["servers"]
+    found = body(connection, "compute", f"/servers/detail?all_tenants=True&host={host}", "nova", microversion=COMPUTE_API)["servers"]
     return [shown(one) for one in found]
 
 
@@ -70,7 +70,7 @@ def evacuate(connection: Any, host: str, planned: Mapping, clock: Callable = tim
     waiting, done, faults, end = list(planned["evacuate"]), [], [], clock() + TIME
     while waiting:
         for identifier in list(waiting):
-            server = shown(body(connection.compute, f"/servers/{identifier}", "nova", microversion=COMPUTE_API)["server"])
+            server = shown(body(connection, "compute", f"/servers/{identifier}", "nova", microversion=COMPUTE_API)["server"])
             try:
                 arrived = judge(host, server)
             except CloudError as error:

@@ -30,7 +30,9 @@ UNITS = {
 }
 # What every controller has.
 COMMON = ("haproxy", "memcached")
-FRONTS = {"clc": ("keystone", "placement", "nova", "nova-metadata", "nova-serial", "nova-vnc", "horizon"), "walrus": ("glance", "swift"), "sc": ("cinder",), "cc": ("neutron",)}
+# What each group has on its machine's front.
+FRONTS = {"clc": ("keystone", "placement", "nova", "nova-metadata", "nova-serial", "nova-vnc", "horizon"), "walrus": ("glance", "swift"),
+          "sc": ("cinder",), "cc": ("neutron",)}
 # The services of a group that may be missing, as the catalog names them, and what of users' they hold: (type, path, key, what).
 LAYERS: dict[str, dict] = {
     "walrus": {"services": ("glance", "swift"), "holds": (("image", "/images?limit=1000", "images", "images"),)},
@@ -135,20 +137,20 @@ def look(connection: Any, absent: Iterable[str]) -> State:
         users = {one.name for one in connection.identity.users()}
     state = State(services=set(services), users=users)
     if "compute" in services.values():
-        found = body(connection.compute, "/os-services?binary=nova-compute", "nova", microversion=COMPUTE_API)["services"]
+        found = body(connection, "compute", "/os-services?binary=nova-compute", "nova", microversion=COMPUTE_API)["services"]
         state.computes = [{"id": one["id"], "host": one["host"], "state": one["state"], "forced_down": bool(one.get("forced_down"))} for one in found]
-        for one in body(connection.compute, "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]:
+        for one in body(connection, "compute", "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]:
             state.nodes[one["service"]["host"]] = one["hypervisor_hostname"]
         for one in found:
-            servers = body(connection.compute, f"/servers/detail?all_tenants=True&host={one['host']}", "nova", microversion=COMPUTE_API)["servers"]
+            servers = body(connection, "compute", f"/servers/detail?all_tenants=True&host={one['host']}", "nova", microversion=COMPUTE_API)["servers"]
             state.instances[one["host"]] = [server["name"] for server in servers]
     if "placement" in services.values():
-        found = body(connection.placement, "/resource_providers", "placement", microversion=PROVIDER_API)["resource_providers"]
+        found = body(connection, "placement", "/resource_providers", "placement", microversion=PROVIDER_API)["resource_providers"]
         state.providers = {one["name"]: one["uuid"] for one in found if one["parent_provider_uuid"] is None}
     for group in absent:
         for kind, path, key, what in LAYERS[group]["holds"]:
             if kind in services.values():
-                count = len(body(getattr(connection, kind.replace("-", "_")), path, kind)[key])
+                count = len(body(connection, kind, path, kind)[key])
                 if count:
                     state.held[group] = f"{count} {what}"
     return state

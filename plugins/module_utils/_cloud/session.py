@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 CLOUDS = "/etc/openstack/clouds.yaml"
 # A server that has closed an idle connection resets the next request once.
 RETRIES = 2
+_NO_CONNECTION = re.compile(r"(https?://[^\s/]+)\S*: .*\[Errno -?\d+\] ([^'\")]+)")
 
 
 class NotThere(CloudError):
@@ -43,8 +45,10 @@ def remedy(status: int, error: Exception) -> str:
 
 
 def cause(error: Exception) -> str:
-    """What an error of the API says, in one line: the server's own words if there are any."""
-    return " ".join(str(getattr(error, "details", None) or error).split())
+    """What an error of the API says, in one line: the server's own words if there are any, and of a failed connection what the system said."""
+    said = " ".join(str(getattr(error, "details", None) or error).split())
+    refused = _NO_CONNECTION.search(said)
+    return f"no connection to {refused.group(1)}: {refused.group(2)}" if refused else said
 
 
 @contextlib.contextmanager

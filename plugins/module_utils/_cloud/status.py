@@ -24,6 +24,7 @@ from ansible_collections.our.cloud.plugins.module_utils._site.tables import tabl
 # Nova's API waits 60 s for an answer of a nova-compute by RPC.
 RPC_TIME = 75
 COMPUTE_API = "2.87"  # the last one in which a hypervisor's uptime is a question of its own, with errors of its own
+QUEUE_TIME = 300  # s that rabbitmqctl may take on a machine that has much to do
 AT_ONCE = 8
 # What is asked of each service with a token: something that it has to look up in its database, or in its rings.
 APIS = (
@@ -59,10 +60,11 @@ def attempt(call: Callable) -> dict:
     return {**answer, "seconds": round(time.monotonic() - began, 2)}
 
 
-def body(adapter: Any, path: str, thing: str, **more: Any) -> Any:
-    """The JSON that a service answers to GET."""
+def body(connection: Any, kind: str, path: str, thing: str, **more: Any) -> Any:
+    """The JSON that a service of this type answers to GET."""
     with session.speaking(thing):
-        answer = adapter.get(path, **more)
+        # finding its versions is a question already
+        answer = getattr(connection, kind.replace("-", "_")).get(path, **more)
         if answer.status_code >= 400:
             raise CloudError("", thing, f"HTTP {answer.status_code}: {' '.join(answer.text.split())[:200]}", session.remedy(answer.status_code, ValueError()))
         return answer.json() if answer.content else None
@@ -73,22 +75,21 @@ def apis(connection: Any, types: Iterable[str]) -> list[dict]:
     found = []
     for kind, name, path in APIS:
         if kind in types:
-            adapter = getattr(connection, kind.replace("-", "_"))
-            found.append({"name": name, **attempt(lambda adapter=adapter, path=path, name=name: body(adapter, path, name) is not None)})
+            found.append({"name": name, **attempt(lambda kind=kind, path=path, name=name: body(connection, kind, path, name) is not None)})
     return found
 
 
 def uptime(connection: Any, hypervisor: Mapping) -> dict:
     """Whether a nova-compute answers by RPC: how long its node is up is known there alone."""
     thing = f"nova-compute on {hypervisor['service']['host']}"
-    return attempt(lambda: body(connection.compute, f"/os-hypervisors/{hypervisor['id']}/uptime", thing, microversion=COMPUTE_API,
+    return attempt(lambda: body(connection, "compute", f"/os-hypervisors/{hypervisor['id']}/uptime", thing, microversion=COMPUTE_API,
                                 timeout=RPC_TIME)["hypervisor"]["uptime"].strip())
 
 
 def computes(connection: Any) -> list[dict]:
     """Of each nova service: binary, host, state, forced_down, and of a nova-compute `rpc` (see attempt) and its instances."""
-    services = body(connection.compute, "/os-services", "nova", microversion=COMPUTE_API)["services"]
-    hypervisors = body(connection.compute, "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]
+    services = body(connection, "compute", "/os-services", "nova", microversion=COMPUTE_API)["services"]
+    hypervisors = body(connection, "compute", "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]
     by_host = {one["service"]["host"]: one for one in hypervisors}
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         answers = dict(zip(by_host, pool.map(lambda one: uptime(connection, one), by_host.values())))
@@ -98,13 +99,13 @@ def computes(connection: Any) -> list[dict]:
 
 def agents(connection: Any) -> list[dict]:
     """Of each agent of the networks: type, host, alive."""
-    found = body(connection.network, "/agents", "neutron")["agents"]
+    found = body(connection, "network", "/agents", "neutron")["agents"]
     return [{"type": one["agent_type"], "host": one["host"], "alive": bool(one["alive"])} for one in found]
 
 
 def volume_services(connection: Any) -> list[dict]:
     """Of each service of cinder: binary, host, state."""
-    found = body(connection.block_storage, "/os-services", "cinder")["services"]
+    found = body(connection, "block-storage", "/os-services", "cinder")["services"]
     return [{"binary": one["binary"], "host": one["host"].split("@")[0], "state": one["state"], "status": one["status"]} for one in found]
 
 
@@ -112,7 +113,7 @@ def instances(connection: Any, now: float) -> list[dict]:
     """Those in ERROR and those that are being built for long."""
     found = []
     for status in ("ERROR", "BUILD"):
-        for one in body(connection.compute, f"/servers/detail?all_tenants=True&status={status}", "nova", microversion=COMPUTE_API)["servers"]:
+        for one in body(connection, "compute", f"/servers/detail?all_tenants=True&status={status}", "nova", microversion=COMPUTE_API)["servers"]:
             age = now - calendar.timegm(time.strptime(one["updated"], "%Y-%m-%dT%H:%M:%SZ"))
             found.append({"name": one["name"], "id": one["id"], "status": status, "age": int(age), "host": one.get("OS-EXT-SRV-ATTR:host"),
                           "fault": (one.get("fault") or {}).get("message")})
@@ -123,7 +124,7 @@ def queues() -> list[dict]:
     """RabbitMQ's, each with name, messages and consumers."""
     try:
         done = subprocess.run(["rabbitmqctl", "--quiet", "--formatter", "json", "list_queues", "name", "messages", "consumers"], capture_output=True, text=True,
-                              check=False, timeout=120)
+                              check=False, timeout=QUEUE_TIME)
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:
         raise CloudError("", "rabbitmqctl", error, "`systemctl status rabbitmq-server` tells") from error
     if done.returncode:
@@ -146,7 +147,15 @@ def page(url: str, verify: str) -> bool:
 
 def look(page_url: str, verify: str) -> dict:
     """Everything that is asked on the clc. Each part is an answer of `attempt`; without keystone nothing but the queue is asked."""
-    found: dict = {"queues": attempt(queues)}
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting = pool.submit(attempt, queues)
+        found = ask_services(pool, page_url, verify)
+        return {**found, "queues": waiting.result()}
+
+
+def ask_services(pool: concurrent.futures.Executor, page_url: str, verify: str) -> dict:
+    """What asks keystone for a token first."""
+    found: dict = {}
     holder: dict = {}
 
     def login() -> list[str]:
@@ -167,8 +176,7 @@ def look(page_url: str, verify: str) -> dict:
         parts["volumes"] = lambda: volume_services(connection)
     if page_url:
         parts["page"] = lambda: page(page_url, verify)
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        found.update(zip(parts, pool.map(attempt, parts.values())))
+    found.update(zip(parts, pool.map(attempt, parts.values())))
     return found
 
 

@@ -161,3 +161,11 @@ def test_a_cloud_without_its_domain(keystone, monkeypatch):
 def test_remedies(status, text, words):
     assert words in session.remedy(status, Exception(text))
     assert bool(words) == bool(session.remedy(status, Exception(text)))
+
+
+def test_a_failed_connection_in_few_words():
+    said = ("Unable to establish connection to https://192.0.2.1:8774/v2.1/os-services: HTTPSConnectionPool(host='192.0.2.1', port=8774): Max retries exceeded "
+            "with url: /v2.1/os-services (Caused by NewConnectionError('<urllib3.connection.HTTPSConnection object at 0x7f>: Failed to establish a new "
+            "connection: [Errno 111] Connection refused'))")
+    assert session.cause(ValueError(said)) == "no connection to https://192.0.2.1:8774: Connection refused"
+    assert session.cause(ValueError("HTTP 403:\n no")) == "HTTP 403: no"
