@@ -52,6 +52,16 @@ options:
     description: Last address for guests without one of their own.
     type: str
     default: ""
+  cloud_ranges:
+    description: Addresses of the LAN that a cloud gives to its instances, each as V(FIRST-LAST). Empty ones are left out.
+    type: list
+    elements: str
+    default: []
+  tunnels:
+    description: Ends of the tunnels between a cloud's nodes, each with C(mac) and C(address).
+    type: list
+    elements: dict
+    default: []
 seealso:
   - plugin: our.cloud.site_machines
     plugin_type: filter

@@ -92,6 +92,33 @@ def parse_address(value, network):
     return address
 
 
+def address_range(text, network):
+    """The first and the last address of a range of a network, written FIRST-LAST; ValueError says what is wrong with it."""
+    parts = [part.strip() for part in str(text).split("-")]
+    if len(parts) != 2:
+        raise ValueError("%r is not a range: write its first and its last address with a hyphen between" % str(text))
+    first, last = (parse_address(part, network) for part in parts)
+    if first > last:
+        raise ValueError("%s begins after its end: write the lower address first" % text)
+    return first, last
+
+
+def tunnel_mac(name):
+    """The MAC address of a node's end of the tunnels between node controllers. The locally administered ones (02) are free for that."""
+    return "02:%02x:%02x:%02x:%02x:%02x" % tuple(hashlib.sha256(("tunnel " + str(name)).encode("utf-8")).digest()[:5])
+
+
+def tunnel_address(address, lan, tunnels):
+    """A node's address in the tunnels' network: the same as on the LAN, but for the network's part. ValueError says what is wrong."""
+    lan, tunnels = parse_network(lan), parse_network(tunnels)
+    if lan.overlaps(tunnels):
+        raise ValueError("%s overlaps the LAN %s: take a network that is used nowhere else" % (tunnels, lan))
+    offset = int(parse_address(address, lan)) - int(lan.network_address)
+    if offset >= tunnels.num_addresses - 1:
+        raise ValueError("%s is too small for the host part of %s: make it as large as the LAN (/%d)" % (tunnels, address, lan.prefixlen))
+    return ipaddress.IPv4Interface("%s/%d" % (tunnels.network_address + offset, tunnels.prefixlen))
+
+
 def find_interface(links, name, mac):
     """The name of the interface that has this name or, without a name, this MAC address.
 

@@ -13,7 +13,14 @@ import ipaddress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Iterable, Mapping, Sequence
 
-from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_mac, guest_port, normalise_mac, parse_address, parse_network
+from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import (
+    address_range,
+    guest_mac,
+    guest_port,
+    normalise_mac,
+    parse_address,
+    parse_network,
+)
 
 # What guests need of the machine that routes for them: names and an address. DHCP's first question goes to everybody.
 SERVICES = (("udp", 53), ("tcp", 53), ("udp", 67))
@@ -45,6 +52,11 @@ class Table:
     free: list[str] = field(default_factory=list)
     # Addresses of everybody at once.
     groups: list[str] = field(default_factory=list)
+    # Of the tunnels between the cloud's nodes: MAC . address of their ends. Addresses of the inventory's guests; those that the cloud's
+    # instances may have.
+    tunnels: list[str] = field(default_factory=list)
+    guest_addresses: list[str] = field(default_factory=list)
+    cloud_addresses: list[str] = field(default_factory=list)
     # address . protocol . port, open for all guests; MAC . address . protocol . port.
     services: list[str] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
@@ -143,6 +155,7 @@ class _Reader:
             if address:
                 self.addresses[name] = address
                 self.table.own.append(f"{mac} . {address}")
+                self.table.guest_addresses.append(address)
 
     def machines(self, machines: Sequence[Mapping[str, Any]], routers: Sequence[str]) -> None:
         """The site's machines; a host of the inventory that is a guest is none."""
@@ -208,6 +221,30 @@ class _Reader:
         self.table.free = _ranges(int(ipaddress.IPv4Address(first)), int(ipaddress.IPv4Address(last)), taken)
 
 
+    def cloud(self, ranges: Sequence[str], tunnels: Sequence[Mapping[str, Any]]) -> None:
+        """What the cloud's instances may have: addresses of ranges (FIRST-LAST) of the LAN, and those that the DHCP server gives to anybody."""
+        taken = {int(ipaddress.IPv4Address(address)) for address in self.addresses.values()}
+        numbers: set[int] = set()
+        for text in [part for part in ranges if part]:
+            try:
+                first, last = address_range(text, self.network)
+            except ValueError as error:
+                self.table.problems.append(f"guest_filter_cloud_ranges: {error}.")
+                continue
+            numbers.update(range(int(first), int(last) + 1))
+        for text in self.table.free:
+            first, dummy, last = text.partition("-")
+            numbers.update(range(int(ipaddress.IPv4Address(first)), int(ipaddress.IPv4Address(last or first)) + 1))
+        if numbers:
+            inside = range(min(numbers), max(numbers) + 1)
+            self.table.cloud_addresses = _ranges(inside[0], inside[-1], taken | (set(inside) - numbers))
+        for end in tunnels:
+            self.table.tunnels.append(f"{end['mac']} . {end['address']}")
+            self.table.machines.append(end["address"])
+            self.table.site_macs.append(end["mac"])
+            self.table.host_macs.append(end["mac"])
+
+
 def make_table(
     machines: Sequence[Mapping[str, Any]],
     guests: Sequence[Mapping[str, Any]],
@@ -217,6 +254,8 @@ def make_table(
     opened: Sequence[Mapping[str, Any]] = (),
     range_start: str = "",
     range_end: str = "",
+    cloud_ranges: Sequence[str] = (),
+    tunnels: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, list[str]]:
     """The sets of the table.
 
@@ -226,6 +265,8 @@ def make_table(
     routers: names of the machines that serve DHCP and DNS and route
     opened: [{guest, to, protocol, port}], what guests may reach besides
     range_start, range_end: the DHCP server's range; empty for the role gateway's
+    cloud_ranges: FIRST-LAST, addresses of the LAN that the cloud gives to instances
+    tunnels: [{mac, address}], the ends of the tunnels between the cloud's nodes
 
     Returns the fields of Table.
     """
@@ -239,6 +280,7 @@ def make_table(
     reader.machines(machines, routers)
     reader.opened(opened)
     reader.free(range_start, range_end, routers)
+    reader.cloud(cloud_ranges, tunnels)
     table.groups = ["224.0.0.0/4", "255.255.255.255", str(parsed.broadcast_address)]
     table.services, table.open = _merged(reader.services), _merged(reader.open)
     for name, value in vars(table).items():

@@ -149,3 +149,22 @@ def test_no_lan_no_table():
 def test_an_inventory_without_guests():
     made = good(guests=[])
     assert made["guests"] == made["own"] == made["own6"] == made["pairs"] == made["ports"] == made["dhcp_pairs"] == []
+
+
+def test_a_cloud_s_instances_have_the_addresses_of_its_ranges_and_of_the_dhcp_server():
+    made = good(cloud_ranges=["10.1.0.48-10.1.0.52", ""], range_start="10.1.0.53", range_end="10.1.0.55")
+    # without that of a guest
+    assert made["cloud_addresses"] == ["10.1.0.48-10.1.0.49", "10.1.0.51-10.1.0.55"]
+    assert made["guest_addresses"] == ["10.1.0.50"]
+
+
+def test_a_range_that_is_none_is_said():
+    assert table(cloud_ranges=["10.1.0.9"])["problems"] == [
+        "guest_filter_cloud_ranges: '10.1.0.9' is not a range: write its first and its last address with a hyphen between."]
+
+
+def test_the_ends_of_tunnels_are_machines_of_the_site():
+    made = good(tunnels=[{"name": "node", "mac": "02:00:00:00:00:01", "address": "10.9.0.11"}])
+    assert made["tunnels"] == ["02:00:00:00:00:01 . 10.9.0.11"]
+    assert "10.9.0.11" in made["machines"]
+    assert "02:00:00:00:00:01" in made["site_macs"] and "02:00:00:00:00:01" in made["host_macs"]
