@@ -42,17 +42,20 @@ def prepare(params, check_mode):
     if not answers:
         check_start()
     check_computer(params["machines"], containers() if answers else {})
-    changed = not answers or not lan_open() or watchers() < WATCHERS_WANTED or not os.path.exists(user_file(params["name"]))
+    to_note = params["machines"] and not os.path.exists(user_file(params["name"]))
+    changed = bool(not answers or params["machines"] and (to_note or not lan_open() or watchers() < WATCHERS_WANTED))
     said = []
     if not check_mode and changed:
         check_root()
         os.makedirs(os.path.dirname(user_file(params["name"])), exist_ok=True)
-        with open(user_file(params["name"]), "w", encoding="ascii"):
-            pass
+        if to_note:
+            with open(user_file(params["name"]), "w", encoding="ascii"):
+                pass
         if not answers:
             said.append(start_docker())
-        raise_watchers()
-        open_lan()
+        if params["machines"]:
+            raise_watchers()
+            open_lan()
     if answers or not check_mode:
         check_names(params["machines"], params["name"], containers())
     return {"changed": changed, "answers": answers or not check_mode, "said": said}
@@ -60,22 +63,29 @@ def prepare(params, check_mode):
 
 def release(params, check_mode):
     """What lab_docker does for state absent: the last lab that used docker takes away what was made for it. Returns its result."""
-    noted = os.path.exists(user_file(params["name"]))
-    if not noted or check_mode:
-        return {"changed": noted, "answers": docker_answers(), "said": []}
-    os.remove(user_file(params["name"]))
+    users = os.path.join(RECORDS, "users")
+    noted = os.listdir(users) if os.path.isdir(users) else []
+    last = not set(noted) - {params["name"]}
+    changed = params["name"] in noted or last and os.path.exists(started_file())
     said = []
-    if not os.listdir(os.path.join(RECORDS, "users")):
-        if docker_answers() and any(state == "running" for dummy, state in containers().values()):
+    if changed and not check_mode:
+        if params["name"] in noted:
+            os.remove(user_file(params["name"]))
+        if last and docker_answers() and any(state == "running" for dummy, state in containers().values()):
             said.append("Docker runs on: it has other containers.")
-        else:
+        elif last:
             close_lan()
             said += stop_docker()
-    return {"changed": True, "answers": docker_answers(), "said": said}
+    return {"changed": changed, "answers": docker_answers(), "said": said}
 
 
 def user_file(name):
     return os.path.join(RECORDS, "users", name)
+
+
+def started_file():
+    """It says how docker was started, if it was."""
+    return os.path.join(RECORDS, "started")
 
 
 # What must be there
@@ -242,16 +252,15 @@ def log_tail(path):
 
 
 def note(way):
-    with open(os.path.join(RECORDS, "started"), "w", encoding="ascii") as file:
+    with open(started_file(), "w", encoding="ascii") as file:
         file.write(way)
 
 
 def stop_docker():
     """Stop the dockerd that start_docker has started, if it has. Returns what to say of it (list)."""
-    started = os.path.join(RECORDS, "started")
-    if not os.path.exists(started):
+    if not os.path.exists(started_file()):
         return []
-    with open(started, encoding="ascii") as file:
+    with open(started_file(), encoding="ascii") as file:
         way = file.read()
     pid = docker_pid()
     if way == "service":
@@ -263,7 +272,7 @@ def stop_docker():
             if time.monotonic() > deadline:
                 raise LabError(f"dockerd (process {pid}) does not end in {TIMEOUT} s. Remedy: see {RECORDS}/dockerd.log")
             time.sleep(0.2)
-    os.remove(started)
+    os.remove(started_file())
     return ["The dockerd that was started for the lab was stopped."]
 
 

@@ -95,6 +95,14 @@ def test_the_last_lab_stops_it(computer):
     assert docker.release({"name": "shelbyville"}, False)["answers"] is False
 
 
+def test_to_look_for_containers_docker_is_started_and_stopped(computer):
+    (computer / "systemd").mkdir()
+    assert docker.release({"name": "springfield"}, False)["changed"] is False
+    assert prepare() == {"changed": True, "answers": True, "said": ["docker.service was started."]}
+    assert not (computer / "rule").exists()
+    assert docker.release({"name": "springfield"}, False)["answers"] is False
+
+
 def test_others_containers_keep_it(computer):
     (computer / "systemd").mkdir()
     prepare(HOMER)

@@ -52,7 +52,7 @@ def tool(*argv):
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.parametrize("kind, file", [("tgz", "image"), ("triple", "image"), ("raw", "image")])
+@pytest.mark.parametrize("kind, file", [("tar", "image"), ("tgz", "image"), ("triple", "image"), ("raw", "image")])
 def test_the_same_bytes_twice(tmp_path, kind, file):
     made = [toy_of(tmp_path, "base", kind).build()["files"][file]]
     os.rename(tmp_path / "base", tmp_path / "first")
