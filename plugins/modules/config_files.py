@@ -28,11 +28,11 @@ options:
         type: path
         required: true
       owner:
-        description: Its owner.
+        description: Its owner. Empty for whom the module runs as.
         type: str
         default: root
       group:
-        description: Its group.
+        description: Its group. Empty for that of whom the module runs as.
         type: str
         default: root
       mode:
@@ -57,11 +57,11 @@ options:
         description: Its text, if it is not of that form.
         type: str
       owner:
-        description: Its owner.
+        description: Its owner. Empty for whom the module runs as.
         type: str
         default: root
       group:
-        description: Its group.
+        description: Its group. Empty for that of whom the module runs as.
         type: str
         default: root
       mode:

@@ -48,7 +48,7 @@ options:
             type: int
             required: true
           module:
-            description: The application, as a module with a callable or the path of a script.
+            description: The application, as the path of a script, a module with a callable, or C(/path=/script) to have it below a path.
             type: str
             required: true
           processes:

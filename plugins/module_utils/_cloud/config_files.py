@@ -60,13 +60,18 @@ def ensure(files: list, check: bool, directories: Iterable[dict] = ()) -> dict:
     """Bring files about: each with path, state, owner, group, mode, and ini or content; before them directories: path, owner, group, mode.
     Returns changed, paths (that changed) and diff."""
     paths, diff = [], []
-    for wanted in [*directories, *files]:
+    for wanted in map(_owned, [*directories, *files]):
         change = _directory if "state" not in wanted else _absent if wanted["state"] == "absent" else _present
         changes = change(wanted, check)
         if changes:
             paths.append(wanted["path"])
             diff.append(changes)
     return {"changed": bool(paths), "paths": paths, "diff": diff}
+
+
+def _owned(wanted: dict) -> dict:
+    """Without owner or group: whoever writes it."""
+    return {**wanted, "owner": wanted.get("owner") or _name(pwd.getpwuid, os.geteuid()), "group": wanted.get("group") or _name(grp.getgrgid, os.getegid())}
 
 
 def _directory(wanted: dict, check: bool) -> Optional[dict]:

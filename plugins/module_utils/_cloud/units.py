@@ -73,6 +73,11 @@ class Unit:
         return f"/var/log/{self.name.partition('-')[0]}/{self.name}.log"
 
     @property
+    def path(self) -> str:
+        """What is asked for over HTTP, if it speaks that."""
+        return (self.wsgi["module"].partition("=")[0] if "=" in self.wsgi["module"] else "") + "/" if self.wsgi else ""
+
+    @property
     def address(self) -> Optional[tuple]:
         asked = self.port or str((self.wsgi or {}).get("port", ""))
         if not asked:
@@ -85,8 +90,9 @@ def wsgi_ini(unit: Unit) -> str:
     """What uWSGI is told of the unit: on loopback alone, the front end is before it."""
     asked = dict(unit.wsgi)
     port, program, more = asked.pop("port"), asked.pop("module"), asked.pop("options", None) or {}
-    options = {**WSGI, "name": unit.name, "http-socket": f"127.0.0.1:{port}", "wsgi-file" if program.startswith("/") else "module": program,
-               "logto": unit.log, **{key: value for key, value in asked.items() if value is not None}, **more}
+    # below a path of the site, a file, or a module of Python
+    kind = "mount" if "=" in program else "wsgi-file" if program.startswith("/") else "module"
+    options = {**WSGI, "name": unit.name, "http-socket": f"127.0.0.1:{port}", kind: program, "manage-script-name": kind == "mount", "logto": unit.log, **{key: value for key, value in asked.items() if value is not None}, **more}
     return config_files.ini({"uwsgi": options})
 
 
@@ -148,6 +154,10 @@ class System:
         blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.strip().split("\n\n")]
         return dict(zip(names, blocks))
 
+    def is_enabled(self, name: str) -> bool:
+        """For units that systemd generates from init scripts, and whose properties do not tell."""
+        return subprocess.run(["systemctl", "is-enabled", "--quiet", name], capture_output=True, check=False).returncode == 0
+
     def told(self, unit: Unit) -> str:
         """The last lines of a unit in the journal, and of its log."""
         done = subprocess.run(["journalctl", "--unit", unit.full, "--lines", "10", "--no-pager", "--output", "cat"],
@@ -156,14 +166,14 @@ class System:
         parts = [f"its journal ends: {done.stdout.strip() or '(empty)'}"] + ([f"{unit.log} ends: " + "\n".join(log)] if log else [])
         return secrets.mask("\n".join(parts))
 
-    def answers(self, address: tuple, as_http: bool) -> str:
-        """Nothing if somebody answers there, else why not."""
+    def answers(self, address: tuple, path: str) -> str:
+        """Nothing if somebody answers there, over HTTP if there is a path, else why not."""
         try:
-            if not as_http:
+            if not path:
                 socket.create_connection(address, timeout=5).close()
                 return ""
-            connection = http.client.HTTPConnection(*address, timeout=30)
-            connection.request("GET", "/")
+            connection = http.client.HTTPConnection(*address, timeout=60)
+            connection.request("GET", path)
             status = connection.getresponse().status
             connection.close()
             return f"it answers with HTTP status {status}" if status >= 500 else ""
@@ -214,7 +224,7 @@ class _Run:
     def leave(self) -> None:
         there = [unit for unit in self.leaving if self.state[unit.full]["LoadState"] == "loaded"]
         running = [unit.full for unit in there if self.state[unit.full]["ActiveState"] not in ("inactive", "failed")]
-        enabled = [unit.full for unit in there if self.state[unit.full]["UnitFileState"] == "enabled"]
+        enabled = [unit.full for unit in there if self.enabled(unit, ("enabled",))]
         self.done += [f"stop {name}" for name in running] + [f"disable {name}" for name in enabled]
         if not self.check:
             if enabled:
@@ -239,11 +249,14 @@ class _Run:
         self.diff += result["diff"]
 
     def enable(self) -> None:
-        # a unit that somebody has enabled for this boot alone, or masked, is told by systemctl itself
-        names = [unit.full for unit in self.units if self.state[unit.full].get("UnitFileState") not in ("enabled", "static", "indirect", "alias")]
+        names = [unit.full for unit in self.units if not self.enabled(unit)]
         self.done += [f"enable {name}" for name in names]
         if names and not self.check:
             self.system.call("systemctl", "enable", "--quiet", *names)
+
+    def enabled(self, unit: Unit, states: tuple = ("enabled", "static", "indirect", "alias")) -> bool:
+        state = self.state[unit.full].get("UnitFileState")
+        return self.system.is_enabled(unit.full) if state == "generated" else state in states
 
     def start(self) -> None:
         steps: dict = {"start": [], "reload": [], "restart": []}
@@ -286,7 +299,7 @@ class _Run:
         began = self.system.now()
         waiting = [unit for unit in self.units if unit.address]
         while True:
-            silent = {unit.full: reason for unit in waiting for reason in [self.system.answers(unit.address, bool(unit.wsgi))] if reason}
+            silent = {unit.full: reason for unit in waiting for reason in [self.system.answers(unit.address, unit.path)] if reason}
             waiting = [unit for unit in waiting if unit.full in silent]
             if not waiting:
                 return

@@ -41,6 +41,12 @@ def test_written_once(tmp_path):
     assert os.listdir(tmp_path / "new") == ["etc.conf"]
 
 
+def test_without_an_owner_it_is_who_writes(tmp_path):
+    files = [wanted(tmp_path / "a", content="", owner="", group="")]
+    assert config_files.ensure(files, check=False)["diff"][0]["after_header"].endswith(f"a {OWNER}:{GROUP} 0640")
+    assert not config_files.ensure(files, check=False)["changed"]
+
+
 def test_attributes_alone(tmp_path):
     path = tmp_path / "a"
     path.write_text("x\n")

@@ -55,9 +55,12 @@ class Systemd:
     def told(self, unit):
         return f"the journal of {unit.name}"
 
-    def answers(self, address, as_http):
+    def is_enabled(self, name):
+        return self.units[name]["init"] == "enabled"
+
+    def answers(self, address, path):
         self.silent -= 1
-        return "" if self.silent < 0 else f"nobody at {address}, {as_http}"
+        return "" if self.silent < 0 else f"nobody at {address}{path}"
 
     def now(self):
         return self.clock
@@ -176,6 +179,21 @@ def test_an_application_of_uwsgi(root):
     assert wanted[0].address == ("127.0.0.1", 8774)
     wanted[0].wsgi["processes"] = 1
     assert "restart nova-api.service" in units.ensure(wanted, False, system=systemd)["done"][0]
+
+
+def test_an_application_below_a_path():
+    unit = units.Unit("page", wsgi={"port": 8443, "module": "/page=/usr/share/page/wsgi.py", "options": {"logto": None}})
+    text = units.wsgi_ini(unit)
+    assert "mount = /page=/usr/share/page/wsgi.py\nmanage-script-name = true\n" in text and "wsgi-file" not in text and "logto" not in text
+    assert unit.path == "/page/"
+
+
+def test_a_unit_made_from_an_init_script():
+    systemd = Systemd("a.service")
+    systemd.units["a.service"] = {"ActiveState": "active", "UnitFileState": "generated", "init": "disabled"}
+    assert "enable a.service" in units.ensure([units.Unit("a")], True, system=systemd)["done"]
+    systemd.units["a.service"]["init"] = "enabled"
+    assert "enable a.service" not in units.ensure([units.Unit("a")], True, system=systemd)["done"]
 
 
 def test_ports_are_waited_for():
