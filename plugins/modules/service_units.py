@@ -80,7 +80,7 @@ options:
       timeout:
         description: Seconds that it may take to answer.
         type: int
-        default: 180
+        default: 600
   changed:
     description: Files that a task before this one has changed. In check mode they are not as they will be.
     type: list
@@ -139,7 +139,7 @@ def main():
             "options": {"type": "dict", "default": {}},
             "reload": {"type": "bool", "default": False},
             "port": {"type": "str", "default": ""},
-            "timeout": {"type": "int", "default": 180},
+            "timeout": {"type": "int", "default": 600},
         }, "mutually_exclusive": [("exec", "wsgi")]},
         "changed": {"type": "list", "elements": "path", "default": []},
     }, supports_check_mode=True)

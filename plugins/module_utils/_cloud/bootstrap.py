@@ -43,7 +43,8 @@ class Bootstrap:
         except urllib.error.HTTPError as error:
             if error.code == 401:
                 return False
-            raise CloudError(os.uname().nodename, "keystone", f"it answers a login with HTTP status {error.code}", "See /var/log/keystone/keystone.log") from None
+            raise CloudError(os.uname().nodename, "keystone", f"it answers a login with HTTP status {error.code}",
+                             "See /var/log/keystone/keystone.log") from None
         except OSError:
             return None
 

@@ -116,6 +116,7 @@ def _deaf(host: str, port: int, error: OSError) -> CloudError:
 
 def load(text: str) -> None:
     """Have the running RabbitMQ take definitions, without a restart; they go by stdin."""
-    done = subprocess.run(["rabbitmqctl", "--quiet", "import_definitions", "--format", "json"], input=text, capture_output=True, text=True, check=False, timeout=180)
+    argv = ["rabbitmqctl", "--quiet", "import_definitions", "--format", "json"]
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False, timeout=180)
     if done.returncode:
         raise CloudError(os.uname().nodename, "rabbitmqctl import_definitions", (done.stderr or done.stdout).strip())

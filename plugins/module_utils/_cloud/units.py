@@ -27,12 +27,12 @@ NOTES = "/run/our-cloud/units"
 UWSGI = "/etc/our-cloud/uwsgi"
 DROP_IN = "our-cloud.conf"
 PROPERTIES = ("Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload", "Result")
-# What uWSGI is told for every service. One process without a thread of its own is what a small cloud needs; a unit may say otherwise.
+# What uWSGI is told for every service. One process with one thread is what a small cloud needs; a unit may say otherwise.
 WSGI = {
-    "master": True, "plugins": "python3", "lazy-apps": True, "processes": 1, "threads": 1, "enable-threads": True, "thunder-lock": True, "no-orphans": True,
-    "die-on-term": True, "exit-on-reload": True, "close-on-exec": True, "close-on-exec2": True, "buffer-size": 65535, "listen": 100,
-    "rem-header": "Content-Length", "add-header": "Connection: close", "http-auto-chunked": True, "http-chunked-input": True,
-    "wsgi-manage-chunked-input": True, "socket-timeout": 60, "disable-logging": True,
+    "master": True, "plugins": "python3", "single-interpreter": True, "lazy-apps": True, "processes": 1, "threads": 1, "enable-threads": True,
+    "thunder-lock": True, "no-orphans": True, "die-on-term": True, "exit-on-reload": True, "close-on-exec": True, "close-on-exec2": True,
+    "buffer-size": 65535, "listen": 100, "rem-header": "Content-Length", "add-header": "Connection: close", "http-auto-chunked": True,
+    "http-chunked-input": True, "wsgi-manage-chunked-input": True, "socket-timeout": 60, "disable-logging": True,
 }
 
 
@@ -48,7 +48,7 @@ class Unit:
     options: dict = dataclasses.field(default_factory=dict)
     reload: bool = False  # it can read its files anew without a restart
     port: str = ""
-    timeout: int = 180
+    timeout: int = 600
     state: str = "started"
 
     @property
@@ -92,7 +92,8 @@ def wsgi_ini(unit: Unit) -> str:
     port, program, more = asked.pop("port"), asked.pop("module"), asked.pop("options", None) or {}
     # below a path of the site, a file, or a module of Python
     kind = "mount" if "=" in program else "wsgi-file" if program.startswith("/") else "module"
-    options = {**WSGI, "name": unit.name, "http-socket": f"127.0.0.1:{port}", kind: program, "manage-script-name": kind == "mount", "logto": unit.log, **{key: value for key, value in asked.items() if value is not None}, **more}
+    options = {**WSGI, "name": unit.name, "http-socket": f"127.0.0.1:{port}", kind: program, "manage-script-name": kind == "mount", "logto": unit.log}
+    options.update({key: value for key, value in asked.items() if value is not None}, **more)
     return config_files.ini({"uwsgi": options})
 
 
@@ -105,6 +106,9 @@ def body(unit: Unit) -> str:
         service["Type"] = "notify"
     elif unit.exec:
         service["ExecStart"] = ["", unit.exec]
+    if unit.full.endswith(".service"):
+        # Python on a machine that has much to do takes longer than systemd's minute and a half.
+        service["TimeoutStartSec"] = 900
     if unit.groups:
         service["SupplementaryGroups"] = " ".join(unit.groups)
     if service:
@@ -290,7 +294,7 @@ class _Run:
         except CloudError as error:
             self.look()
             asked = [unit for unit in self.units if unit.full in names]
-            bad = [unit for unit in asked if self.state[unit.full]["ActiveState"] not in ("active", "reloading", "activating")] or asked
+            bad = [unit for unit in asked if self.state[unit.full]["ActiveState"] != "active"] or asked
             raise CloudError(os.uname().nodename, ", ".join(unit.full for unit in bad), f"systemctl {verb}: {error.cause}\n" + "\n".join(
                 f"{unit.full} is {self.state[unit.full]['ActiveState']} ({self.state[unit.full]['Result']}); {self.system.told(unit)}"
                 for unit in bad)) from None
