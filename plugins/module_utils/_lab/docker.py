@@ -29,7 +29,8 @@ BRIDGE_FILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 # Each container's systemd and services watch files. The kernel's usual 128 watchers are for one machine; beyond them services do not start.
 WATCHERS = "/proc/sys/fs/inotify/max_user_instances"
 WATCHERS_WANTED = 1024
-IMAGE_MIB = 4096
+# The image while it is built, in the cache, and in docker.
+IMAGE_MIB = 8192
 # What a machine writes until it is useful.
 DISK_USE_MIB = 1024
 TIMEOUT = 60

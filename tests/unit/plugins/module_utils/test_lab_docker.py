@@ -149,7 +149,7 @@ def test_memory_and_disk(computer, monkeypatch):
     assert refusal(HOMER, BART).startswith("2 machines need 200 MiB of memory, 150 MiB are available. Remedy: ")
     monkeypatch.setattr(docker, "available_memory", lambda: 250)
     monkeypatch.setattr(docker, "DISK_USE_MIB", 10**9)
-    assert refusal(HOMER, BART).startswith(f"2 machines and their image will take about {2 * 10**9 + 4096} MiB below {computer}, ")
+    assert refusal(HOMER, BART).startswith(f"2 machines and their image will take about {2 * 10**9 + 8192} MiB below {computer}, ")
 
 
 def test_what_runs_already_needs_nothing_more(computer, monkeypatch):
