@@ -33,7 +33,7 @@ def remedy(status: int, error: Exception) -> str:
                 "and sets those that are wrong")
     if status == 403:
         return "The user's roles do not allow it"
-    if status in (413, 429) or "quota" in str(error).lower():
+    if status in (413, 429) or (status and "quota exceeded" in str(error).lower()):
         return "A quota of the project is used up: `openstack quota show --usage`"
     if status in (502, 503, 504):
         return "haproxy answers and the service behind it does not: `systemctl status` and `journalctl -u` of the service tell why"
