@@ -109,6 +109,8 @@ def body(unit: Unit) -> str:
     if unit.full.endswith(".service"):
         # Python on a machine that has much to do takes longer than systemd's minute and a half.
         service["TimeoutStartSec"] = 900
+        # Debian gives a project's services one directory below /run, and who stops takes it from the others.
+        service["RuntimeDirectoryPreserve"] = True
     if unit.groups:
         service["SupplementaryGroups"] = " ".join(unit.groups)
     if service:
