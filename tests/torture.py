@@ -5,9 +5,9 @@
 
   tests/torture.py [--rounds N] [--seed N] [--inventory DIR] [--events NAME,NAME]
 
-After each event the site is put right as its documentation says (rescue.yml, guests.yml), and then every guest must run on
+Each event has its turn once, in random order, before one comes again. After each the site is put right as its documentation says (rescue.yml, guests.yml), and then every guest must run on
 exactly one node, its counter must not have gone back behind what it had synced, and its journal must show no error of its
-file system. Every fifth round the guest is stopped and its disk is checked by e2fsck. The first thing that is wrong ends it.
+file system. Every fifth round, and in the last one, the guest is stopped and its disk is checked by e2fsck. The first thing that is wrong ends it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import re
 import shlex
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -31,11 +32,27 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BOUND = 900  # s that anything here may take
-# A counter that is synced once a second; what it had said last must be on the disk after whatever happens.
-COUNT = ("cd /root; [ -e counter ] || echo 0 >counter; pkill -f '^counter' ; "
-         "setsid bash -c 'exec -a counter bash -c \"n=\\$(cat counter); n=\\${n:-0}; "
-         "while :; do n=\\$((n+1)); echo \\$n >counter.new; sync counter.new; mv counter.new counter; sync; sleep 1; done\"' </dev/null >/dev/null 2>&1 &")
-ASK = "cat /root/counter; dmesg | grep -E 'EXT4-fs (error|warning)|I/O error|Remounting filesystem read-only' | tail -n 3"
+# A counter on the disk; what is known to be there stands in /run, and must be there after whatever happens. One process: in an emulated
+# guest each one more costs a quarter of a second.
+COUNTER = r"""
+use IO::Handle;
+$0 = "counter";
+sub written { my ($path, $text) = @_; my $file; open($file, ">", $path) && (print {$file} $text) && $file->flush && $file->sync or die "$path: $!\n"; }
+sub synced { my $folder; open($folder, "<", $_[0]) && $folder->sync or die "$_[0]: $!\n"; }
+my $count = 0;
+if (open(my $file, "<", "/root/counter")) { $count = <$file> + 0; }
+while (1) {
+    $count++;
+    written("/root/counter.new", "$count\n");
+    rename "/root/counter.new", "/root/counter" or die "rename: $!\n";
+    synced("/root");
+    written("/run/counter.new", "$count\n");
+    rename "/run/counter.new", "/run/counter" or die "rename: $!\n";
+    sleep 1;
+}
+"""
+COUNT = f"setsid perl -e {shlex.quote(COUNTER)} </dev/null >/run/counter.log 2>&1 &"
+ASK = "cat %s; dmesg | grep -E 'EXT4-fs (error|warning)|I/O error|Remounting filesystem read-only' | tail -n 3"
 
 
 class Wrong(Exception):
@@ -54,14 +71,24 @@ def until(condition, what: str, bound: float = BOUND, step: float = 1.0):
         time.sleep(step)
 
 
+def descendants(pid: int) -> list[int]:
+    """A play's workers have sessions of their own."""
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
+    children = [int(word) for word in listed.split()]
+    return children + [one for child in children for one in descendants(child)]
+
+
 @dataclasses.dataclass
 class Site:
-    """An inventory and the way into its machines. nodes: the hypervisors; guest: the one that is watched."""
+    """An inventory and the way into its machines. nodes: the hypervisors; front: the front end; guest: the one that is watched; off: what
+    has no power or no cable just now."""
 
     folder: pathlib.Path
     nodes: list[str]
+    front: str
     guest: dict
     family: str
+    off: set[str] = dataclasses.field(default_factory=set)
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> Site:
@@ -70,11 +97,11 @@ class Site:
         with open(folder / "group_vars/all.yml", encoding="utf-8") as stream:
             guest = yaml.safe_load(stream)["guests"][0]
         family = "xen" if guest["kind"] in ("pvh", "pv", "hvm") else "kvm"
-        return cls(folder, listed[family]["hosts"], guest, family)
+        return cls(folder, listed[family]["hosts"], listed["gateway"]["hosts"][0], guest, family)
 
     def ssh(self, host: str, command: str, timeout: float = 120) -> subprocess.CompletedProcess:
         """Run it there; 255 and what ssh says if the host is not reached in time."""
-        argv = ["ssh", "-F", str(self.folder / ".lab/ssh_config"), "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ControlMaster=no",
+        argv = ["ssh", "-F", str(self.folder / ".lab/ssh_config"), "-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "ControlMaster=no",
                 "-o", "ControlPath=none", "-o", "StrictHostKeyChecking=accept-new", host, command]
         try:
             return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
@@ -101,12 +128,14 @@ class Site:
     # what is to be seen
 
     def running(self) -> list[str]:
-        """The nodes whose hypervisor has the guest running, asked of it and not of our own modules. A node that is off runs nothing."""
+        """The nodes whose hypervisor has the guest running, asked of it and not of our own modules. All but those that are off must answer."""
         found = []
         for node in self.nodes:
-            done = self.ssh(node, "xl list 2>/dev/null; virsh -q list --name" if self.family == "xen" else "pgrep -af qemu-system; true")
-            if done.returncode == 0 and re.search(rf"(^|guest=|\s){re.escape(self.guest['name'])}[\s,]", done.stdout + "\n", re.MULTILINE):
-                found.append(node)
+            if node not in self.off:
+                listed = until(lambda node=node: self.told(node, "xl list" if self.family == "xen" else "pgrep -af qemu-system || [ $? = 1 ]"),
+                               f"{node} says what runs there")
+                if re.search(rf"(^|guest=){re.escape(self.guest['name'])}[\s,]", listed, re.MULTILINE):
+                    found.append(node)
         return found
 
     def place(self) -> str:
@@ -116,8 +145,8 @@ class Site:
             raise Wrong(f"{self.guest['name']} RUNS ON {' and '.join(found)}")
         return found[0] if found else ""
 
-    def ask(self) -> tuple[bool, object]:
-        done = self.ssh(self.guest["name"], ASK)
+    def ask(self, path: str) -> tuple[bool, object]:
+        done = self.ssh(self.guest["name"], ASK % path)
         words = done.stdout.split("\n")
         if done.returncode not in (0, 1) or not words[0].isdigit():
             return False, (done.stdout + done.stderr)[-300:]
@@ -126,12 +155,18 @@ class Site:
         return True, int(words[0])
 
     def counter(self) -> int:
-        """What the guest has on its disk, once it answers."""
-        return until(self.ask, f"{self.guest['name']} answers")
+        """What the guest reads from its disk, once it answers."""
+        return until(lambda: self.ask("/root/counter"), f"{self.guest['name']} answers")
 
-    def count(self) -> None:
-        """Have it count, unless it does."""
-        until(lambda: (self.ssh(self.guest["name"], "pgrep -f ^counter >/dev/null || " + COUNT).returncode == 0, "ssh"), "the counter starts")
+    def counted(self) -> int:
+        """What it is known to have on its disk. It is made to count, unless it does."""
+        until(lambda: self.told(self.guest["name"], "pgrep -f '^counter' >/dev/null || " + COUNT), "the counter starts")
+        return until(lambda: self.ask("/run/counter"), f"{self.guest['name']} counts")
+
+    def told(self, host: str, command: str) -> tuple[bool, str]:
+        """For `until`: whether it succeeds there, and what it says."""
+        done = self.ssh(host, command)
+        return done.returncode == 0, done.stdout or done.stderr
 
 
 class Containers:
@@ -146,15 +181,18 @@ class Containers:
 
     def kill(self, node: str) -> None:
         self.docker("kill", "--signal", "KILL", node)
+        self.site.off.add(node)
 
     def start(self, nodes: list[str]) -> None:
         for node in nodes:
             self.docker("start", node)
+        self.site.off -= set(nodes)
 
     def cut(self, node: str, away: bool) -> None:
         index = self.docker("exec", node, "cat", "/sys/class/net/eth0/iflink").strip()
         name = next(path.parent.name for path in pathlib.Path("/sys/class/net").glob("*/ifindex") if path.read_text().strip() == index)
         subprocess.run(["ip", "link", "set", name, "down" if away else "up"], check=True)
+        (self.site.off.add if away else self.site.off.discard)(node)
 
 
 class Machines:
@@ -167,16 +205,41 @@ class Machines:
         return self.site.folder.resolve() / ".lab/machines" / node / name
 
     def kill(self, node: str) -> None:
-        os.kill(int(self.path(node, "qemu.pid").read_text()), signal.SIGKILL)
+        pid = int(self.path(node, "qemu.pid").read_text())
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: (not os.path.exists(f"/proc/{pid}"), f"process {pid}"), f"{node} has ended", 60)
+        self.site.off.add(node)
 
     def start(self, nodes: list[str]) -> None:
-        self.site.must("lab")
+        # each by itself, so that they come up as they happen to
+        plays = {node: self.site.play("lab", "--limit", node, wait=False) for node in nodes}
+        said = {node: play.communicate(timeout=2 * BOUND)[0] for node, play in plays.items()}
+        for node, play in plays.items():
+            if play.returncode:
+                raise Wrong(f"{node} does not start:\n{said[node][-3000:]}")
+        self.site.off -= set(nodes)
 
     def cut(self, node: str, away: bool) -> None:
         with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(60)
             monitor.connect(str(self.path(node, "monitor.sock")))
+            # its greeting ends with a prompt, and so does its answer
+            self.hear(monitor)
             monitor.sendall(b"set_link nic0 %s\n" % (b"off" if away else b"on"))
-            monitor.recv(4096)
+            said = self.hear(monitor)
+        if b"rror" in said:
+            raise Wrong(f"the cable of {node}: {said.decode(errors='replace')}")
+        (self.site.off.add if away else self.site.off.discard)(node)
+
+    @staticmethod
+    def hear(monitor: socket.socket) -> bytes:
+        said = b""
+        while not said.endswith(b"(qemu) "):
+            part = monitor.recv(4096)
+            if not part:
+                raise Wrong(f"QEMU's monitor has hung up: {said.decode(errors='replace')}")
+            said += part
+        return said
 
 
 class Torture:
@@ -184,6 +247,7 @@ class Torture:
 
     def __init__(self, site: Site, power, dice: random.Random) -> None:
         self.site, self.power, self.dice = site, power, dice
+        self.deck: list = []
 
     def others(self, node: str) -> list[str]:
         return [other for other in self.site.nodes if other != node]
@@ -192,7 +256,7 @@ class Torture:
         """Nodes return; what was moved away does not start there, and the next run cleans up."""
         self.power.start(nodes)
         for node in nodes:
-            until(lambda node=node: (self.site.ssh(node, "virsh -q list").returncode == 0, "ssh"), f"{node} is back")
+            until(lambda node=node: self.site.told(node, "true" if node == self.site.front else "virsh -q list"), f"{node} is back")
 
     def node_dies(self, here: str) -> str:
         """The guest's node loses power; rescue; the node returns."""
@@ -215,8 +279,9 @@ class Torture:
         return "back on its node"
 
     def all_off(self, dummy_here: str) -> str:
-        """Everything loses power, and returns in any order."""
-        nodes = list(self.site.nodes)
+        """Everything loses power, the front end, too, and returns in any order."""
+        nodes = [*self.site.nodes, self.site.front]
+        self.dice.shuffle(nodes)
         for node in nodes:
             self.power.kill(node)
         self.dice.shuffle(nodes)
@@ -237,7 +302,7 @@ class Torture:
             status, output = self.site.play("rescue", "-e", f"host={here}")
         finally:
             self.power.cut(here, False)
-        until(lambda: (self.site.ssh(here, "true").returncode == 0, "ssh"), f"{here} is on the LAN again")
+        until(lambda: self.site.told(here, "true"), f"{here} is on the LAN again")
         if status == 0:
             self.site.must("guests")
             return f"taken over by {self.site.place()}"
@@ -260,8 +325,9 @@ class Torture:
         for line in play.stdout:
             if " -> " in line and not re.search("checking", line):
                 break
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(play.pid, signal.SIGKILL)
+        for pid in [play.pid, *descendants(play.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         play.wait()
         until(lambda: (not self.moving(here), "a move is under way"), "the move ends")
         return f"{mode} to {there}, on {self.site.place() or 'no node'} afterwards"
@@ -286,7 +352,7 @@ class Torture:
         """libvirtd is killed on any node; the guest does not notice."""
         node = self.dice.choice(self.site.nodes)
         self.site.ssh(node, "kill -KILL $(pidof libvirtd)")
-        until(lambda: (self.site.ssh(node, "virsh -q list").returncode == 0, "virsh"), f"libvirtd is back on {node}")
+        until(lambda: self.site.told(node, "virsh -q list"), f"libvirtd is back on {node}")
         if self.site.place() != here:
             raise Wrong(f"{self.site.guest['name']} left {here} when libvirtd was killed on {node}")
         return f"on {node}"
@@ -335,13 +401,14 @@ class Torture:
         if done.returncode:
             raise Wrong(f"{' '.join(argv)}: {done.stdout[-2000:]}{done.stderr[-1000:]}")
 
-    def round(self, number: int) -> tuple[str, str]:
-        self.site.count()
-        before = self.site.counter()
+    def round(self, number: int, rounds: int) -> tuple[str, str]:
+        before = self.site.counted()
         here = self.site.place()
         if not here:
             raise Wrong(f"{self.site.guest['name']} runs nowhere before the event")
-        event = self.dice.choice(self.EVENTS)
+        if not self.deck:
+            self.deck = self.dice.sample(self.EVENTS, len(self.EVENTS))
+        event = self.deck.pop()
         told = event(self, here)
         after = self.site.counter()
         at = self.site.place()
@@ -350,7 +417,7 @@ class Torture:
         if after < before:
             raise Wrong(f"the counter went back from {before} to {after}")
         told += f"; counter {before} -> {after}"
-        if number % 5 == 0:
+        if number % 5 == 0 or number == rounds:
             told += f"; file system {self.check_disk()}"
         return event.__name__.replace("_", " "), told
 
@@ -370,17 +437,22 @@ def main() -> int:
     print(f"{given.rounds} rounds, seed {given.seed}, guest {site.guest['name']} on {', '.join(site.nodes)}\n\n"
           "| round | event | s | what was seen |\n| --- | --- | --- | --- |", flush=True)
     for node in site.nodes:
-        done = site.ssh(node, "command -v e2fsck || apt-get -qq update && apt-get -qq install e2fsprogs", timeout=BOUND)
+        done = site.ssh(node, "command -v e2fsck || { apt-get -qq update && apt-get -qq install e2fsprogs; }", timeout=BOUND)
         if done.returncode:
             sys.exit(f"{node}: no e2fsck: {done.stderr}")
+    seen: dict[str, list[float]] = {}
     for number in range(1, given.rounds + 1):
         began = time.monotonic()
         try:
-            event, told = torture.round(number)
+            event, told = torture.round(number, given.rounds)
         except (Wrong, subprocess.SubprocessError, OSError) as error:
             print(f"| {number} | WRONG | {time.monotonic() - began:.0f} | {error} |", flush=True)
             return 1
-        print(f"| {number} | {event} | {time.monotonic() - began:.0f} | {told} |", flush=True)
+        seen.setdefault(event, []).append(time.monotonic() - began)
+        print(f"| {number} | {event} | {seen[event][-1]:.0f} | {told} |", flush=True)
+    print("\n| event | rounds | median s | longest s |\n| --- | --- | --- | --- |")
+    for event, times in sorted(seen.items()):
+        print(f"| {event} | {len(times)} | {statistics.median(times):.0f} | {max(times):.0f} |")
     print(f"\n{given.rounds} passed, 0 failed")
     return 0
 
