@@ -157,12 +157,13 @@ class Feeder:
         there = self._discard(ours(images, project))
         records = {kind: self.registry.listing(kind) for kind in KINDS}
         files = {record["id"]: record["file"] for kind in KINDS for record in records[kind]}
-        uses = needed(images, self.glance.servers(), self.glance.volumes(), project)
         called = wanted(records)
         for kind in KINDS:
             for record in records[kind]:
                 if record["id"] in called or record["id"] in there:
                     self._feed(kind, record, there.get(record["id"]), files)
+        # asked last: without nova or cinder images can be uploaded all the same
+        uses = needed(images, self.glance.servers(), self.glance.volumes(), project)
         self._note(files, uses)
         self._remove({key: image for key, image in there.items() if key not in files}, uses)
         return {"changed": bool(self.actions), "actions": self.actions, "left_out": self.left_out, "kept": self.kept,

@@ -85,7 +85,8 @@ class Glance:
         except ImportError as error:
             raise NotThere(os.uname().nodename, "openstacksdk", error, "Install python3-openstacksdk") from error
         with speaking("Glance", NotThere):
-            conn = openstack.connect(load_yaml_config=False, load_envvars=False, connect_retries=RETRIES, image_endpoint_override=ENDPOINT, **login)
+            conn = openstack.connect(load_yaml_config=False, load_envvars=False, connect_retries=RETRIES,
+                                     image_endpoint_override=ENDPOINT, image_api_version="2", **login)
             conn.authorize()
         return cls(conn)
 
