@@ -107,7 +107,7 @@ def line(points):
 
 def number(value, unit):
     """A figure as people read it."""
-    return "%d ms" % round(value) if unit == "ms" else "%.*f s" % (1 if value < 100 else 0, value)
+    return "%d %s" % (round(value), unit) if unit in ("ms", "MiB") else "%.*f s" % (1 if value < 100 else 0, value)
 
 
 def verdict(row):

@@ -18,6 +18,9 @@ TITLES = {
     "appliance": "Building an appliance",
     "register": "Registering an image",
     "identify": "Telling kernels, ramdisks and disks by their content",
+    "rest": "The cloud at rest",
+    "instances": "Instances",
+    "upload": "Images to the cloud",
 }
 WHAT = {
     "layers": "Each layer's playbook, and a plain shell script that makes the same changes over ssh (bench/plain/), both with all "
@@ -36,6 +39,11 @@ WHAT = {
     "register": "An image of 2 GiB with 512 MiB of data that cannot be compressed, from and to directories of this computer's disk; the "
                 "original is in its memory. Its registration reads it once, computes its checksum, and reads the copy back from the disk; "
                 "when it ends the copy is safe there, as after `cp` and `sync`. Who begins changes from pair to pair.",
+    "rest": "`cloud.yml` where all is as it should be (every run must report `changed=0`), and the memory of all processes of each machine when no "
+            "instance runs, shared pages shared out among those that share them.",
+    "instances": "The small instance, from the request to the API until it is active, and until port 22 of its floating address answers on the gateway; and "
+                 "its live move to and fro, by nova's bare call until it is done, and by `migrate.yml`, whose module looks at both nodes before and after.",
+    "upload": "A file of 512 random MiB, by `cp` and `sync -f` into the store, and to Glance through TLS, from the clc.",
     "identify": "1,000 files, a quarter each of kernels, ramdisks, disks and web pages, one after the other in one thread.",
 }
 HEADING = """\

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures the site's playbooks side by side with plain tools: `make bench`, or bench/run.py --only migrate --pairs 3.
 
+The cloud's are taken of inventories/cloud, unless the site that is given has a cloud.
+
 Writes .cache/bench/DATE.json, the logs of all runs beside it, and docs/benchmarks.md. What was not running before is
 brought up and taken away again; guests go back to where they were.
 """
@@ -21,6 +23,7 @@ import time
 import figures
 import page
 from appliances import appliance
+from cloud import instances, rest, upload
 from images import identify, register
 from layers import layers
 from machines import CACHE, CHECKOUT, NotTaken, Site, no_op, say, take
@@ -61,7 +64,7 @@ def hosts(site, pairs, result):
 
 BENCHES = {
     "layers": (layers, 1), "noop": (noop, 2), "hosts": (hosts, 3), "migrate": (migrate, 5), "appliance": (appliance, 3), "register": (register, 5),
-    "identify": (identify, 5),
+    "identify": (identify, 5), "rest": (rest, 2), "instances": (instances, 3), "upload": (upload, 3),
 }
 # which work on the site as it is
 ON_SITE = ("noop", "hosts", "migrate")

@@ -15,6 +15,7 @@ import pytest
 BENCH = pathlib.Path(__file__).resolve().parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 
+import cloud  # noqa: E402  pylint: disable=wrong-import-position
 import figures  # noqa: E402  pylint: disable=wrong-import-position
 import machines  # noqa: E402  pylint: disable=wrong-import-position
 import moves  # noqa: E402  pylint: disable=wrong-import-position
@@ -193,12 +194,20 @@ def test_page_says_what_was_not_measured():
         "- Moving a guest (`--only migrate`): not run on this machine.",
         "- Building an appliance (`--only appliance`): not run on this machine.",
         "- Registering an image (`--only register`): not run on this machine.",
-        "- Telling kernels, ramdisks and disks by their content (`--only identify`): not run on this machine."]
+        "- Telling kernels, ramdisks and disks by their content (`--only identify`): not run on this machine.",
+        "- The cloud at rest (`--only rest`): not run on this machine.",
+        "- Instances (`--only instances`): not run on this machine.",
+        "- Images to the cloud (`--only upload`): not run on this machine."]
     assert "noop 1/3" not in text.partition("## What was not measured\n")[0]
 
 
+def test_memory():
+    assert cloud.resident("Rss: 9 kB\nPss:   1024 kB\nPss_Dirty: 5 kB\nPss:  512 kB\n") == 1.5
+    assert figures.number(2890.4, "MiB") == "2890 MiB"
+
+
 def test_page_without_anything():
-    assert page.page({}).count("not run on this machine") == 7
+    assert page.page({}).count("not run on this machine") == 10
 
 
 def test_newest(tmp_path):
