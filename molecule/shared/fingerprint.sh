@@ -8,4 +8,4 @@ ip -oneline address | sed 's/valid_lft.*//'
 ip -4 route
 find /run /run/systemd -maxdepth 2 -name '*our-cloud*'
 cat /proc/sys/net/ipv4/ip_forward
-if command -v nft >/dev/null; then nft list ruleset; fi
+if command -v nft >/dev/null; then nft --stateless list ruleset; fi
