@@ -85,7 +85,7 @@ def main():
     path = module.params["path"] or os.path.join(module.params["store"], "glance")
     try:
         registry = open_registry(module.params, module.check_mode)
-        glance = glance_api.Glance.here()
+        glance = glance_api.Glance.here(path)
         with glance_api.alone():
             result = Feeder(glance, registry, lambda file: check_room(path, os.stat(file).st_blocks * 512), glance_api.unsafe, module.check_mode).run()
     except NotThere as error:

@@ -166,6 +166,7 @@ class Feeder:
         uses = needed(images, self.glance.servers(), self.glance.volumes(), project)
         self._note(files, uses)
         self._remove({key: image for key, image in there.items() if key not in files}, uses)
+        self._sweep({*files, *there})
         return {"changed": bool(self.actions), "actions": self.actions, "left_out": self.left_out, "kept": self.kept,
                 "ids": {key: value for key, value in sorted(self.ids.items()) if key not in self.left_out},
                 "needed": {key: sorted(users) for key, users in sorted(uses.items())}}
@@ -257,6 +258,17 @@ class Feeder:
                 continue
             self.actions.append("remove %s" % key)
             self._delete(image)
+
+    def _sweep(self, keys):
+        """Remove the files of uploads that Glance has lost sight of, as when its database went away in the middle."""
+        stored = self.glance.stored()
+        lost = {each for key in keys for each in glance_ids(key)} & stored
+        if lost:
+            lost -= {image["id"] for image in self.glance.images()}
+        for each in sorted(lost):
+            self.actions.append("remove what is left of %s" % each)
+            if not self.check_mode:
+                self.glance.drop(each)
 
     def _delete(self, image):
         if self.check_mode:

@@ -69,15 +69,15 @@ def patch(changes):
 
 
 class Glance:
-    """What a Feeder needs of the cloud. conn: a Connection of openstacksdk, logged in."""
+    """What a Feeder needs of the cloud. conn: a Connection of openstacksdk, logged in. folder: where Glance keeps its files."""
 
-    def __init__(self, conn):
-        self.host, self.conn = os.uname().nodename, conn
+    def __init__(self, conn, folder):
+        self.host, self.conn, self.folder = os.uname().nodename, conn, folder
         with speaking("keystone"):
             self.project = conn.current_project_id
 
     @classmethod
-    def here(cls):
+    def here(cls, folder):
         """That of this host, which logs in as Glance does. NotThere, CloudError."""
         login = credentials()
         try:
@@ -88,7 +88,7 @@ class Glance:
             conn = openstack.connect(load_yaml_config=False, load_envvars=False, connect_retries=RETRIES,
                                      image_endpoint_override=ENDPOINT, image_api_version="2", **login)
             conn.authorize()
-        return cls(conn)
+        return cls(conn, folder)
 
     def _ask(self, method, path, accept=(), **more):
         with speaking("Glance"):
@@ -145,6 +145,14 @@ class Glance:
     def delete(self, image):
         """Remove an image, or what there is of it."""
         self._ask("delete", "/images/%s" % image, (404,))
+
+    def stored(self):
+        """The names of Glance's files, the ids of its images."""
+        return set(os.listdir(self.folder))
+
+    def drop(self, name):
+        """Remove a file that is no image's."""
+        os.unlink(os.path.join(self.folder, name))
 
 
 def _said(response):

@@ -68,6 +68,13 @@ class ToyGlance:
     def delete(self, image):
         assert not self.all[image]["protected"]
         self.asked.append(("delete", self.all.pop(image).get(glance.ID)))
+        self.content.pop(image, None)
+
+    def stored(self):
+        return set(self.content) | {"somebody's"}
+
+    def drop(self, name):
+        self.content.pop(name)
 
     def of(self, key):
         """The image of one of our ids."""
@@ -231,6 +238,17 @@ def test_what_a_killed_upload_left_goes(toy, registry, tmp_path):
     assert toy.of(ramdisk)["id"] == glance.glance_ids(ramdisk)[0]
 
 
+def test_what_glance_has_lost_sight_of_goes(toy, registry, tmp_path):
+    kernel = register(registry, tmp_path / "built")[0]
+    feed(toy, registry)
+    toy.content[glance.glance_ids(kernel)[3]] = b"half"
+    gone = ["remove what is left of " + glance.glance_ids(kernel)[3]]
+    assert feed(toy, registry, check_mode=True)["actions"] == gone
+    assert feed(toy, registry)["actions"] == gone
+    assert feed(toy, registry)["changed"] is False
+    assert len(toy.content) == 3
+
+
 def test_another_ones_image_is_none_of_ours(toy, registry, tmp_path):
     """Anybody can take an id, and snapshots have the properties of what they were made of."""
     kernel = register(registry, tmp_path / "built")[0]
@@ -343,7 +361,7 @@ class Conn:
 def test_pages_and_hidden_images():
     conn = Conn(Answer(200, {"images": [{"id": "a"}], "next": "/v2/images?limit=500&marker=a"}), Answer(200, {"images": [{"id": "b"}]}),
                 Answer(200, {"images": [{"id": "c"}]}))
-    assert [image["id"] for image in glance_api.Glance(conn).images()] == ["a", "b", "c"]
+    assert [image["id"] for image in glance_api.Glance(conn, "/nowhere").images()] == ["a", "b", "c"]
     assert [path for dummy, path, dummy in conn.asked] == [
         "/images?limit=500&visibility=all&os_hidden=false", "/images?limit=500&marker=a", "/images?limit=500&visibility=all&os_hidden=true"]
 
@@ -356,10 +374,10 @@ def test_upload(tmp_path):
         reading.read()
         conn = Conn(Answer(204), Answer(200, {"os_hash_algo": "sha512", "os_hash_value": hashed or reading.hash.hexdigest()}))
         if good:
-            glance_api.Glance(conn).upload("id", str(path))
+            glance_api.Glance(conn, "/nowhere").upload("id", str(path))
         else:
             with pytest.raises(CloudError, match="Glance has got something else than was sent"):
-                glance_api.Glance(conn).upload("id", str(path))
+                glance_api.Glance(conn, "/nowhere").upload("id", str(path))
         assert conn.asked[0] == ("put", "/images/id/file", {"data": (6, b"kernel", b""), "headers": {"Content-Type": "application/octet-stream"}})
 
 
@@ -368,7 +386,7 @@ def test_a_full_store(tmp_path):
     path.write_bytes(b"kernel")
     conn = Conn(Answer(413, text="<html><title>413 Request Entity Too Large</title><body>Image storage media is full: <br /><br /></body></html>"))
     with pytest.raises(CloudError, match="store is full, and nothing of it was kept .413 Request Entity Too Large Image storage media is full:.. Remove"):
-        glance_api.Glance(conn).upload("id", str(path))
+        glance_api.Glance(conn, "/nowhere").upload("id", str(path))
 
 
 def test_changes_are_a_patch():
@@ -379,7 +397,7 @@ def test_changes_are_a_patch():
 
 def test_an_id_that_is_taken():
     with pytest.raises(glance.Taken):
-        glance_api.Glance(Conn(Answer(409))).create({"id": "x"})
+        glance_api.Glance(Conn(Answer(409)), "/nowhere").create({"id": "x"})
 
 
 def test_glance_logs_in_as_its_configuration_says(tmp_path):
