@@ -51,8 +51,12 @@ def network(name, external=False):
     return Thing(id=f"id-{name}", name=name, is_router_external=external)
 
 
-def group(name, project="p1", shared=False):
-    return Thing(id=f"id-{name}", name=name, project_id=project, is_shared=shared)
+def group(name, project="p1"):
+    return Thing(id=f"id-{name}", name=name, project_id=project)
+
+
+def share(name, project="*"):
+    return Thing(object_id=f"id-{name}", target_project_id=project)
 
 
 class Part:
@@ -84,7 +88,8 @@ class Cloud:
             "server_actions": self.actions, "migrations": self.migrations, "server_migrations": self.under_way})
         self.network = Part(self, {
             "networks": [network("private"), network("lan", True)], "ports": self.ports, "ips": self.ips,
-            "security_groups": [group("default"), group("default", "p2"), group("login", "admin", True), group("lan-dhcp", "admin", True)],
+            "security_groups": [group("default"), group("default", "p2"), group("login", "admin"), group("lan-dhcp", "admin")],
+            "rbac_policies": [share("login"), share("lan-dhcp")],
             "agents": agents if agents is not None else [agent("node1"), agent("node2")]})
         self.image = Part(self, {"images": [image("debian", properties={"hw_architecture": "aarch64", "our_cloud_id": "emi-1", "our_cloud_names": "debian,stable"}),
                                             image("vmlinuz", disk_format="aki"), image("big", min_ram=1024, min_disk=10)]})

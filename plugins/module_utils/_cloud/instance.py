@@ -99,7 +99,9 @@ class Instance:
 
     def _groups(self) -> list[Any]:
         project = self.cloud.current_project_id
-        known = [each for each in self.cloud.network.security_groups() if each.project_id == project or each.is_shared]
+        shared = {each.object_id for each in self.cloud.network.rbac_policies(object_type="security_group", action="access_as_shared")
+                  if each.target_project_id in ("*", project)}
+        known = [each for each in self.cloud.network.security_groups() if each.project_id == project or each.id in shared]
         wanted = list(self.params["security_groups"] or ["default"])
         if self.params["network"] == "system":
             wanted.append(self.params["dhcp_group"])
