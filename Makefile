@@ -12,7 +12,7 @@ BECOME = $(if $(SUDO),$(shell sudo -kn true 2>/dev/null || echo --ask-become-pas
 # A docker of another origin will do.
 CLOUD_PACKAGES := arch-test iproute2 iptables mmdebstrap openssh-client python3-venv uidmap $(if $(shell PATH=$$PATH:/usr/sbin command -v dockerd),,docker.io)
 LAB_PACKAGES := arch-test fdisk mmdebstrap openssh-client python3-venv qemu-system-x86 qemu-utils uidmap vde2
-TEST_PACKAGES := docker.io grub-common grub-pc-bin iproute2 mtools nftables shellcheck squashfs-tools xorriso
+TEST_PACKAGES := chromium-driver docker.io grub-common grub-pc-bin iproute2 mtools nftables shellcheck squashfs-tools xorriso
 
 # Mitogen: on emulated machines minutes become seconds. Everything works without it: make lab ACCELERATE=no
 ACCELERATE ?= yes
