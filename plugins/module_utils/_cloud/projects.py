@@ -291,6 +291,9 @@ def plan(projects: Iterable, there: Tenancy) -> list:
     if used:
         raise Refused("; ".join(used), "Remove these first (our.cloud.list and `openstack --os-project-name` show them), or declare the project again")
     keystone = identity.plan(identity_wanted(projects, there.identity), there.identity)
+    # so that an operator can do for a project what its users can
+    keystone += [Step("grant", "role", f"admin to admin in {project['name']}", {"user": "admin", "project": project["name"], "key": "admin"})
+                 for project in projects if ("admin", project["name"], "admin") not in there.identity.granted]
     makes, removes = [step for step in keystone if step.verb != "remove"], [step for step in keystone if step.verb == "remove"]
     return makes + plan_quotas(projects, there) + plan_groups(projects, there) + plan_keys(projects, there) + removes
 

@@ -23,7 +23,7 @@ LAB = {"name": "lab", "users": [{"name": "ada", "password": "hidden", "keys": [{
 def complete():
     """A cloud in which LAB is there."""
     state = identity.State(
-        domain="default", roles={"member": "r1", "admin": "r2"}, granted={("ada", "lab", "member")}, logins={"ada"},
+        domain="default", roles={"member": "r1", "admin": "r2"}, granted={("ada", "lab", "member"), ("admin", "lab", "admin")}, logins={"ada"},
         services={name: {"id": name, "type": kind} for name, kind in (("nova", "compute"), ("neutron", "network"), ("cinder", "block-storage"))},
         projects={"lab": {"id": "p1", "description": "", "tags": ["our-cloud"], "enabled": True},
                   "admin": {"id": "p0", "description": "", "tags": [], "enabled": True}},
@@ -100,6 +100,7 @@ def test_from_nothing():
         "make project lab: enabled True, tags ['our-cloud']",
         "make user ada: default_project lab, description our-cloud; keys: laptop, enabled True, password ********",
         "grant role member to ada in lab",
+        "grant role admin to admin in lab",
         "change quota compute of lab: instances 4",
         "make security group web of lab",
         "mark security group web of lab",
@@ -176,7 +177,7 @@ def test_a_project_in_use_is_refused_to_go():
 def test_a_user_who_leaves_one_of_two_projects():
     there = complete()
     there.identity.projects["desk"] = {"id": "p2", "description": "", "tags": ["our-cloud"], "enabled": True}
-    there.identity.granted.add(("ada", "desk", "member"))
+    there.identity.granted |= {("ada", "desk", "member"), ("admin", "desk", "admin")}
     there.quotas["desk"] = dict(USUAL)
     assert said(plan([LAB, {"name": "desk"}], there)) == ["revoke role member of ada in desk"]
 
