@@ -28,7 +28,9 @@ def parts(text):
         found = json.loads(result)
     except ValueError:
         found = {}
-    return [line for line in steps.splitlines() if line.strip()], found if found.get("finished") else None
+    # Ansible's own wrapper leaves the module's words as they are, Mitogen's adds that it has finished
+    done = found and found.get("finished", "started" not in found)
+    return [line for line in steps.splitlines() if line.strip()], found if done else None
 
 
 class Followed(ActionBase):
