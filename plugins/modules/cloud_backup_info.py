@@ -34,9 +34,10 @@ options:
 attributes:
   check_mode:
     support: full
+    description: It changes nothing.
   diff_mode:
     support: none
-    description: It changes nothing.
+    description: There is nothing to compare.
 seealso:
   - module: our.cloud.cloud_load
 """

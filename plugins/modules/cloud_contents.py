@@ -36,9 +36,10 @@ options:
 attributes:
   check_mode:
     support: full
+    description: It changes nothing.
   diff_mode:
     support: none
-    description: It changes nothing.
+    description: There is nothing to compare.
 requirements:
   - python3-openstacksdk
 """

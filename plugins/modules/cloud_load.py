@@ -45,6 +45,7 @@ options:
 attributes:
   check_mode:
     support: full
+    description: Everything that could be wrong is looked at.
   diff_mode:
     support: none
     description: Nobody can tell what a database would lose.

@@ -8,31 +8,25 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import session
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
-
-if TYPE_CHECKING:
-    from openstack.connection import Connection
 
 PAUSE = 2
 NOVA_DOMAIN = re.compile("instance-[0-9a-f]{8}")
 
 
-def lists(connection: Connection) -> dict:
-    """{kind: (the service's type, the call)} of all that is listed."""
-    cloud: Any = connection
-    return {
-        "projects": ("identity", lambda: cloud.identity.projects()),
-        "users": ("identity", lambda: cloud.identity.users()),
-        "instances": ("compute", lambda: cloud.compute.servers(all_projects=True)),
-        "images": ("image", lambda: cloud.image.images()),
-        "volumes": ("block-storage", lambda: cloud.block_storage.volumes(details=False, all_projects=True)),
-        "networks": ("network", lambda: cloud.network.networks()),
-        "routers": ("network", lambda: cloud.network.routers()),
-        "floating addresses": ("network", lambda: cloud.network.ips()),
-    }
+# {kind: (type of the service, its call in openstacksdk, what it is called with)}
+LISTS: dict = {
+    "projects": ("identity", "projects", {}),
+    "users": ("identity", "users", {}),
+    "instances": ("compute", "servers", {"all_projects": True}),
+    "images": ("image", "images", {}),
+    "volumes": ("block-storage", "volumes", {"details": False, "all_projects": True}),
+    "networks": ("network", "networks", {}),
+    "routers": ("network", "routers", {}),
+    "floating addresses": ("network", "ips", {}),
+}
 
 
 def look() -> dict:
@@ -41,10 +35,10 @@ def look() -> dict:
     with session.speaking("catalog"):
         kinds = {service.type for service in connection.identity.services()}
     contents, placed = {}, {}
-    for what, (kind, call) in lists(connection).items():
+    for what, (kind, call, arguments) in LISTS.items():
         if kind in kinds:
             with session.speaking(what):
-                told = list(call())
+                told = list(getattr(getattr(connection, kind.replace("-", "_")), call)(**arguments))
             contents[what] = {one.id: one.name or "" for one in told}
             if what == "instances":
                 placed = {one.id: one.compute_host or "" for one in told}
