@@ -116,12 +116,11 @@ options:
           protocol:
             description: The protocol.
             type: str
-            choices: [tcp, udp]
+            choices: [tcp, udp, icmp]
             required: true
           port:
-            description: The port.
+            description: The port. All without it.
             type: int
-            required: true
           remote:
             description: From where, as address and length.
             type: str
@@ -194,7 +193,7 @@ def main():
         "security_groups": {"type": "list", "elements": "dict", "default": [], "options": {
             "name": TEXT, "description": {"type": "str", "default": ""}, "shared": {"type": "bool", "default": False},
             "rules": {"type": "list", "elements": "dict", "default": [], "options": {
-                "protocol": {"type": "str", "choices": ["tcp", "udp"], "required": True}, "port": {"type": "int", "required": True}, "remote": TEXT,
+                "protocol": {"type": "str", "choices": ["tcp", "udp", "icmp"], "required": True}, "port": {"type": "int"}, "remote": TEXT,
             }},
         }},
     }, supports_check_mode=True)

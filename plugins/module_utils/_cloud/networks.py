@@ -164,7 +164,7 @@ class Planner:
         have = [{"protocol": rule.get("protocol"), "port": rule.get("port_range_min"), "remote": rule.get("remote_ip_prefix")}
                 for rule in (now.security_group_rules if now is not None else ()) if rule.get("direction") == "ingress"]
         for rule in wanted.get("rules") or []:
-            plain = {"protocol": rule["protocol"], "port": rule["port"], "remote": rule["remote"]}
+            plain = {"protocol": rule["protocol"], "port": rule.get("port"), "remote": rule["remote"]}
             if plain not in have:
                 self._step(f"group {name} rule {_words(plain)}", None, "present", lambda plain=plain: self.cloud.network.create_security_group_rule(
                     security_group_id=self.identity("group", name), direction="ingress", ether_type="IPv4", protocol=plain["protocol"],
