@@ -19,6 +19,8 @@ PAUSE = 1.0
 BORDER = "--our.cloud--"
 # Seconds beside the module's own bound: what it does before and after it waits
 BESIDE = 600
+# What a job's file has beside the module's result
+OF_JOBS = ("ansible_job_id", "started", "finished", "results_file", "data", "stderr")
 
 
 def parts(text):
@@ -77,7 +79,7 @@ class Followed(ActionBase):
             shown = max(shown, len(steps))
             if result is not None:
                 self._low_level_execute_command("rm -f %s %s" % tuple(files))
-                return {key: value for key, value in result.items() if key not in ("ansible_job_id", "started", "finished", "results_file")}
+                return {key: value for key, value in result.items() if key not in OF_JOBS}
             if asked > end:
                 return {"failed": True, "msg": "%s: the module %s has not come to its end; %s and %s there have what is known of it" % (
                     name, self.MODULE, progress, job)}

@@ -17,6 +17,7 @@ STEPS = "  0.1 s  port\n  1.2 s  spawning on node1\n"
 @pytest.mark.parametrize("text, steps, result", [
     (STEPS + followed.BORDER + "\n" + json.dumps({"finished": 1, "changed": True}), 2, {"finished": 1, "changed": True}),
     (STEPS + followed.BORDER + "\n" + json.dumps({"failed": True, "msg": "no"}), 2, {"failed": True, "msg": "no"}),
+    (STEPS + followed.BORDER + "\n" + json.dumps({"changed": True, "ansible_job_id": "j"}), 2, {"changed": True, "ansible_job_id": "j"}),
     (STEPS.replace("\n", "\r\n") + followed.BORDER + "\r\n" + json.dumps({"started": 1, "finished": 0}), 2, None),
     (followed.BORDER + "\n" + '{"half', 0, None),
     ("", 0, None),
