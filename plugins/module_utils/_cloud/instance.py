@@ -263,12 +263,15 @@ class Instance:
 
     # -- states -------------------------------------------------------------
 
+    def look(self, call: Callable[[], Any]) -> Any:
+        """What the cloud tells, also if a service of it is just being restarted."""
+        return instances.patiently(call, f"instance {self.name}", self.now, self.pause)
+
     def wait(self, what: str, done: Callable[[Any], bool]) -> None:
         """Until it is so. CloudError with all that is known if it fails, or takes too long."""
         end, seen = self.now() + self.params["timeout"], ""
         while True:
-            with session.speaking(f"instance {self.name}"):
-                self.server = self.cloud.compute.get_server(self.server.id)
+            self.server = self.look(lambda: self.cloud.compute.get_server(self.server.id))
             told = f"{self.server.status.lower()}{', ' + self.server.task_state if self.server.task_state else ''}" + (
                 f" on {self.server.compute_host}" if self.server.compute_host else "")
             if told != seen:
@@ -331,8 +334,7 @@ class Instance:
     def _wait_gone(self, server: Any) -> None:
         end = self.now() + self.params["timeout"]
         while True:
-            with session.speaking(f"instance {self.name}"):
-                left = [each for each in self.cloud.compute.servers(details=True) if each.id == server.id and each.status not in DELETED]
+            left = self.look(lambda: [each for each in self.cloud.compute.servers(details=True) if each.id == server.id and each.status not in DELETED])
             if not left:
                 return
             if self.now() > end:

@@ -105,21 +105,24 @@ class Move:
                               f"On {self.target}: `ovs-vsctl show` and `journalctl -u ovn-controller`; a hard reboot plugs its card anew")
         return result
 
+    def ask(self, call: Callable[[], Any]) -> Any:
+        """What nova tells; a move outlives restarts of its API."""
+        return instances.patiently(call, f"move of {self.name} to {self.target}", self.now, self.pause)
+
     def follow(self, server: Any, before: set[Any], began: float) -> Optional[int]:
         """Until nova has come to its end with it: the bytes of memory that were sent, as far as was seen."""
         seen, sent, number = "", None, None
         while True:
-            with session.speaking(f"move of {self.name} to {self.target}"):
-                for each in self.cloud.compute.server_migrations(server.id):
-                    if each.id in before:
-                        continue
-                    number, sent = each.id, max(sent or 0, each.memory_processed_bytes or 0)
-                    told = f"{server.compute_host} -> {self.target}: {each.status}" + (
-                        f", {size(each.memory_remaining_bytes)} of {size(each.memory_total_bytes)} left" if each.memory_total_bytes else "")
-                    if told != seen:
-                        seen = told
-                        self.tell(told)
-                now = self.cloud.compute.get_server(server.id)
+            for each in self.ask(lambda: list(self.cloud.compute.server_migrations(server.id))):
+                if each.id in before:
+                    continue
+                number, sent = each.id, max(sent or 0, each.memory_processed_bytes or 0)
+                told = f"{server.compute_host} -> {self.target}: {each.status}" + (
+                    f", {size(each.memory_remaining_bytes)} of {size(each.memory_total_bytes)} left" if each.memory_total_bytes else "")
+                if told != seen:
+                    seen = told
+                    self.tell(told)
+            now = self.ask(lambda: self.cloud.compute.get_server(server.id))
             if not now.task_state and (now.compute_host == self.target or now.status == "ERROR" or self.record(server, before) in FAILED):
                 break
             if self.now() - began > self.params["timeout"]:
@@ -131,8 +134,7 @@ class Move:
 
     def record(self, server: Any, before: set[Any]) -> Optional[str]:
         """How the newest migration of it ended, by nova's record; that of one under way is elsewhere."""
-        with session.speaking("nova"):
-            found = [each for each in self.cloud.compute.migrations(server_id=server.id) if each.id not in before]
+        found = self.ask(lambda: [each for each in self.cloud.compute.migrations(server_id=server.id) if each.id not in before])
         return max(found, key=lambda each: each.id).status if found else None
 
     def give_up(self, server: Any, number: Optional[Any]) -> None:

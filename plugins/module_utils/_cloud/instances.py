@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import session
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MARK = "our.cloud instance "
 # What the registry says of an image in Glance.
 OUR_ID, OUR_NAMES = "our_cloud_id", "our_cloud_names"
+# Seconds that a service may be away while somebody waits for something else
+PATIENCE = 120
 # nova's word: ours
 STATES = {"ACTIVE": "running", "SHUTOFF": "stopped", "BUILD": "being made", "MIGRATING": "moving", "ERROR": "failed"}
 
@@ -28,6 +30,19 @@ STATES = {"ACTIVE": "running", "SHUTOFF": "stopped", "BUILD": "being made", "MIG
 def same(name: str, server: Any) -> bool:
     """Whether a name or an id is this instance's."""
     return name in (server.id, server.name)
+
+
+def patiently(look: Callable[[], Any], thing: str, now: Callable[[], float], pause: Callable[[float], None]) -> Any:
+    """What a look gives. A service that is restarted meanwhile does not end who waits; CloudError if it stays away."""
+    end = now() + PATIENCE
+    while True:
+        try:
+            with session.speaking(thing):
+                return look()
+        except CloudError:
+            if now() > end:
+                raise
+            pause(1)
 
 
 def find(servers: Iterable[Any], name: str) -> list[Any]:

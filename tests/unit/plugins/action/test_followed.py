@@ -38,7 +38,7 @@ class Shown:
 
 
 def test_steps_are_shown_once_and_the_files_go(monkeypatch):
-    said = iter([STEPS[:15] + followed.BORDER, STEPS + followed.BORDER + '\n{"finished": 0}',
+    said = iter([STEPS[:15] + followed.BORDER, STEPS + followed.BORDER + '\n{"started": 1, "finished": 0}',
                  STEPS + followed.BORDER + '\n{"finished": 1, "ansible_job_id": "j1", "changed": true, "results_file": "f"}', ""])
     commands = []
     action = followed.Followed.__new__(followed.Followed)

@@ -166,6 +166,27 @@ def test_one_that_takes_too_long_is_told_so():
     assert cloud.servers == []
 
 
+def test_a_service_that_is_restarted_meanwhile_ends_nothing():
+    fails = iter(range(3))
+
+    def slow(cloud, name, **more):
+        usual = cloud.did
+
+        def did(call, *args, **more):
+            if call == "get_server" and next(fails, None) is not None:
+                raise CloudError("", "nova", "502")
+            return usual(call, *args, **more)
+        cloud.did = did
+        return cloud.make(name)
+
+    cloud = Cloud(happens={"create_server": slow})
+    assert ensure(cloud, image="debian")["instance"]["state"] == "running" and next(fails, None) is None
+    clock = Clock()
+    with pytest.raises(CloudError, match="away"):
+        instances.patiently(lambda: (_ for _ in ()).throw(CloudError("", "nova", "away")), "x", clock.now, clock.pause)
+    assert clock.time > instances.PATIENCE
+
+
 def test_a_failure_of_taking_back_is_told_with_the_first():
     def refuse(cloud, *args, **more):
         raise CloudError("", "nova", "no")
