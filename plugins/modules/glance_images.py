@@ -51,6 +51,14 @@ ids:
   returned: success
   type: dict
   sample: {emi-0f3a5c771e20: 0d60ed9c-8b07-5aa8-9b9f-2f6c1f7d4f9e}
+noted:
+  description: >-
+    The registry's ids of what others in the cloud need now than when it was last asked. The registry knows it then (in check mode, it would);
+    this alone is no change.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 left_out:
   description: Why an image of the registry is not in Glance.
   returned: success
@@ -91,7 +99,7 @@ def main():
     except NotThere as error:
         if not module.check_mode:
             module.fail_json(msg=str(error))
-        module.exit_json(changed=True, actions=["upload all, when Glance is there"], ids={}, left_out={}, kept={}, needed={})
+        module.exit_json(changed=True, actions=["upload all, when Glance is there"], ids={}, noted=[], left_out={}, kept={}, needed={})
     except (CloudError, OSError) as error:
         module.fail_json(msg=str(error))
     for key, reason in result["left_out"].items():

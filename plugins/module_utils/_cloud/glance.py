@@ -149,10 +149,10 @@ class Feeder:
 
     def __init__(self, glance, registry, room, is_unsafe, check_mode=False):
         self.glance, self.registry, self.room, self.is_unsafe, self.check_mode = glance, registry, room, is_unsafe, check_mode
-        self.actions, self.left_out, self.kept, self.ids = [], {}, {}, {}
+        self.actions, self.noted, self.left_out, self.kept, self.ids = [], [], {}, {}, {}
 
     def run(self):
-        """What was done, or would be."""
+        """What was done, or would be. What is noted counts as no change: the cloud's users come and go."""
         project, images = self.glance.project, self.glance.images()
         there = self._discard(ours(images, project))
         records = {kind: self.registry.listing(kind) for kind in KINDS}
@@ -167,7 +167,7 @@ class Feeder:
         self._note(files, uses)
         self._remove({key: image for key, image in there.items() if key not in files}, uses)
         self._sweep({*files, *there})
-        return {"changed": bool(self.actions), "actions": self.actions, "left_out": self.left_out, "kept": self.kept,
+        return {"changed": bool(self.actions), "actions": self.actions, "noted": self.noted, "left_out": self.left_out, "kept": self.kept,
                 "ids": {key: value for key, value in sorted(self.ids.items()) if key not in self.left_out},
                 "needed": {key: sorted(users) for key, users in sorted(uses.items())}}
 
@@ -235,7 +235,7 @@ class Feeder:
             after = uses.get(key, {})
             if before == after:
                 continue
-            self.actions.append("note who needs %s" % key)
+            self.noted.append(key)
             if self.check_mode:
                 continue
             try:

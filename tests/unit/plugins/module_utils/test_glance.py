@@ -273,13 +273,13 @@ def test_what_is_needed_cannot_be_removed(toy, registry, tmp_path):
     toy.all["s1"] = {"id": "s1", "name": "snap", "owner": THEIRS, "tags": [], "status": "active", "kernel_id": toy.of(kernel)["id"], glance.ID: image,
                      "created_at": "2026-01-02T00:00:00Z", "protected": False}
     done = feed(toy, registry)
-    assert done["actions"] == ["note who needs " + key for key in (kernel, image)]
+    assert (done["changed"], done["actions"], done["noted"]) == (False, [], [kernel, image])
     assert done["needed"] == {kernel: ["snapshot.s1"], image: ["instance.i1", "volume.v1"]}
-    assert feed(toy, registry)["changed"] is False
+    assert feed(toy, registry)["noted"] == []
     with pytest.raises(RegistryError, match="is needed by instance web .i1., volume v1. Remove these first"):
         registry.remove("image", "debian")
     toy.instances, toy.disks = [], []
-    assert feed(toy, registry)["actions"] == ["note who needs " + image]
+    assert feed(toy, registry)["noted"] == [image]
     # the snapshot boots by this kernel
     assert registry.remove("image", "debian")["actions"] == ["remove " + image, "forget image debian", "forget kernel debian", "remove " + ramdisk,
                                                              "forget ramdisk debian"]
