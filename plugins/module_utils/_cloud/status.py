@@ -104,9 +104,9 @@ def agents(connection: Any) -> list[dict]:
 
 
 def volume_services(connection: Any) -> list[dict]:
-    """Of each service of cinder: binary, host, state."""
+    """Of each service of cinder: binary, state."""
     found = body(connection, "block-storage", "/os-services", "cinder")["services"]
-    return [{"binary": one["binary"], "host": one["host"].split("@")[0], "state": one["state"], "status": one["status"]} for one in found]
+    return [{"binary": one["binary"], "state": one["state"], "status": one["status"]} for one in found]
 
 
 def instances(connection: Any, now: float) -> list[dict]:
@@ -341,17 +341,18 @@ def judge(groups: Mapping[str, Iterable[str]], machines: Mapping[str, Mapping | 
     if "page" in cloud:
         rows.append(_answer("page", clc, cloud["page"], "its login"))
     for part, judged in (("computes", lambda told: judge_computes(ncs, clc, told)), ("agents", lambda told: judge_agents(ncs, told)),
-                         ("volumes", lambda told: [_volume(one) for one in told]), ("queues", lambda told: judge_queues(clc, ncs, told)),
+                         ("volumes", lambda told: [_volume(first["sc"], one) for one in told]), ("queues", lambda told: judge_queues(clc, ncs, told)),
                          ("instances", lambda told: judge_instances(clc, told))):
         if part in cloud:
             rows += [Row(part, clc, BAD, cloud[part]["error"], cloud[part].get("remedy", ""))] if "error" in cloud[part] else judged(cloud[part]["told"])
     return rows
 
 
-def _volume(one: Mapping) -> Row:
+def _volume(host: str, one: Mapping) -> Row:
+    # it has a name of its own, not the machine's
     good = one["state"] == "up" and one["status"] == "enabled"
-    return Row(one["binary"], one["host"], GOOD if good else BAD, f"{one['state']}, {one['status']}",
-               "" if good else f"ssh {one['host']} journalctl -n 30 -u {one['binary']}")
+    return Row(one["binary"], host, GOOD if good else BAD, f"{one['state']}, {one['status']}",
+               "" if good else f"ssh {host} journalctl -n 30 -u {one['binary']}")
 
 
 def overview(rows: list[Row]) -> dict:

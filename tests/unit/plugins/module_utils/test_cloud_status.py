@@ -225,7 +225,7 @@ def test_everything_is_asked(monkeypatch):
     assert (first["host"], first["node"], first["forced_down"], first["rpc"]["told"]) == ("n1", "n1.lan", False, "up 3 days")
     assert found["computes"]["told"][1]["rpc"] is None
     assert found["agents"]["told"] == [{"type": "t", "host": "n1", "alive": True}]
-    assert found["volumes"]["told"][0]["host"] == "front"
+    assert found["volumes"]["told"] == [{"binary": "cinder-volume", "state": "up", "status": "enabled"}]
     assert found["page"]["told"] == ("https://x/", "/ca") and found["instances"]["told"] == []
 
 
