@@ -33,6 +33,8 @@ WSGI = {
     "thunder-lock": True, "no-orphans": True, "die-on-term": True, "exit-on-reload": True, "close-on-exec": True, "close-on-exec2": True,
     "buffer-size": 65535, "listen": 100, "rem-header": "Content-Length", "add-header": "Connection: close", "http-auto-chunked": True,
     "http-chunked-input": True, "wsgi-manage-chunked-input": True, "socket-timeout": 60, "disable-logging": True,
+    # Between requests nothing but a thread of the system's runs: without one the queue hears no heartbeat and closes the connection.
+    "env": "OS_OSLO_MESSAGING_RABBIT__HEARTBEAT_IN_PTHREAD=true",
 }
 
 
