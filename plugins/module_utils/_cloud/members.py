@@ -152,7 +152,7 @@ def look(connection: Any, absent: Iterable[str]) -> State:
             if kind in services.values():
                 count = len(body(connection, kind, path, kind)[key])
                 if count:
-                    state.held[group] = f"{count} {what}"
+                    state.held[group] = f"{what} ({count})"
     return state
 
 

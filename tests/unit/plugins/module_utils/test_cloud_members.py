@@ -38,7 +38,7 @@ def test_nothing_has_left():
     (state(compute("n2"), instances={"n2": ["a", "b"]}), [], [], "n2 is not in the group nc any more and has 2 instances (a, b): put it back"),
     (state(compute("n2", "down"), instances={"n2": list("abcdefg")}), [], [], "(a, b, c, d, e and 2 more)"),
     (state(compute("n2"), instances={}), [], [], "its nova-compute reports: on n2, `systemctl disable --now nova-compute"),
-    (state(services={"cinder"}, held={"sc": "3 volumes"}), ["sc"], [], "The group sc has no host any more, and there are 3 volumes"),
+    (state(services={"cinder"}, held={"sc": "volumes (3)"}), ["sc"], [], "The group sc has no host any more, and there are volumes (3)"),
 ])
 def test_refusals(known, absent, stopped, words):
     faults = members.refusals(["n1"], absent, known, stopped)
@@ -47,7 +47,7 @@ def test_refusals(known, absent, stopped, words):
 
 @pytest.mark.parametrize("known, stopped", [
     (state(compute("n2", "down")), []), (state(compute("n2")), ["n2"]), (state(compute("n2", "up", True)), []),
-    (state(services={"keystone"}, held={"sc": "3 volumes"}), [])])
+    (state(services={"keystone"}, held={"sc": "volumes (3)"}), [])])
 def test_what_may_go(known, stopped):
     assert members.refusals(["n1"], ["sc"], known, stopped) == []
 
@@ -156,7 +156,7 @@ def cloud(servers=(), forced=False, **more):
 def test_looking():
     found = members.look(cloud([server("a")]), ["sc", "cc"])
     assert found.instances == {"n1": [], "n2": ["a"]} and found.providers == {"n2.lan": "p2", "gone": "p9"}
-    assert found.held == {"sc": "2 volumes"} and found.services == {"nova", "placement", "cinder"}
+    assert found.held == {"sc": "volumes (2)"} and found.services == {"nova", "placement", "cinder"}
     assert found.nodes == {"n2": "n2.lan"} and [one["forced_down"] for one in found.computes] == [False, False]
 
 
