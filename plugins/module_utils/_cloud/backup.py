@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import fnmatch
 import glob
 import gzip
@@ -26,6 +27,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
 ARCHIVES = "/var/tmp"
+PLACE = "our-cloud-backup-"
+LOCK = "/run/our-cloud-backup.lock"
 PROGRAM_TIME = 3600
 DUMP_ENDS = b"-- Dump completed"
 NORTHBOUND, NORTHBOUND_SOCKET = "OVN_Northbound", "unix:/run/ovn/ovnnb_db.sock"
@@ -118,12 +121,19 @@ def older(saved: Mapping, here: Mapping) -> list:
 
 @contextlib.contextmanager
 def workplace() -> Iterator[str]:
-    """A directory for root's eyes alone, on disk, which goes afterwards."""
-    folder = tempfile.mkdtemp(prefix="our-cloud-backup-", dir=ARCHIVES)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+    """A directory for root's eyes alone, on disk, which goes afterwards; with it what one that was killed has left."""
+    with open(LOCK, "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CloudError(os.uname().nodename, "backup", "another backup or restore is at work here", "Wait for its end") from error
+        for left in glob.glob(os.path.join(ARCHIVES, PLACE + "*/")):
+            shutil.rmtree(left)
+        folder = tempfile.mkdtemp(prefix=PLACE, dir=ARCHIVES)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
 
 
 def sum_of(path: str) -> str:
@@ -186,7 +196,7 @@ def save(groups: Iterable, wanted: Iterable) -> dict:
                 run(["ovsdb-client", "backup", NORTHBOUND_SOCKET, NORTHBOUND], into=file, remedy="Is it up? `systemctl status ovn-central`")
         answer = {"archive": "", "sum": "", "size": 0, "members": members, "versions": versions_of(here.packages)}
         if sources:
-            handle, path = tempfile.mkstemp(prefix="our-cloud-backup-", suffix=".tar", dir=ARCHIVES)  # 0600
+            handle, path = tempfile.mkstemp(prefix=PLACE, suffix=".tar", dir=ARCHIVES)  # 0600
             os.close(handle)
             try:
                 with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:

@@ -31,6 +31,7 @@ def machine(tmp_path, monkeypatch):
     (keys / "0").write_text("old")
     (tmp_path / "compute_id").write_text("uuid")
     monkeypatch.setattr(backup, "ARCHIVES", str(tmp_path))
+    monkeypatch.setattr(backup, "LOCK", str(tmp_path / "lock"))
     monkeypatch.setattr(backup, "GROUPS", {
         "clc": backup.Carried(folders=(str(keys),), databases=True, packages=("nova-common",), units=("nova-*",)),
         "cc": backup.Carried(northbound=True, packages=("ovn-central",)),
@@ -70,6 +71,18 @@ def test_an_archive(machine):
     assert os.stat(answer["archive"]).st_mode & 0o777 == 0o600
     # the place where dumps lay is gone
     assert [path.name for path in machine.root.iterdir() if path.name.startswith("our-cloud")] == [os.path.basename(answer["archive"])]
+
+
+def test_what_a_killed_one_has_left_goes(machine):
+    (machine.root / "our-cloud-backup-left").mkdir()
+    (machine.root / "our-cloud-backup-left/nova.sql").write_text("secret")
+    saved(machine)
+    assert not (machine.root / "our-cloud-backup-left").exists()
+
+
+def test_one_at_a_time(machine):
+    with backup.workplace(), pytest.raises(CloudError, match="another backup or restore is at work here. Wait"):
+        saved(machine)
 
 
 def test_a_machine_that_has_nothing_to_save(machine):
