@@ -197,6 +197,10 @@ def ensure(wanted: list, check: bool, changed: Iterable[str] = (), system: Optio
     return _Run(wanted, check, set(changed), system or System()).run()
 
 
+# Seconds for units that failed at their start and that systemd starts again.
+RESTARTS = 180
+
+
 class _Run:
     def __init__(self, wanted: list, check: bool, changed: set, system: System) -> None:
         self.units = [unit for unit in wanted if unit.state == "started"]
@@ -267,7 +271,8 @@ class _Run:
         return self.system.is_enabled(unit.full) if state == "generated" else state in states
 
     def start(self) -> None:
-        steps: dict = {"start": [], "reload": [], "restart": []}
+        # A front that is reloaded leads to what is started then, and some ask for each other while they start.
+        steps: dict = {"reload": [], "start": [], "restart": []}
         for unit in self.units:
             verb, why = self.verb(unit)
             if verb:
@@ -296,12 +301,25 @@ class _Run:
         try:
             self.system.call("systemctl", verb, *names)
         except CloudError as error:
-            self.look()
             asked = [unit for unit in self.units if unit.full in names]
+            if verb != "reload" and self.restarted(asked):
+                return
             bad = [unit for unit in asked if self.state[unit.full]["ActiveState"] != "active"] or asked
             raise CloudError(os.uname().nodename, ", ".join(unit.full for unit in bad), f"systemctl {verb}: {error.cause}\n" + "\n".join(
                 f"{unit.full} is {self.state[unit.full]['ActiveState']} ({self.state[unit.full]['Result']}); {self.system.told(unit)}"
                 for unit in bad)) from None
+
+    def restarted(self, units: list) -> bool:
+        """Whether systemd, which restarts what has failed, has brought them about: what they asked for may not have been there at once."""
+        began = self.system.now()
+        while True:
+            self.look()
+            states = {self.state[unit.full]["ActiveState"] for unit in units}
+            if states == {"active"}:
+                return True
+            if not states <= {"active", "activating"} or self.system.now() - began > RESTARTS:
+                return False
+            self.system.sleep(0.2)
 
     def wait(self) -> None:
         began = self.system.now()

@@ -214,6 +214,41 @@ def test_one_that_fails_is_named_with_its_last_words():
         units.ensure([units.Unit("a"), units.Unit("b")], False, system=systemd)
 
 
+class Impatient(Systemd):
+    """A unit fails at its start, and systemd starts it again until it runs, after a while."""
+
+    def __init__(self, name, after):
+        super().__init__(name)
+        self.failing.add(name)
+        self.after = after
+
+    def show(self, names):
+        for name in self.failing:
+            if self.units[name]["ActiveState"] == "failed":
+                self.units[name]["ActiveState"] = "activating"
+            if self.units[name]["ActiveState"] == "activating" and self.clock >= self.after:
+                self.begin(name)
+        return super().show(names)
+
+
+def test_one_that_systemd_starts_again_is_waited_for():
+    systemd = Impatient("a.service", after=20)
+    assert units.ensure([units.Unit("a")], False, system=systemd)["changed"]
+    assert systemd.units["a.service"]["ActiveState"] == "active"
+    with pytest.raises(CloudError, match="b.service: systemctl start: Job failed\nb.service is activating "):
+        units.ensure([units.Unit("b")], False, system=Impatient("b.service", after=1000))
+
+
+def test_a_front_leads_to_what_starts_after_its_reload(conf):
+    systemd = Systemd("front.service", "api.service")
+    front = units.Unit("front", files=(str(conf),), reload=True)
+    units.ensure([front], False, system=systemd)
+    conf.write_text("[api]\n")
+    systemd.calls.clear()
+    units.ensure([units.Unit("api"), front], False, system=systemd)
+    assert [call for call in systemd.calls if call.split()[0] in ("start", "reload")] == ["reload front.service", "start api.service"]
+
+
 def test_a_unit_that_is_not_there():
     systemd = Systemd()
     assert units.ensure([units.Unit("a")], True, system=systemd)["done"] == ["enable a.service", "start a.service: it is inactive"]
