@@ -5,9 +5,10 @@
 
   tests/torture.py [--rounds N] [--seed N] [--inventory DIR] [--events NAME,NAME]
 
-Each event has its turn once, in random order, before one comes again. After each the site is put right as its documentation says (rescue.yml, guests.yml), and then every guest must run on
-exactly one node, its counter must not have gone back behind what it had synced, and its journal must show no error of its
-file system. Every fifth round, and in the last one, the guest is stopped and its disk is checked by e2fsck. The first thing that is wrong ends it.
+Each event has its turn once, in random order, before one comes again. After each the site is put right as its documentation says
+(rescue.yml, guests.yml), and then every guest must run on exactly one node, its counter must not have gone back behind what it had
+synced, and its journal must show no error of its file system. Every fifth round, and in the last one, the guest is stopped and its
+disk is checked by e2fsck. The first thing that is wrong ends it.
 """
 
 from __future__ import annotations

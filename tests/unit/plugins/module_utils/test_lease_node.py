@@ -61,6 +61,13 @@ def programs(tmp_path, monkeypatch):
     return make_program
 
 
+def raises(error):
+    """A function that does nothing else."""
+    def function(*dummy):
+        raise error
+    return function
+
+
 def status(node, guest, text=None):
     """libvirt's status file of a guest; its path."""
     path = os.path.join(node.status[0], guest.name + ".xml")
@@ -87,7 +94,7 @@ def test_a_link_whose_answer_got_lost_is_ours(store, monkeypatch):
         # another's, which is there, and one that has just been given back
         ledger.put({"host": "two"})
         assert ledger.link("disk-1") is False
-        monkeypatch.setattr(os, "link", lambda *dummy: (_ for _ in ()).throw(FileExistsError()))
+        monkeypatch.setattr(os, "link", raises(FileExistsError()))
         assert ledger.link("disk-2") is False
 
 
@@ -122,7 +129,7 @@ def test_a_file_that_the_server_has_replaced_is_opened_again(store, monkeypatch,
 
 
 def test_another_error_is_told_at_once(store, monkeypatch):
-    monkeypatch.setattr(os, "open", lambda *dummy: (_ for _ in ()).throw(OSError(errno.EIO, "input/output error")))
+    monkeypatch.setattr(os, "open", raises(OSError(errno.EIO, "input/output error")))
     with pytest.raises(OSError):
         lease.read_entry(str(store / "entry"))
 
