@@ -129,7 +129,7 @@ BAD_RECIPES = [
     ("global:\nsteps: [door]\n", ":1: global is empty and must be a mapping"),
     ("global: {type: tgz}\nsteps: [door]\n", ":1: global has no distrib, which every recipe needs"),
     ("global:\n  distrib: springfield\nsteps: [door]\n", ":2: global has no type, which every recipe needs"),
-    ("global:\n  distrib: s\n  type: exe\nsteps: [door]\n", ":3: type is exe and must be one of tgz, raw, qcow2, iso, triple"),
+    ("global:\n  distrib: s\n  type: exe\nsteps: [door]\n", ":3: type is exe and must be one of tar, tgz, raw, qcow2, iso, triple"),
     ("global:\n  distrib: ../s\n  type: tgz\nsteps: [door]\n", ":2: distrib is '../s', which cannot be the name of a folder"),
     ("global:\n  distrib: s\n  type: tgz\n  type: raw\nsteps: [door]\n", ":4: type is there twice in global, first in line 3"),
     ("global:\n  distrib: s\n  type: tgz\n  a b: raw\nsteps: [door]\n", ":4: global: 'a b' cannot be the name of a variable"),
