@@ -14,7 +14,7 @@ author:
 description:
   - Writes files as a whole, each in one step, with owner, group and mode. Directories that are missing on the way to them are made.
   - In diffs, logs and results everything secret is hidden - values of keys such as C(password) and C(secret), passwords in URLs, and whatever looks
-    like a secret of M(our.cloud.secret#lookup). It is shown that a secret has changed, and not from what to what.
+    like a secret of P(our.cloud.secret#lookup). It is shown that a secret has changed, and not from what to what.
   - In check mode users, groups and directories may be missing that packages have still to make.
 options:
   directories:
