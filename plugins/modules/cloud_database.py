@@ -54,6 +54,7 @@ attributes:
     description: Where there is no MariaDB yet, everything would be made.
   diff_mode:
     support: none
+    description: The result says what was done, in sentences.
 requirements:
   - python3-pymysql, which the services need as well
 """

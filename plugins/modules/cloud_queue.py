@@ -47,6 +47,7 @@ attributes:
     description: Where there is no RabbitMQ yet, everything would be made.
   diff_mode:
     support: none
+    description: The result says what was done, in sentences.
 """
 
 EXAMPLES = r"""

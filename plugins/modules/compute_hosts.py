@@ -38,6 +38,7 @@ attributes:
     description: Says which nodes would be put on the list, and waits for none.
   diff_mode:
     support: none
+    description: The result says what was done, in sentences.
 requirements:
   - python3-pymysql
 """

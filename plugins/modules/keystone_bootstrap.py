@@ -49,6 +49,7 @@ attributes:
     description: Where there is no keystone yet, everything would be made.
   diff_mode:
     support: none
+    description: The result says what was done, in sentences.
 """
 
 EXAMPLES = r"""

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Optional
+from typing import Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import config_files, secrets
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
