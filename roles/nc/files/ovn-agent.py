@@ -9,21 +9,24 @@ rights, they share that memory with it, and have the same few capabilities as ot
 """
 
 import gc
+import importlib
 import os
 import pwd
 
 from neutron import privileged
 from neutron.cmd.agents import ovn_neutron_agent
-from neutron.privileged.agent.linux import ip_lib
 from oslo_privsep import priv_context
 
 USER = "neutron"
+# What would be loaded later, in each process for itself.
+SHARED = ("neutron.agent.ovn.extensions.metadata", "neutron.privileged.agent.linux.ip_lib", "neutron.privileged.agent.linux.utils")
 
 
 def main():
     """Fork the helpers, become the agent's user, and be the agent."""
     account = pwd.getpwnam(USER)
-    assert ip_lib.privileged is privileged
+    for name in SHARED:
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()  # what is collected later is not this, so that its pages stay shared
     for context in (privileged.default, privileged.link_cmd, privileged.namespace_cmd):
