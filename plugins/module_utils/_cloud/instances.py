@@ -73,14 +73,13 @@ def state(server: Any) -> str:
     return STATES.get(server.status, str(server.status).lower())
 
 
-def addresses(server: Any, ports: Iterable[Any], networks: dict[str, str]) -> list[dict[str, Any]]:
-    """Its cards: each with its network, MAC address, addresses and floating ones. The cloud knows no address of a card that the LAN's DHCP serves."""
-    floating: dict[str, list[str]] = {}
-    for known in (server.addresses or {}).values():
-        for each in known:
-            if each.get("OS-EXT-IPS:type") == "floating":
-                floating.setdefault(each.get("OS-EXT-IPS-MAC:mac_addr"), []).append(each["addr"])
-    return [{"network": networks.get(port.network_id, port.network_id), "mac": port.mac_address, "floating": floating.get(port.mac_address, []),
+def addresses(server: Any, ports: Iterable[Any], networks: dict[str, str], floating: Iterable[Any]) -> list[dict[str, Any]]:
+    """Its cards: each with its network, MAC address, addresses and floating ones, which nova would know only later. The cloud knows no address of a
+    card that the LAN's DHCP serves."""
+    outer: dict[str, list[str]] = {}
+    for each in floating:
+        outer.setdefault(each.port_id, []).append(each.floating_ip_address)
+    return [{"network": networks.get(port.network_id, port.network_id), "mac": port.mac_address, "floating": outer.get(port.id, []),
              "addresses": [each["ip_address"] for each in port.fixed_ips or []]} for port in ports if port.device_id == server.id]
 
 
@@ -104,11 +103,11 @@ def told(cloud: Connection, servers: Iterable[Any]) -> list[dict[str, Any]]:
     servers = list(servers)
     if not servers:
         return []
-    ports = list(cloud.network.ports())
+    ports, floating = list(cloud.network.ports()), list(cloud.network.ips())
     networks = {network.id: network.name for network in cloud.network.networks()}
     images = {image.id: image for hidden in (False, True) for image in cloud.image.images(is_hidden=hidden)}
     projects = {project.id: project.name for project in cloud.identity.projects()}
-    return sorted((described(server, addresses(server, ports, networks), images.get(getattr(server.image, "id", None)), projects.get(server.project_id))
+    return sorted((described(server, addresses(server, ports, networks, floating), images.get(getattr(server.image, "id", None)), projects.get(server.project_id))
                    for server in servers), key=lambda each: (each["name"], each["id"]))
 
 
