@@ -26,6 +26,14 @@ class NotThere(CloudError):
     """There is no cloud to speak with: not installed yet, not up, or it does not let us in."""
 
 
+class Silent(CloudError):
+    """A service gives no answer: it is not up, or not up yet."""
+
+
+# What haproxy says for a service that does not answer; 0: not even haproxy did.
+NO_ANSWER = (0, 502, 503, 504)
+
+
 def remedy(status: int, error: Exception) -> str:
     """What to do about an error of the API, by its HTTP status (0: there was no answer)."""
     if status == 401:
@@ -61,6 +69,8 @@ def speaking(thing: str, kind: type = CloudError) -> Iterator[None]:
         yield
     except (sdk_errors.SDKException, auth_errors.ClientException) as error:
         status = getattr(error, "status_code", None) or getattr(error, "http_status", None) or 0
+        if kind is CloudError and status in NO_ANSWER and "certificate" not in str(error).lower():
+            kind = Silent
         raise kind(os.uname().nodename, thing, cause(error), remedy(status, error)) from error
 
 

@@ -66,7 +66,8 @@ def body(connection: Any, kind: str, path: str, thing: str, **more: Any) -> Any:
         # finding its versions is a question already
         answer = getattr(connection, kind.replace("-", "_")).get(path, **more)
         if answer.status_code >= 400:
-            raise CloudError("", thing, f"HTTP {answer.status_code}: {' '.join(answer.text.split())[:200]}", session.remedy(answer.status_code, ValueError()))
+            kind = session.Silent if answer.status_code in session.NO_ANSWER else CloudError
+            raise kind("", thing, f"HTTP {answer.status_code}: {' '.join(answer.text.split())[:200]}", session.remedy(answer.status_code, ValueError()))
         return answer.json() if answer.content else None
 
 

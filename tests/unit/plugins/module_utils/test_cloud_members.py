@@ -189,6 +189,17 @@ def test_a_node_that_is_back_is_released(monkeypatch):
     assert connection.compute.done == [("PUT", "/os-services/id-n2", {"forced_down": False})]
 
 
+def test_a_cloud_that_is_half_made(monkeypatch):
+    def silent(*dummy, **dummy2):
+        raise members.session.Silent("front", "nova", "no connection to https://192.0.2.1:8774: Connection refused")
+
+    monkeypatch.setattr(members.session, "connect", cloud)
+    monkeypatch.setattr(members, "body", silent)
+    assert members.ensure(["n1"], [], [], [], True, True) == {"steps": [], "held": []}
+    with pytest.raises(members.session.Silent):
+        members.ensure(["n1"], [], [], [], True, False)
+
+
 def test_no_cloud_yet(monkeypatch):
     def absent():
         raise members.session.NotThere("front", "cloud admin", "there is none", "make it")
