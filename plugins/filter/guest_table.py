@@ -13,7 +13,7 @@ author:
 description:
   - Lines that are aligned, for people to read. Below the table is what somebody should look at - guests that are in more places than one, stand
     still, or have left the inventory, hypervisors that could not be asked, and other managers' domains.
-positional: _input, registry, groups, guests, instances
+positional: _input, registry, groups, guests, instances, leases
 options:
   _input:
     description: By hypervisor, what M(our.cloud.vm_info) returned there.
@@ -35,6 +35,9 @@ options:
     description: What M(our.cloud.instance_info) returned as RV(our.cloud.instance_info#module:instances). Without it the table has no instances.
     type: list
     elements: dict
+  leases:
+    description: The text of dnsmasq's file of leases, which has the addresses of instances that the LAN's DHCP server serves.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -54,8 +57,8 @@ from ansible_collections.our.cloud.plugins.module_utils._guest import overview
 from ansible_collections.our.cloud.plugins.module_utils._guest.guests import hypervisors
 
 
-def guest_table(hosts, registry, groups=None, guests=None, instances=None):
-    return overview.guests(hosts, registry, hypervisors(groups or {}), guests, instances)
+def guest_table(hosts, registry, groups=None, guests=None, instances=None, leases=None):
+    return overview.guests(hosts, registry, hypervisors(groups or {}), guests, instances, leases or "")
 
 
 class FilterModule:

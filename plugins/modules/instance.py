@@ -11,6 +11,7 @@ short_description: Make, start, stop and remove an instance of the cloud
 version_added: 0.4.0
 description:
   - Makes one instance so as it is described, waits until it is, and shows the steps (by an action plugin of the same name).
+  - It is done by a systemd unit of its own, which ends whatever becomes of who asked for it.
   - Where it does not become active, the error tells what all parts of the cloud say of it - the fault, failed events, a service that is deaf,
     a port that does not bind, the last lines of its console - and what to do. What there is of it is removed then.
   - What an instance was made of never changes. Another image or flavor is refused.
@@ -96,9 +97,9 @@ options:
     description: Seconds that one step may take, such as becoming active.
     type: int
     default: 600
-  progress:
-    description: A file for the steps. The action plugin puts it in.
-    type: path
+  code:
+    description: The code of the job. The action plugin puts it in.
+    type: str
 extends_documentation_fragment:
   - our.cloud.hypervisor.attributes
 attributes:
@@ -152,8 +153,7 @@ instance:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud import instance
-from ansible_collections.our.cloud.plugins.module_utils._cloud.progress import Progress
+from ansible_collections.our.cloud.plugins.module_utils._cloud import instance, job
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
 
@@ -179,10 +179,13 @@ def main():
         "hard": {"type": "bool", "default": False},
         "keep_failed": {"type": "bool", "default": False},
         "timeout": {"type": "int", "default": 600},
-        "progress": {"type": "path"},
+        "code": {"type": "str"},
     }, supports_check_mode=True)
     try:
-        module.exit_json(**instance.ensure(module.params, module.check_mode, Progress(module.params["progress"])))
+        code = module.params.pop("code")
+        if code and not module.check_mode:
+            module.exit_json(changed=True, job=job.begin("instance", module.params, code))
+        module.exit_json(**instance.ensure(module.params, module.check_mode))
     except (CloudError, ValueError) as error:
         module.fail_json(msg=str(error))
 

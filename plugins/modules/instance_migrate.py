@@ -32,9 +32,9 @@ options:
     description: Seconds that its address has to answer afterwards, if it answered before.
     type: int
     default: 60
-  progress:
-    description: A file for the steps. The action plugin puts it in.
-    type: path
+  code:
+    description: The code of the job. The action plugin puts it in.
+    type: str
 extends_documentation_fragment:
   - our.cloud.hypervisor.attributes
 attributes:
@@ -101,8 +101,7 @@ address_answers:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_move
-from ansible_collections.our.cloud.plugins.module_utils._cloud.progress import Progress
+from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_move, job
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
 
@@ -112,10 +111,13 @@ def main():
         "target": {"type": "str", "required": True},
         "timeout": {"type": "int", "default": 900},
         "address_timeout": {"type": "int", "default": 60},
-        "progress": {"type": "path"},
+        "code": {"type": "str"},
     }, supports_check_mode=True)
     try:
-        module.exit_json(**instance_move.run(module.params, module.check_mode, Progress(module.params["progress"])))
+        code = module.params.pop("code")
+        if code and not module.check_mode:
+            module.exit_json(changed=True, job=job.begin("instance_migrate", module.params, code))
+        module.exit_json(**instance_move.run(module.params, module.check_mode))
     except CloudError as error:
         module.fail_json(msg=str(error))
 

@@ -192,7 +192,7 @@ def test_the_list_says_what_should_be_looked_at(play):
 def instance(name, host="k1"):
     """As instance_info tells it."""
     return {"name": name, "id": f"id-{name}", "project": "physics", "state": "running", "status": "ACTIVE", "host": host, "domain": "instance-00000001",
-            "arch": "amd64", "memory": 128, "vcpus": 1, "image": "debian", "cards": [], "fault": None}
+            "arch": "amd64", "memory": 128, "vcpus": 1, "image": "debian", "cards": [], "fault": None, "address": None}
 
 
 CLOUDY = {"changed": False, "instances": [instance("web")]}

@@ -30,10 +30,20 @@ def rows(hosts: dict, registry: dict) -> list[list]:
                   for host, info in hosts.items() for guest in info["guests"] if not placement.is_others(guest))
 
 
-def instance_rows(instances: list) -> list[list]:
+def leased(text: str) -> dict[str, str]:
+    """{MAC address: address} of dnsmasq's file of leases."""
+    return {words[1]: words[2] for words in (line.split() for line in text.splitlines()) if len(words) >= 3 and ":" in words[1]}
+
+
+def reached(card: dict, leases: dict[str, str]) -> list[str]:
+    """Where a card is reached: floating addresses first; what the LAN's DHCP server gave it; else its MAC address, which is all that is known."""
+    return card["floating"] + card["addresses"] or [leases.get(card["mac"], card["mac"])]
+
+
+def instance_rows(instances: list, leases: dict[str, str]) -> list[list]:
     """The cloud's instances, after the guests: for each in addition the project and where it is reached."""
     return [[each["name"], each["host"], each["state"], None, "instance", each["arch"], each["memory"], each["vcpus"], each["image"], None, each["project"],
-             list(dict.fromkeys(address for card in each["cards"] for address in card["floating"] + card["addresses"])) or [card["mac"] for card in each["cards"]]]
+             list(dict.fromkeys(address for card in each["cards"] for address in reached(card, leases)))]
             for each in instances]
 
 
@@ -77,12 +87,13 @@ def notes(hosts: dict, families: dict, declared: set[str] | None, instances: lis
     return lines
 
 
-def guests(hosts: dict, registry: dict, families: dict | None = None, declared: list | None = None, instances: list | None = None) -> list[str]:
+def guests(hosts: dict, registry: dict, families: dict | None = None, declared: list | None = None, instances: list | None = None,
+           leases: str = "") -> list[str]:
     """Of what vm_info returned, by host, and image_info. families: {hypervisor: xen or qemu} of the inventory; declared: its `guests`;
-    instances: what instance_info returned, None where there is no cloud or it does not answer."""
+    instances: what instance_info returned, None where there is no cloud or it does not answer; leases: the gateway's, of those on the LAN."""
     names = None if declared is None else {entry.get("name") for entry in declared}
     below = notes(hosts, families or {}, names, instances) + instance_notes(instances or [])
     head, lines = HEAD, rows(hosts, registry)
     if instances:
-        head, lines = (*HEAD, "project", "address"), [[*line, None, None] for line in lines] + instance_rows(instances)
+        head, lines = (*HEAD, "project", "address"), [[*line, None, None] for line in lines] + instance_rows(instances, leased(leases))
     return table(head, lines) + ([""] + below if below else [])

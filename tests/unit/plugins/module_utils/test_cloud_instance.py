@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
 import re
+import subprocess
+import sys
 from types import SimpleNamespace as Thing
 
 import pytest
 from fake_cloud import Cloud, agent, flavor, port, server, service
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud import explain, flavors, instance, instance_key, instance_move, instance_plan, instances, session
-from ansible_collections.our.cloud.plugins.module_utils._cloud.progress import Progress
+from ansible_collections.our.cloud.plugins.module_utils._cloud import explain, flavors, instance, instance_key, instance_move, instance_plan, instances, job, session
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_mac
 
@@ -22,7 +25,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOLL ada@home"
 def params(**more):
     return {"name": "web", "state": "started", "image": None, "flavor": None, "network": "managed", "private": "private", "lan": "lan", "dhcp_group": "lan-dhcp",
             "address": None, "mac": None, "floating": False, "key": None, "public_key": None, "security_groups": [], "user_data": None, "host": None,
-            "project": None, "hard": False, "keep_failed": False, "timeout": 10, "progress": None, **more}
+            "project": None, "hard": False, "keep_failed": False, "timeout": 10, **more}
 
 
 class Clock:
@@ -513,11 +516,49 @@ def test_flavors():
         flavors.plan([FLAVOR, FLAVOR], [])
 
 
-def test_progress(tmp_path):
-    path = tmp_path / "progress"
-    step = Progress(str(path))
-    step("one")
-    step("two")
-    assert [line.split("s  ")[1] for line in path.read_text(encoding="utf-8").splitlines()] == ["one", "two"]
-    assert path.stat().st_mode & 0o777 == 0o600
-    Progress(None)("nothing")
+def test_a_job_begins_as_a_unit_and_ends_with_a_result(tmp_path, monkeypatch):
+    asked = []
+
+    def run(argv, **more):
+        asked.append(argv)
+        return Thing(returncode=0, stderr="")
+
+    module_utils = pathlib.Path(job.__file__).parents[1]
+    begun = job.begin("instance", {"name": "web"}, job.pack(str(module_utils)), str(tmp_path), run)
+    folder = pathlib.Path(begun["folder"])
+    assert asked[0][:6] == ["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", begun["unit"]] and asked[0][-1] == begun["folder"]
+    assert (folder / "request.json").stat().st_mode & 0o777 == 0o600
+    # the code is whole: it comes to the question for the cloud
+    done = subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(folder / 'code.zip')!r}); "
+                           f"from ansible_collections.our.cloud.plugins.module_utils._cloud import instance, instance_move, job; print(job.__file__)"],
+                          capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "code.zip" in done.stdout
+    monkeypatch.setattr(instance, "ensure", lambda params, check, tell: tell("one") or tell("two") or {"changed": True, "name": params["name"]})
+    assert job.main(str(folder)) == 0
+    assert [line.split("s  ")[1] for line in (folder / "steps").read_text(encoding="utf-8").splitlines()] == ["one", "two"]
+    assert json.loads((folder / "result.json").read_text(encoding="utf-8")) == {"changed": True, "name": "web"}
+
+
+@pytest.mark.parametrize("error, words", [(CloudError("", "instance web", "no"), "instance web: no"), (KeyError("x"), "KeyError: 'x'")])
+def test_a_job_that_fails_says_so(tmp_path, monkeypatch, error, words):
+    def fail(params, check, tell):
+        raise error
+
+    monkeypatch.setattr(instance, "ensure", fail)
+    (tmp_path / "request.json").write_text('{"kind": "instance", "params": {}}', encoding="utf-8")
+    assert job.main(str(tmp_path)) == 1
+    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert result["failed"] is True and result["msg"] == words
+
+
+def test_a_job_that_cannot_begin(tmp_path):
+    with pytest.raises(CloudError, match="could not be begun as a unit of systemd .no bus."):
+        job.begin("instance", {"name": "web"}, "", str(tmp_path), lambda argv, **more: Thing(returncode=1, stderr="no bus\n"))
+
+
+@pytest.mark.parametrize("active, result, expected", [
+    ("active", None, None), ("activating", None, None), ("", None, None), ("inactive", {"changed": True}, {"changed": True}), ("active", {"changed": True}, {"changed": True}),
+    ("failed", None, {"failed": True, "msg": "the job ended without a word: `journalctl -u u.service` there may tell why"}),
+])
+def test_what_came_of_a_job(active, result, expected):
+    assert job.verdict(active, result, "u.service") == expected
