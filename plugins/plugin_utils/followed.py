@@ -29,7 +29,7 @@ def code():
 def question(folder, unit):
     """The shell command that asks how a job goes: first the unit's state, or it could end in between."""
     files = [shlex.quote("%s/%s" % (folder, name)) for name in ("steps", "result.json")]
-    return "systemctl is-active %s; echo; echo %s; cat %s; echo %s; cat %s" % (shlex.quote(unit), BORDER, files[0], BORDER, files[1])
+    return "systemctl is-active %s; echo; echo %s; cat %s 2>/dev/null; echo %s; cat %s 2>/dev/null" % (shlex.quote(unit), BORDER, files[0], BORDER, files[1])
 
 
 def parts(text):
