@@ -276,7 +276,8 @@ def ensure(names: Iterable, check: bool) -> list:
             work = look(name)
         except NotThere as error:
             if not check:
-                raise CloudError(os.uname().nodename, f"the tables of {name}", error, "Its package, its configuration and its database come before: our.cloud.cloud makes them, and sets a password that is wrong") from error
+                raise CloudError(os.uname().nodename, f"the tables of {name}", error, "Its package, its configuration and its database come before: "
+                                 "our.cloud.cloud makes them, and sets a password that is wrong") from error
             return unmade(name, error)
         if work.commands and not check:
             bring(work)
