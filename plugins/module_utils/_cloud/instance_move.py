@@ -42,11 +42,12 @@ def refusals(server: Any, target: str, services: list[Any], agents: list[Any]) -
         elif role == "target" and service.status != "enabled":
             found.append(f"{host} is closed to new instances{' (%s)' % service.disabled_reason if service.disabled_reason else ''}. "
                          f"Open it: `openstack compute service set --enable {host} nova-compute`")
-    dead = sorted(each.agent_type for each in agents if each.host == target and not each.is_alive)
+    # without that of the metadata its network goes on
+    dead = sorted(each.agent_type for each in agents if each.host == target and not each.is_alive and "Controller" in each.agent_type)
     if target in computes and target not in {each.host for each in agents}:
         found.append(f"OVN knows no chassis {target}, so its card could not be plugged there. Run our.cloud.cloud")
     elif dead:
-        found.append(f"{' and '.join(dead)} on {target} is not alive. There: `systemctl status ovn-controller neutron-ovn-agent`")
+        found.append(f"{' and '.join(dead)} on {target} is not alive. There: `systemctl status ovn-controller`")
     return found
 
 

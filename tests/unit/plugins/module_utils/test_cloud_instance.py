@@ -357,6 +357,11 @@ def test_a_check_moves_nothing():
     assert move(cloud, check=True)["changed"] is True and cloud.calls == []
 
 
+def test_an_agent_of_the_metadata_that_is_away_keeps_nobody():
+    agents = [agent("node1"), agent("node2"), agent("node2", False, "OVN Metadata agent")]
+    assert move(Cloud([server()], [port()], agents=agents), check=True)["changed"] is True
+
+
 def test_a_move_that_nova_gives_up_is_explained():
     cloud = Cloud([server()], [port()], happens={"live_migrate_server": moves("node1", "error")}, actions=[
         Thing(start_time="1", request_id="r", action="live-migration", events=[{"event": "pre", "host": "node2", "details": "no shared storage"}])])
