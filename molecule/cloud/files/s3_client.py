@@ -50,7 +50,8 @@ def main():
         urllib.request.urlopen(url.partition("?")[0], context=trust)
         raise AssertionError("the object is open to everybody")
     except urllib.error.HTTPError as error:
-        assert error.code in (401, 403), error.code
+        # without a signature it is no request of S3, and none that Swift knows
+        assert error.code in (400, 401, 403), error.code
 
     wrong = boto3.client("s3", aws_secret_access_key="0" * 32, aws_access_key_id=boto3.session.Session().get_credentials().access_key)
     assert refused(lambda: wrong.list_objects_v2(Bucket=BUCKET)), "a wrong key opens the bucket"
