@@ -27,6 +27,10 @@ options:
     description: The CA's certificate.
     type: path
     required: true
+  definitions:
+    description: The file of definitions. RabbitMQ reads it once more if it refuses somebody.
+    type: path
+    default: /etc/rabbitmq/definitions.json
   users:
     description: The users.
     type: list
@@ -78,6 +82,7 @@ def main():
         "host": {"type": "str", "required": True},
         "port": {"type": "int", "default": 5671},
         "ca": {"type": "path", "required": True},
+        "definitions": {"type": "path", "default": "/etc/rabbitmq/definitions.json"},
         "users": {"type": "list", "elements": "dict", "required": True, "options": {
             "name": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
@@ -86,7 +91,7 @@ def main():
     asked = module.params
     try:
         users = {user["name"]: user["password"] for user in asked["users"]}
-        done = queue.ensure(asked["host"], asked["port"], asked["ca"], users, module.check_mode)
+        done = queue.ensure(asked["host"], asked["port"], asked["ca"], users, asked["definitions"], module.check_mode)
         module.exit_json(changed=bool(done), done=done)
     except CloudError as error:
         module.fail_json(msg=str(error))

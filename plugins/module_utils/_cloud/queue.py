@@ -87,8 +87,8 @@ def _exactly(stream: socket.socket, count: int) -> bytes:
     return data
 
 
-def ensure(host: str, port: int, ca: str, users: dict, check: bool) -> list:
-    """All users can log in, or the definitions are read once more; what was done, as sentences."""
+def ensure(host: str, port: int, ca: str, users: dict, path: str, check: bool) -> list:
+    """All users can log in, or the file of definitions is read once more; what was done, as sentences."""
     try:
         refused = _refused(host, port, ca, users)
     except OSError as error:
@@ -96,13 +96,13 @@ def ensure(host: str, port: int, ca: str, users: dict, check: bool) -> list:
             return [f"create user {name}" for name in users]
         raise _deaf(host, port, error) from None
     if refused and not check:
-        load(definitions(users))
+        load(path)
         try:
             still = _refused(host, port, ca, users)
         except OSError as error:
             raise _deaf(host, port, error) from None
         if still:
-            raise CloudError(os.uname().nodename, "RabbitMQ", f"still refuses {', '.join(still)}", "See journalctl -u rabbitmq-server")
+            raise CloudError(os.uname().nodename, "RabbitMQ", f"still refuses {', '.join(still)}", f"{path} must have them; see journalctl -u rabbitmq-server")
     return [f"set the password of {name}" for name in refused]
 
 
@@ -114,9 +114,12 @@ def _deaf(host: str, port: int, error: OSError) -> CloudError:
     return CloudError(os.uname().nodename, f"RabbitMQ at {host}:{port}", error, "See systemctl status rabbitmq-server")
 
 
-def load(text: str) -> None:
-    """Have the running RabbitMQ take definitions, without a restart; they go by stdin."""
-    argv = ["rabbitmqctl", "--quiet", "import_definitions", "--format", "json"]
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False, timeout=180)
+def load(path: str) -> None:
+    """Have the running RabbitMQ read the file, without a restart. Not by stdin: rabbitmqctl starts Erlang without one for this command, and waits."""
+    argv = ["rabbitmqctl", "--quiet", "import_definitions", path]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=180)
+    except subprocess.TimeoutExpired as error:
+        raise CloudError(os.uname().nodename, " ".join(argv), f"no end after {error.timeout} s", "See systemctl status rabbitmq-server") from None
     if done.returncode:
-        raise CloudError(os.uname().nodename, "rabbitmqctl import_definitions", (done.stderr or done.stdout).strip())
+        raise CloudError(os.uname().nodename, " ".join(argv), (done.stderr or done.stdout).strip())

@@ -85,7 +85,7 @@ def server(certificate):
 
 
 def ensure(server, certificate, users, check=False):
-    return queue.ensure("127.0.0.1", server.port, certificate, users, check)
+    return queue.ensure("127.0.0.1", server.port, certificate, users, "/definitions", check)
 
 
 def test_logins(server, certificate):
@@ -99,16 +99,16 @@ def test_a_wrong_password_is_repaired(server, certificate, monkeypatch):
     server.users = {"nova": "one", "cinder": "by hand"}
     loaded = []
 
-    def load(text):
-        loaded.append(json.loads(text))
+    def load(path):
+        loaded.append(path)
         server.users.update(nova="one", cinder="two")
 
     monkeypatch.setattr(queue, "load", load)
     wanted = {"nova": "one", "cinder": "two"}
     assert ensure(server, certificate, wanted, check=True) == ["set the password of cinder"] and loaded == []
     assert ensure(server, certificate, wanted) == ["set the password of cinder"]
-    assert [user["name"] for user in loaded[0]["users"]] == ["cinder", "nova"]
-    monkeypatch.setattr(queue, "load", lambda text: None)
+    assert loaded == ["/definitions"]
+    monkeypatch.setattr(queue, "load", lambda path: None)
     with pytest.raises(CloudError, match="still refuses neutron"):
         ensure(server, certificate, {"neutron": "three"})
 
@@ -116,15 +116,26 @@ def test_a_wrong_password_is_repaired(server, certificate, monkeypatch):
 def test_nobody_there(certificate):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert queue.ensure("127.0.0.1", port, certificate, {"nova": "one"}, True) == ["create user nova"]
+    assert queue.ensure("127.0.0.1", port, certificate, {"nova": "one"}, "/definitions", True) == ["create user nova"]
     with pytest.raises(CloudError, match=f"RabbitMQ at 127.0.0.1:{port}: .*refused"):
-        queue.ensure("127.0.0.1", port, certificate, {"nova": "one"}, False)
+        queue.ensure("127.0.0.1", port, certificate, {"nova": "one"}, "/definitions", False)
 
 
 def test_an_answer_that_is_none(server, certificate):
     server.answer = queue._frame((10, 50), struct.pack(">H", 320) + b"\x04stop" + bytes(4))
     with pytest.raises(CloudError, match=r"answers a login with \(10, 50\)"):
         ensure(server, certificate, {"nova": "one"})
+
+
+def test_it_is_called_by_the_file_and_not_by_stdin(tmp_path, monkeypatch):
+    calls = tmp_path / "calls"
+    (tmp_path / "rabbitmqctl").write_text(f'#!/bin/sh\necho "$@" >{calls}\ncat\n[ "$3" = /right ]\n', encoding="utf-8")
+    (tmp_path / "rabbitmqctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    queue.load("/right")
+    assert calls.read_text() == "--quiet import_definitions /right\n"
+    with pytest.raises(CloudError, match="rabbitmqctl --quiet import_definitions /wrong"):
+        queue.load("/wrong")
 
 
 def test_definitions_are_the_same_every_time():
