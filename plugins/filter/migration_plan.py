@@ -59,7 +59,8 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.guests import hyp
 def migration_plan(hosts, name, target=None, mode=None, groups=None, cloud=instance_plan.NO_CLOUD):
     families = hypervisors(groups or {})
     name, target, mode = (str(value or "").strip() for value in (name, target, mode))
-    return instance_plan.plan(name, hosts, target or None, mode or None, sorted(set(families) - set(hosts)), families, list((groups or {}).get("nc", [])), cloud)
+    silent = sorted(set(families) - set(hosts))
+    return instance_plan.plan(name, hosts, target or None, mode or None, silent, families, list((groups or {}).get("nc", [])), cloud)
 
 
 class FilterModule:

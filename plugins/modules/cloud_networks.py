@@ -132,6 +132,7 @@ attributes:
     description: Where there is no cloud yet, all is told as to be made.
   diff_mode:
     support: full
+    description: Shows what differs of each network, subnet, router and security group.
 requirements:
   - python3-openstacksdk
 seealso:

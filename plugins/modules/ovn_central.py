@@ -36,6 +36,7 @@ attributes:
     description: Where OVN is not installed or does not run yet, all is told as to be done.
   diff_mode:
     support: full
+    description: Shows what differs in each of the two databases.
 """
 
 EXAMPLES = r"""

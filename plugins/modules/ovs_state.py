@@ -90,6 +90,7 @@ attributes:
     description: Where Open vSwitch is not installed or does not run yet, all is told as to be made.
   diff_mode:
     support: full
+    description: Shows what differs in Open vSwitch's database.
 """
 
 EXAMPLES = r"""

@@ -91,8 +91,9 @@ class Cloud:
             "security_groups": [group("default"), group("default", "p2"), group("login", "admin"), group("lan-dhcp", "admin")],
             "rbac_policies": [share("login"), share("lan-dhcp")],
             "agents": agents if agents is not None else [agent("node1"), agent("node2")]})
-        self.image = Part(self, {"images": [image("debian", properties={"hw_architecture": "aarch64", "our_cloud_id": "emi-1", "our_cloud_names": "debian,stable"}),
-                                            image("vmlinuz", disk_format="aki"), image("big", min_ram=1024, min_disk=10)]})
+        debian = {"hw_architecture": "aarch64", "our_cloud_id": "emi-1", "our_cloud_names": "debian,stable"}
+        self.image = Part(self, {"images": [image("debian", properties=debian), image("vmlinuz", disk_format="aki"),
+                                            image("big", min_ram=1024, min_disk=10)]})
         self.identity = Part(self, {"projects": [Thing(id="p1", name="physics")]})
         self.placement = Part(self, {})
 
@@ -116,8 +117,10 @@ class Cloud:
         return Answer({"provider_summaries": {"rp": {}} if self.room else {}})
 
     def _usual(self, call):
-        return {"create_server": Cloud.make, "delete_server": Cloud.drop, "create_keypair": lambda cloud, **more: cloud.keys.append(Thing(id=more["name"], **more)),
-                "create_port": lambda cloud, **more: port(more["mac_address"], "", **{"fixed_ips": [], **{key: more[key] for key in ("description", "network_id")}}),
+        return {"create_server": Cloud.make, "delete_server": Cloud.drop,
+                "create_keypair": lambda cloud, **more: cloud.keys.append(Thing(id=more["name"], **more)),
+                "create_port": lambda cloud, **more: port(more["mac_address"], "", **{
+                    "fixed_ips": [], **{key: more[key] for key in ("description", "network_id")}}),
                 }.get(call, lambda cloud, *args, **more: None)
 
     def make(self, name, **more):

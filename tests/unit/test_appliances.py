@@ -250,7 +250,8 @@ def test_the_ramdisk_of_a_small_instance_has_what_leads_to_its_root(tmp_path):
     kernel = tmp_path / "usr/lib/modules/6.12/kernel/drivers"
     kernel.mkdir(parents=True)
     for name, depends in {"virtio_blk": [], "virtio_net": ["net_failover"], "net_failover": ["failover"], "failover": [], "sr_mod": ["cdrom", "scsi_mod"],
-                          "cdrom": [], "scsi_mod": [], "virtio_scsi": ["scsi_mod"], "ext4": ["crc16", "mbcache"], "crc16": [], "mbcache": [], "wifi": []}.items():
+                          "cdrom": [], "scsi_mod": [], "virtio_scsi": ["scsi_mod"], "ext4": ["crc16", "mbcache"],
+                          "crc16": [], "mbcache": [], "wifi": []}.items():
         file = kernel / (name.replace("_", "-") if name == "net_failover" else name)
         if name in ("ext4", "wifi"):
             file.with_suffix(".ko.xz").write_bytes(lzma.compress(module(name, *depends)))
@@ -287,7 +288,7 @@ def test_what_a_small_instance_takes_from_what_it_is_told(tmp_path, told, name, 
     for path, text in content.items():
         if text.startswith("#!/bin/sh"):
             subprocess.run(["sh", "-n"], input=text, text=True, check=True)
-    lines = [line for line in content["/etc/init.d/told"].replace("/run/told", str(tmp_path)).splitlines()]
+    lines = content["/etc/init.d/told"].replace("/run/told", str(tmp_path)).splitlines()
     first, last = lines.index(next(line for line in lines if line.startswith("hostname "))), next(
         number for number, line in enumerate(lines) if line.startswith(f"if [ -s {tmp_path}/keys"))
     done = subprocess.run(["sh", "-eu", "-c", "hostname() { echo \"$1\"; }\n" + "\n".join(lines[first:last])], capture_output=True, text=True, check=True,

@@ -65,7 +65,8 @@ elif name == "instance_migrate" and not args.get("_ansible_check_mode"):
             json.dump(content, stream)
     with open(os.path.join(folder, "calls"), "a") as stream:
         stream.write(" ".join([host, name, args["name"], args["target"]]) + "\n")
-    print(json.dumps({"changed": True, "source": "k1", "target": args["target"], "mode": "live", "total_ms": 2400, "transferred": 3 << 20, "address": "192.0.2.5",
+    print(json.dumps({"changed": True, "source": "k1", "target": args["target"], "mode": "live", "total_ms": 2400, "transferred": 3 << 20,
+                      "address": "192.0.2.5",
                       "address_answers": True}))
 elif name == "image_info":
     print(json.dumps({"changed": False, "images": [], "kernels": [], "ramdisks": []}))

@@ -11,9 +11,9 @@ import json
 import os
 import subprocess
 import urllib.error
-import urllib.request
 from typing import Optional
 
+from ansible.module_utils.urls import open_url
 from ansible_collections.our.cloud.plugins.module_utils._cloud import database
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
@@ -36,9 +36,8 @@ class Bootstrap:
         """Whether the administrator's password is right; None if keystone does not answer."""
         identity = {"methods": ["password"], "password": {"user": {"name": "admin", "domain": {"id": "default"}, "password": self.password}}}
         body = {"auth": {"identity": identity, "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}}
-        request = urllib.request.Request(f"{self.url}/auth/tokens", json.dumps(body).encode(), {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=60):
+            with open_url(f"{self.url}/auth/tokens", json.dumps(body), {"Content-Type": "application/json"}, timeout=60, use_proxy=False):
                 return True
         except urllib.error.HTTPError as error:
             if error.code == 401:

@@ -132,7 +132,8 @@ def judge(facts: Facts) -> tuple[list[str], str]:
     down = _down(facts)
     for binary, host, since in down:
         if binary in CONTROLLERS or host in (facts.host, facts.chosen):
-            found.append((f"{binary} on {host} is deaf since {since or 'its start'}", f"On {host}: `systemctl restart {binary}` and look at `journalctl -u {binary}`"))
+            found.append((f"{binary} on {host} is deaf since {since or 'its start'}",
+                          f"On {host}: `systemctl restart {binary}` and look at `journalctl -u {binary}`"))
     for port in facts.ports:
         if port["vif"] == "binding_failed":
             reason = _of_network(facts, port["host"] or "")
@@ -183,7 +184,8 @@ def _stuck(facts: Facts) -> tuple[str, str]:
     waiting = [port for port in facts.ports if port["status"] != "ACTIVE"]
     if facts.task == "spawning" and waiting:
         return _of_network(facts, host) or (
-            f"its port {waiting[0]['mac']} is not plugged on {host}", f"On {host}: `systemctl status ovn-controller`, `ovs-vsctl show`, and `journalctl -u nova-compute`")
+            f"its port {waiting[0]['mac']} is not plugged on {host}",
+            f"On {host}: `systemctl status ovn-controller`, `ovs-vsctl show`, and `journalctl -u nova-compute`")
     if facts.task == "spawning" and facts.ports:
         return (f"nova-compute on {host} has not been told that its port is ready, or has not got its image yet",
                 "neutron.conf needs the section [nova] for that (the role cc writes it); /var/log/neutron/neutron-api.log tells of notifications that failed")

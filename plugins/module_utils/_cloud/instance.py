@@ -376,7 +376,7 @@ def of_project(cloud: Connection, project: Optional[str]) -> Connection:
     if not project:
         return cloud
     with session.speaking(f"project {project}"):
-        known = {each.name for each in cloud.identity.projects()} 
+        known = {each.name for each in cloud.identity.projects()}
         if project not in known:
             raise CloudError(os.uname().nodename, f"project {project}", "there is none", f"There are: {', '.join(sorted(known))}. cloud_projects declares them")
         other = cloud.connect_as_project(project)

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import types
+from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import placement
 
 # No cloud at all; None is one that does not answer.
-NO_CLOUD: dict[str, Any] = {"instances": []}
+NO_CLOUD: Mapping[str, Any] = types.MappingProxyType({"instances": ()})
 SILENT = " The cloud controller does not answer, so its instances are not known (our.cloud.cloud_status tells why)."
 
 
@@ -37,7 +39,7 @@ def ambiguous(name: str, found: list[dict[str, Any]], guests: dict[str, Any]) ->
 
 
 def plan(name: str, hosts: dict[str, Any], target: Optional[str] = None, mode: Optional[str] = None, silent: Any = (),
-         families: Optional[dict[str, str]] = None, nodes: Any = (), cloud: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+         families: Optional[dict[str, str]] = None, nodes: Any = (), cloud: Optional[Mapping[str, Any]] = None) -> dict[str, Any]:
     """What `migrate.yml -e vm=NAME` is to do, as placement.plan says it, with `instance`: what instance_info told of it if it is one.
     nodes: the node controllers of the inventory; cloud: what instance_info returned, None: it does not answer."""
     instances = (cloud or {}).get("instances", [])

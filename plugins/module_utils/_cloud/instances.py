@@ -107,7 +107,8 @@ def told(cloud: Connection, servers: Iterable[Any]) -> list[dict[str, Any]]:
     networks = {network.id: network.name for network in cloud.network.networks()}
     images = {image.id: image for hidden in (False, True) for image in cloud.image.images(is_hidden=hidden)}
     projects = {project.id: project.name for project in cloud.identity.projects()}
-    return sorted((described(server, addresses(server, ports, networks, floating), images.get(getattr(server.image, "id", None)), projects.get(server.project_id))
+    return sorted((described(server, addresses(server, ports, networks, floating), images.get(getattr(server.image, "id", None)),
+                             projects.get(server.project_id))
                    for server in servers), key=lambda each: (each["name"], each["id"]))
 
 

@@ -43,7 +43,7 @@ class _Look:
         self.subnets = {one.name: one for one in network.subnets()} if network else {}
         self.routers = {one.name: one for one in network.routers()} if network else {}
         self.groups = {one.name: one for one in network.security_groups(project_id=self.project)} if network else {}
-        self.shares = [one for one in network.rbac_policies(object_type="security_group", action=SHARED)] if network else []
+        self.shares = list(network.rbac_policies(object_type="security_group", action=SHARED)) if network else []
 
     def ports_of(self, router: Any) -> set[str]:
         """The subnets on which a router has a port."""

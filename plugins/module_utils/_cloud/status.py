@@ -83,8 +83,12 @@ def apis(connection: Any, types: Iterable[str]) -> list[dict]:
 def uptime(connection: Any, hypervisor: Mapping) -> dict:
     """Whether a nova-compute answers by RPC: how long its node is up is known there alone."""
     thing = f"nova-compute on {hypervisor['service']['host']}"
-    return attempt(lambda: body(connection, "compute", f"/os-hypervisors/{hypervisor['id']}/uptime", thing, microversion=COMPUTE_API,
-                                timeout=RPC_TIME)["hypervisor"]["uptime"].strip())
+
+    def asked() -> str:
+        path = f"/os-hypervisors/{hypervisor['id']}/uptime"
+        return body(connection, "compute", path, thing, microversion=COMPUTE_API, timeout=RPC_TIME)["hypervisor"]["uptime"].strip()
+
+    return attempt(asked)
 
 
 def computes(connection: Any) -> list[dict]:

@@ -180,7 +180,8 @@ def check_filter():
         if chain.get("hook") == "forward" and chain.get("policy") == "drop" and chain["family"] in ("ip", "inet") and not docker:
             where = f"{chain['family']} {chain['table']} {chain['name']}"
             raise LabError(f"br_netfilter is on, and the nftables chain {where} drops what it does not know, so also what machines of one LAN send each other. "
-                           f"Remedy: nft insert rule {where} iifname {LAN_BRIDGES}* oifname {LAN_BRIDGES}* accept, or sysctl net.bridge.bridge-nf-call-iptables=0")
+                           f"Remedy: nft insert rule {where} iifname {LAN_BRIDGES}* oifname {LAN_BRIDGES}* accept, "
+                           "or sysctl net.bridge.bridge-nf-call-iptables=0")
 
 
 def bridge_filter():
@@ -292,7 +293,8 @@ def raise_watchers():
 
 def lan_rule(verb):
     """Docker's rules for networks without a way out also drop what machines of one such network send each other through a gateway of their own."""
-    return subprocess.run(["iptables", "--wait", verb, "DOCKER-USER", "--in-interface", LAN_BRIDGES + "+", "--out-interface", LAN_BRIDGES + "+", "--jump", "ACCEPT"],
+    return subprocess.run(["iptables", "--wait", verb, "DOCKER-USER", "--in-interface", LAN_BRIDGES + "+",
+                           "--out-interface", LAN_BRIDGES + "+", "--jump", "ACCEPT"],
                           stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
@@ -306,7 +308,8 @@ def open_lan():
     if not lan_open():
         done = lan_rule("--insert")
         if done.returncode:
-            raise LabError(f"iptables refuses a rule for the lab's LANs: {done.stderr.decode(errors='replace').strip()}. Remedy: iptables -S DOCKER-USER tells more")
+            raise LabError(f"iptables refuses a rule for the lab's LANs: {done.stderr.decode(errors='replace').strip()}. "
+                           "Remedy: iptables -S DOCKER-USER tells more")
 
 
 def close_lan():

@@ -220,7 +220,6 @@ class _Reader:
         taken = [int(ipaddress.IPv4Address(address)) for address in self.addresses.values()] + [base, base + size - 1]
         self.table.free = _ranges(int(ipaddress.IPv4Address(first)), int(ipaddress.IPv4Address(last)), taken)
 
-
     def cloud(self, ranges: Sequence[str], tunnels: Sequence[Mapping[str, Any]]) -> None:
         """What the cloud's instances may have: addresses of ranges (FIRST-LAST) of the LAN, and those that the DHCP server gives to anybody."""
         taken = {int(ipaddress.IPv4Address(address)) for address in self.addresses.values()}

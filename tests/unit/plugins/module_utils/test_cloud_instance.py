@@ -15,7 +15,8 @@ from types import SimpleNamespace as Thing
 import pytest
 from fake_cloud import Cloud, agent, flavor, port, server, service
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud import explain, flavors, instance, instance_key, instance_move, instance_plan, instances, job, session
+from ansible_collections.our.cloud.plugins.module_utils._cloud import (
+    explain, flavors, instance, instance_key, instance_move, instance_plan, instances, job, session)
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_mac
 
@@ -23,7 +24,8 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOLL ada@home"
 
 
 def params(**more):
-    return {"name": "web", "state": "started", "image": None, "flavor": None, "network": "managed", "private": "private", "lan": "lan", "dhcp_group": "lan-dhcp",
+    return {"name": "web", "state": "started", "image": None, "flavor": None, "network": "managed", "private": "private", "lan": "lan",
+            "dhcp_group": "lan-dhcp",
             "address": None, "mac": None, "floating": False, "key": None, "public_key": None, "security_groups": [], "user_data": None, "host": None,
             "project": None, "hard": False, "keep_failed": False, "timeout": 10, **more}
 
@@ -52,7 +54,8 @@ def calls(cloud):
 
 def test_one_is_made():
     cloud, steps = Cloud(), []
-    result = ensure(cloud, image="stable", key="laptop", public_key=KEY, user_data="#!/bin/sh", host="node2", security_groups=["default", "login"], floating=True,
+    result = ensure(cloud, image="stable", key="laptop", public_key=KEY, user_data="#!/bin/sh", host="node2", security_groups=["default", "login"],
+                    floating=True,
                     tell=steps.append)
     key = cloud.keys[0].name
     assert key.startswith("laptop-") and cloud.keys[0].public_key == KEY
@@ -164,7 +167,8 @@ def test_one_that_takes_too_long_is_told_so():
         return cloud.servers[0]
 
     cloud = Cloud(happens={"create_server": slow}, chosen="node2")
-    with pytest.raises(CloudError, match="within 10 s .build, scheduling.: nova-compute on node2 was told to make it and has not begun.*On node2: .systemctl restart"):
+    with pytest.raises(CloudError, match="within 10 s .build, scheduling.: nova-compute on node2 was told to make it and has not begun.*"
+                                         "On node2: .systemctl restart"):
         ensure(cloud, image="debian")
     assert cloud.servers == []
 
@@ -185,8 +189,12 @@ def test_a_service_that_is_restarted_meanwhile_ends_nothing():
     cloud = Cloud(happens={"create_server": slow})
     assert ensure(cloud, image="debian")["instance"]["state"] == "running" and next(fails, None) is None
     clock = Clock()
+
+    def away():
+        raise CloudError("", "nova", "away")
+
     with pytest.raises(CloudError, match="away"):
-        instances.patiently(lambda: (_ for _ in ()).throw(CloudError("", "nova", "away")), "x", clock.now, clock.pause)
+        instances.patiently(away, "x", clock.now, clock.pause)
     assert clock.time > instances.PATIENCE
 
 
@@ -223,7 +231,8 @@ def test_a_failed_one_is_explained():
 
 def test_it_goes_with_what_was_made_for_it():
     mine, others = "our.cloud instance web", Thing(id="theirs", port_id="port-fa:16:3e:00:00:01", description="", floating_ip_address="192.0.2.8")
-    cloud = Cloud([server()], [port(description=mine)], [Thing(id="ip", port_id="port-fa:16:3e:00:00:01", description=mine, floating_ip_address="192.0.2.7"), others])
+    floating = Thing(id="ip", port_id="port-fa:16:3e:00:00:01", description=mine, floating_ip_address="192.0.2.7")
+    cloud = Cloud([server()], [port(description=mine)], [floating, others])
     result = ensure(cloud, name="id-web", state="absent")
     assert [call[:2] for call in cloud.calls] == [("delete_ip", "ip"), ("delete_server", "id-web"), ("delete_port", "port-fa:16:3e:00:00:01")]
     assert result == {"changed": True, "actions": ["release 192.0.2.7", "delete", "delete port fa:16:3e:00:00:01"], "instance": None}
@@ -261,29 +270,34 @@ READY = {"mac": "m", "status": "ACTIVE", "vif": "ovs", "host": "node1"}
 
 
 @pytest.mark.parametrize("facts, cause, remedy", [
-    ({"status": "BUILD", "task": "scheduling", "services": UP}, "neither nova-conductor nor nova-scheduler has chosen a node", "systemctl restart nova-conductor"),
+    ({"status": "BUILD", "task": "scheduling", "services": UP}, "neither nova-conductor nor nova-scheduler has chosen a node",
+     "systemctl restart nova-conductor"),
     ({"status": "BUILD", "task": "scheduling", "services": [("nova-scheduler", "clc", False, True, "12:00")]}, "nova-scheduler on clc is deaf since 12:00",
      "On clc: `systemctl restart nova-scheduler`"),
-    ({"status": "BUILD", "task": "scheduling", "chosen": "node2", "services": UP}, "nova-compute on node2 was told", "On node2: `systemctl restart nova-compute`"),
+    ({"status": "BUILD", "task": "scheduling", "chosen": "node2", "services": UP}, "nova-compute on node2 was told",
+     "On node2: `systemctl restart nova-compute`"),
     ({"status": "BUILD", "task": "spawning", "host": "node1", "events": [TAKEN], "ports": [dict(READY, status="DOWN")], "agents": [("OVN", "node2", True)]},
      "OVN knows no chassis node1", "hostname=node1"),
     ({"status": "BUILD", "task": "spawning", "host": "node1", "events": [TAKEN], "ports": [dict(READY, status="DOWN")], "agents": [("OVN", "node1", False)]},
      "OVN on node1 is not alive", "systemctl status ovn-controller"),
     ({"status": "BUILD", "task": "spawning", "host": "node1", "events": [TAKEN], "ports": [dict(READY, status="DOWN")]}, "its port m is not plugged on node1",
      "ovn-controller"),
-    ({"status": "BUILD", "task": "spawning", "host": "node1", "events": [TAKEN], "ports": [READY]}, "has not been told that its port is ready", "section \\[nova\\]"),
+    ({"status": "BUILD", "task": "spawning", "host": "node1", "events": [TAKEN], "ports": [READY]}, "has not been told that its port is ready",
+     "section \\[nova\\]"),
     ({"status": "BUILD", "task": "block_device_mapping", "host": "node1", "events": [TAKEN]}, "node1 is still at it", "journalctl -u nova-compute"),
     ({"status": "ERROR", "fault": "No valid host was found.", "room": False, "wants": "9 MiB, 1 CPUs and 1 GiB", "services": UP},
      "none of node1, node2 has 9 MiB, 1 CPUs and 1 GiB left", "smaller flavor"),
     ({"status": "ERROR", "fault": "No valid host was found.", "room": True, "services": UP}, "no node passes the scheduler's filters", "nova-scheduler.log"),
     ({"status": "ERROR", "fault": "No valid host was found.", "room": True, "services": UP,
-      "events": [{"event": "x", "result": "Error", "host": "node1", "ended": True, "why": "qemu died"}]}, "no node could start it: qemu died", "nova-scheduler.log"),
+      "events": [{"event": "x", "result": "Error", "host": "node1", "ended": True, "why": "qemu died"}]}, "no node could start it: qemu died",
+     "nova-scheduler.log"),
     ({"status": "ERROR", "fault": "Host 'node3' is not mapped to any cell"}, "a node is in no cell yet", "our.cloud.cloud"),
     ({"status": "ERROR", "fault": "Image 1 could not be found."}, "its image, or the kernel or ramdisk of it, is not in Glance", "our.cloud.register"),
     ({"status": "ERROR", "fault": "disk does not pass safety check"}, "nova takes its image for unsafe", "partition table"),
     ({"status": "ERROR", "fault": "Build of instance aborted: Failed to allocate the network", "host": "node1", "agents": [("OVN", "node2", True)],
       "ports": [dict(READY, vif="binding_failed")]}, "OVN knows no chassis node1", "hostname=node1"),
-    ({"status": "ERROR", "fault": "x", "host": "node1", "ports": [dict(READY, vif="binding_failed")]}, "its port m could not be bound on node1", "neutron-api.log"),
+    ({"status": "ERROR", "fault": "x", "host": "node1", "ports": [dict(READY, vif="binding_failed")]}, "its port m could not be bound on node1",
+     "neutron-api.log"),
     ({"status": "ERROR", "fault": "disk is gone.", "host": "node1"}, "^disk is gone$", "journalctl -u nova-compute` on node1"),
     ({"status": "ERROR", "fault": "disk is gone."}, "disk is gone", "nova-conductor.log"),
     ({"status": "ACTIVE"}, "nothing tells why", "^$"),
@@ -383,7 +397,8 @@ def test_a_move_without_end_is_given_up():
 def test_an_address_that_fell_silent_is_told():
     asked = []
     with pytest.raises(CloudError, match="it runs on node2 and 10.0.0.5 does not answer since"):
-        move(Cloud([server()], [port()], happens={"live_migrate_server": moves()}), answers=lambda address, seconds: not asked.append(seconds) and len(asked) == 1)
+        move(Cloud([server()], [port()], happens={"live_migrate_server": moves()}),
+             answers=lambda address, seconds: not asked.append(seconds) and len(asked) == 1)
     assert asked == [2, 60]
 
 
@@ -408,7 +423,8 @@ def test_moves_that_are_refused(its, more, words):
 # -- what is to be moved ----------------------------------------------------------
 
 def told(name="web", host="node1", identity="u1", **more):
-    return {"name": name, "id": identity, "project": "physics", "state": "running", "status": "ACTIVE", "host": host, "domain": "instance-00000001", "memory": 128,
+    return {"name": name, "id": identity, "project": "physics", "state": "running", "status": "ACTIVE", "host": host,
+            "domain": "instance-00000001", "memory": 128,
             "fault": None, **more}
 
 
@@ -418,7 +434,8 @@ def domain(uuid="u1", active=True, owner="nova", name="instance-00000001"):
 
 
 def site(node1=(), node2=(), free=(999, 999)):
-    return {host: {"hypervisor": "qemu", "guests": list(found), "memory": {"free": left}} for host, found, left in zip(("node1", "node2"), (node1, node2), free)}
+    return {host: {"hypervisor": "qemu", "guests": list(found), "memory": {"free": left}}
+            for host, found, left in zip(("node1", "node2"), (node1, node2), free)}
 
 
 def plan(name="web", hosts=None, target=None, mode=None, silent=(), nodes=("node1", "node2"), instances_=None):
@@ -439,7 +456,8 @@ def test_a_guest_is_planned_as_ever():
 
 @pytest.mark.parametrize("more, words", [
     ({"hosts": site([domain("g", owner="our.cloud", name="web"), domain()])}, "web is a guest on node1 and an instance (u1 of project physics)"),
-    ({"instances_": [told(), told(identity="u2", project="arts")]}, "There are 2 instances web: u1 of project physics, u2 of project arts. Give the id of one."),
+    ({"instances_": [told(), told(identity="u2", project="arts")]},
+     "There are 2 instances web: u1 of project physics, u2 of project arts. Give the id of one."),
     ({"mode": "suspend"}, "these move live alone"),
     ({"instances_": [told(host=None, state="failed")]}, "web is on no node (failed)"),
     ({"hosts": {"node2": site()["node2"]}, "silent": ["node1"]}, "node1, which runs web, could not be asked. Bring node1 up"),
@@ -562,7 +580,8 @@ def test_a_job_that_cannot_begin(tmp_path):
 
 
 @pytest.mark.parametrize("active, result, expected", [
-    ("active", None, None), ("activating", None, None), ("", None, None), ("inactive", {"changed": True}, {"changed": True}), ("active", {"changed": True}, {"changed": True}),
+    ("active", None, None), ("activating", None, None), ("", None, None), ("inactive", {"changed": True}, {"changed": True}),
+    ("active", {"changed": True}, {"changed": True}),
     ("failed", None, {"failed": True, "msg": "the job ended without a word: `journalctl -u u.service` there may tell why"}),
 ])
 def test_what_came_of_a_job(active, result, expected):

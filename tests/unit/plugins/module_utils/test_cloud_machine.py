@@ -14,7 +14,7 @@ from ansible_collections.our.cloud.plugins.action import cloud_machine_info as a
 from ansible_collections.our.cloud.plugins.module_utils._cloud import machine
 
 CERTIFICATE = """notAfter=Nov 28 10:00:00 2027 GMT
-X509v3 Subject Alternative Name: 
+X509v3 Subject Alternative Name:\x20
     DNS:front, DNS:front.lan, IP Address:10.1.2.1
 """
 SHOWN = """Id=nova-compute.service
@@ -117,7 +117,8 @@ def test_units():
 
 
 def test_units_are_those_with_our_drop_in(tmp_path):
-    for path in ("nova-compute.service.d/our-cloud.conf", "libvirtd.service.d/our-cloud-kvm.conf", "glance-api.service.d/our-cloud.conf", "epmd.socket.d/our-cloud.conf"):
+    for path in ("nova-compute.service.d/our-cloud.conf", "libvirtd.service.d/our-cloud-kvm.conf",
+                 "glance-api.service.d/our-cloud.conf", "epmd.socket.d/our-cloud.conf"):
         (tmp_path / "etc/systemd/system" / path).parent.mkdir(parents=True)
         (tmp_path / "etc/systemd/system" / path).touch()
     assert machine.units_of(str(tmp_path)) == ["epmd.socket", "glance-api.service", "nova-compute.service"]

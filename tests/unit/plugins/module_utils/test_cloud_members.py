@@ -146,9 +146,9 @@ def cloud(servers=(), forced=False, **more):
     hypervisors = [{"service": {"host": "n2"}, "hypervisor_hostname": "n2.lan"}]
     nova = Service({"os-services": {"services": services}, "hypervisors/detail": {"hypervisors": hypervisors},
                     "servers/detail": lambda path: {"servers": [one for one in servers if "host=" + one["OS-EXT-SRV-ATTR:host"] in path]}, **more})
-    placement = Service({"resource_providers": {"resource_providers": [{"name": "n2.lan", "uuid": "p2", "parent_provider_uuid": None},
-                                                                      {"name": "gone", "uuid": "p9", "parent_provider_uuid": None},
-                                                                      {"name": "child", "uuid": "p3", "parent_provider_uuid": "p2"}]}})
+    providers = [{"name": name, "uuid": uuid, "parent_provider_uuid": parent}
+                 for name, uuid, parent in (("n2.lan", "p2", None), ("gone", "p9", None), ("child", "p3", "p2"))]
+    placement = Service({"resource_providers": {"resource_providers": providers}})
     return type("Connection", (), {"identity": Keystone(nova="compute", placement="placement", cinder="block-storage"), "compute": nova,
                                    "placement": placement, "block_storage": Service({"volumes": {"volumes": [1, 2]}})})()
 

@@ -120,8 +120,8 @@ def test_a_check_of_a_bare_machine_says_that_all_would_be_made(answer, pid_file)
 
 def test_keys_are_taken_away_and_bridges_too(pid_file):
     run = Runner(DONE, "", DONE)
-    plan = ovs.ensure_switch({"external_ids": {"hostname": None}, "managers": [], "bridges": [{"name": "br-ex", "state": "absent"},
-                                                                                             {"name": "br-no", "state": "absent"}]}, False, run, pid_file)
+    plan = ovs.ensure_switch({"external_ids": {"hostname": None}, "managers": [],
+                              "bridges": [{"name": name, "state": "absent"} for name in ("br-ex", "br-no")]}, False, run, pid_file)
     assert plan.commands == [["remove", "Open_vSwitch", ".", "external_ids", "hostname"], ["del-manager"], ["--if-exists", "del-br", "br-ex"]]
 
 

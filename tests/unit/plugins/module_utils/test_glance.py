@@ -140,7 +140,8 @@ def test_ids_are_the_same_everywhere():
     ("arm64", {"hw_architecture": "aarch64", "hw_machine_type": "virt"}),
 ])
 def test_what_nova_is_told_of_an_architecture(debian, more):
-    arm = {"hw_firmware_type": "uefi" if debian == "arm64" else "bios", "hw_cdrom_bus": "scsi", "hw_scsi_model": "virtio-scsi", "hw_video_model": "none"} if debian.startswith("arm") else {}
+    arm = {"hw_firmware_type": "uefi" if debian == "arm64" else "bios", "hw_cdrom_bus": "scsi", "hw_scsi_model": "virtio-scsi",
+           "hw_video_model": "none"} if debian.startswith("arm") else {}
     assert glance.of_arch(ARCHES[debian]) == {"hw_disk_bus": "virtio", "hw_vif_model": "virtio", **more, **arm}
 
 

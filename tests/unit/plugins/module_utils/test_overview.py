@@ -80,12 +80,14 @@ def test_what_is_not_ours_has_not_left():
 
 def instance(name, **more):
     """As instance_info tells it."""
-    return {"name": name, "id": f"id-{name}", "host": "node1", "state": "running", "status": "ACTIVE", "arch": "arm64", "memory": 128, "vcpus": 1, "image": "debian",
+    return {"name": name, "id": f"id-{name}", "host": "node1", "state": "running", "status": "ACTIVE", "arch": "arm64", "memory": 128, "vcpus": 1,
+            "image": "debian",
             "project": "physics", "cards": [{"mac": "m", "addresses": ["10.0.0.5"], "floating": ["192.0.2.5"]}], "fault": None, **more}
 
 
 def test_instances_are_in_the_same_table():
-    cloud = [instance("web"), instance("new", host=None, status="ERROR", state="failed", fault="No valid host.", cards=[{"mac": "m", "addresses": [], "floating": []}])]
+    cloud = [instance("web"), instance("new", host=None, status="ERROR", state="failed", fault="No valid host.",
+                                       cards=[{"mac": "m", "addresses": [], "floating": []}])]
     cloud.append(instance("printer", cards=[{"mac": "00:16:3e:00:00:01", "addresses": [], "floating": []}]))
     hosts = site([guest("a"), guest("i-1", owner="nova", uuid="id-web"), guest("i-2", owner="nova", uuid="other")])
     assert overview.guests(hosts, REGISTRY, FAMILIES, None, cloud, "99 00:16:3e:00:00:01 192.0.2.9 printer *\nduid 00:01\n") == [

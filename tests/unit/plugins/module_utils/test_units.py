@@ -162,7 +162,8 @@ def test_the_files_of_a_directory_count(root):
 def test_a_drop_in(conf):
     unit = units.Unit("a", exec="/usr/bin/a --b", groups=("ssl", "more"), options={"Service": {"Nice": 5}, "Unit": {"After": "b.service"}})
     text = units.drop_in(unit, "1 2")
-    assert "[Service]\nExecStart =\nExecStart = /usr/bin/a --b\nTimeoutStartSec = 900\nRuntimeDirectoryPreserve = true\nSupplementaryGroups = ssl more\nNice = 5\n" in text
+    assert "[Service]\nExecStart =\nExecStart = /usr/bin/a --b\nTimeoutStartSec = 900\n" \
+        "RuntimeDirectoryPreserve = true\nSupplementaryGroups = ssl more\nNice = 5\n" in text
     assert "[Unit]\nAfter = b.service\n" in text
     assert f"ExecStartPre = +/bin/sh -c 'mkdir -p {units.NOTES} && echo 1 2 >{units.NOTES}/a'\n" in text
 
