@@ -114,7 +114,15 @@ def _present(wanted: dict, check: bool) -> Optional[dict]:
         _write(path, after, wanted)
     hidden = "(a secret in it is another one)\n" if before not in (None, after) and secrets.mask(before) == secrets.mask(after) else ""
     return {"before_header": f"{path} {found}".rstrip(), "after_header": f"{path} {attributes}",
-            "before": secrets.mask(before or ""), "after": secrets.mask(after) + hidden}
+            "before": _shown(before or "", wanted), "after": _shown(after, wanted) + hidden}
+
+
+def _shown(content: str, wanted: dict) -> str:
+    """What a diff shows: of settings no comments, of which a package's sample has thousands of lines."""
+    lines = secrets.mask(content).splitlines(keepends=True)
+    if wanted.get("ini") is not None:
+        lines = [line for line in lines if line.strip() and not line.startswith("#")]
+    return "".join(lines)
 
 
 def _now(path: str) -> tuple:

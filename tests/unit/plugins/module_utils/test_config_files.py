@@ -107,3 +107,10 @@ def test_what_is_no_secret_is_shown():
     text = ("secret_cache_duration = 60\nservice_token_roles = service\nauth_type = password\nkey_file = /etc/key.pem\n"
             "memcached_servers = 127.0.0.1:11211\nsum = 0123456789abcdef0123456789abcdef\npassword =\nauth_url = https://192.0.2.1:5000/v3\n")
     assert secrets.found(text) == set() and secrets.mask(text) == text
+
+
+def test_a_diff_of_settings_shows_no_comments(tmp_path):
+    path = tmp_path / "x.conf"
+    path.write_text("# what a package's sample says\n[DEFAULT]\n#debug = false\n\ndebug = true\n", encoding="utf-8")
+    diff = config_files.ensure([wanted(path, ini={"DEFAULT": {"debug": False}})], True)["diff"][0]
+    assert (diff["before"], diff["after"]) == ("[DEFAULT]\ndebug = true\n", "[DEFAULT]\ndebug = false\n")
