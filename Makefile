@@ -67,11 +67,11 @@ unit: test-deps ## unit tests of the Python code
 sanity: test-deps ## ansible-test sanity and the collection's documentation, on the built artifact
 	tests/all sanity
 
-molecule: test-deps ## the scenarios of make test: moves (KVM), gateway, bridge and cloud in containers, default (Xen) in virtual machines
+molecule: test-deps ## the scenarios of make test: moves (KVM), gateway and bridge in containers, default (Xen) in virtual machines
 	tests/all molecule
 
-long: test-deps ## the scenarios that make test has no time for: KVM in virtual machines, and those that build appliances
-	tests/all molecule kvm oar batch arm images
+long: test-deps ## the scenarios that make test has no time for: the cloud, KVM in virtual machines, and those that build appliances
+	tests/all molecule cloud kvm oar batch arm images
 
 ROUNDS ?= 50
 torture: test-deps ## nodes that die, a LAN that is cut, moves that are killed, in random order, on the machines of scenario moves; not in make test
