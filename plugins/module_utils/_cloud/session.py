@@ -39,10 +39,11 @@ def remedy(status: int, error: Exception) -> str:
     if status == 401:
         return (f"The password in {CLOUDS} is not the one that keystone knows, or a service's is not: our.cloud.cloud tries them all by login "
                 "and sets those that are wrong")
-    if status == 403:
-        return "The user's roles do not allow it"
+    # nova says 403 of its quotas, too
     if status in (413, 429) or (status and "quota exceeded" in str(error).lower()):
         return "A quota of the project is used up: `openstack quota show --usage`"
+    if status == 403:
+        return "The user's roles do not allow it"
     if status in (502, 503, 504):
         return "haproxy answers and the service behind it does not: `systemctl status` and `journalctl -u` of the service tell why"
     if status >= 500:

@@ -154,7 +154,7 @@ def test_a_cloud_without_its_domain(keystone, monkeypatch):
 
 
 @pytest.mark.parametrize("status, text, words", [
-    (401, "", "our.cloud.cloud tries them all by login"), (403, "", "roles do not allow it"), (403, "Quota exceeded", "roles do not allow it"),
+    (401, "", "our.cloud.cloud tries them all by login"), (403, "", "roles do not allow it"), (403, "Quota exceeded for ram", "A quota"),
     (413, "", "A quota"), (409, "Quota exceeded for resources", "A quota"), (502, "", "haproxy answers"), (500, "", "/var/log"),
     (0, "certificate verify failed", "CA in /etc/our-cloud/ca.pem"), (0, "refused", "Is it up?"), (0, "/os-quota-sets refused", "Is it up?"), (404, "", ""),
 ])
