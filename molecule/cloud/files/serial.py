@@ -30,14 +30,26 @@ def main(url, authority, command, wanted):
         line.sendall(frame(command.encode() + b"\n"))
         line.settimeout(5)
         end = time.monotonic() + 60
-        while wanted.encode() not in said:
+        while wanted.encode() not in text(said):
             try:
                 said += line.recv(4096) or sys.exit(f"it ended: {said!r}")
             except TimeoutError:
                 line.sendall(frame(b"\n"))
             if time.monotonic() > end:
-                sys.exit(f"not seen: {said!r}")
-        print(said.decode(errors="replace"))
+                sys.exit(f"not seen: {text(said)!r}")
+        print(text(said).decode(errors="replace"))
+
+
+def text(frames):
+    """What the server's frames carry; of the last one what has come of it."""
+    carried = b""
+    while len(frames) > 1:
+        head, size = 2, frames[1] & 0x7F
+        if size == 126:
+            head, size = 4, int.from_bytes(frames[2:4], "big")
+        carried += frames[head:head + size]
+        frames = frames[head + size:]
+    return carried
 
 
 def frame(data):
