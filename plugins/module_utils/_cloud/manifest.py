@@ -40,8 +40,9 @@ def read(directory: str, name: str) -> tuple:
             manifest = json.load(file)
         kind, hosts = manifest["format"], manifest["hosts"]
         for host in hosts.values():
-            for key in ("groups", "archive", "sum", "members", "versions"):
-                host[key]  # pylint: disable=pointless-statement
+            missing = {"groups", "archive", "sum", "members", "versions"} - set(host)
+            if missing:
+                raise KeyError(", ".join(sorted(missing)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(f"{path} is no manifest of a backup ({type(error).__name__}: {error})", "Choose another backup") from error
     if kind != FORMAT:
