@@ -25,7 +25,7 @@ export ANSIBLE_TIMEOUT ?= 120
 # Ansible does not flush what it writes into a pipe or a file: progress would come in one piece at the end.
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help cloud cloud-up cloud-status cloud-destroy cloud-deps lab lab-up lab-status lab-destroy test lint unit sanity molecule long torture bench docs deps test-deps artifact
+.PHONY: help cloud cloud-up cloud-status cloud-destroy cloud-deps lab lab-up lab-cloud lab-status lab-destroy test lint unit sanity molecule long torture bench docs deps test-deps artifact
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,10 +43,11 @@ cloud-destroy: cloud-deps ## end the containers of the cloud and remove their di
 	$(PLAYBOOK) $(BECOME) -i inventories/cloud playbooks/lab.yml -e lab_state=absent
 
 # In one go: what connects anew costs emulated machines half a minute.
-lab: deps ## everything: boot five machines, make them a site, move a guest between the Xen and one between the KVM nodes
-	$(PLAYBOOK) -i $(INVENTORY) playbooks/lab.yml site.yml playbooks/sample_moves.yml
+lab: deps lab-cloud ## everything: boot five machines, make them a site, move guests; a cloud, too, where there is VT, or CLOUD=yes (or no)
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/lab.yml site.yml playbooks/sample_moves.yml \
+		$$(grep -qsx yes $(INVENTORY)/.lab/cloud && echo playbooks/sample_cloud.yml)
 
-lab-up: deps ## boot the machines of the lab, nothing more
+lab-up: deps lab-cloud ## boot the machines of the lab, nothing more; with CLOUD= as for lab
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/lab.yml
 
 lab-status: deps ## show the machines of the lab
@@ -87,6 +88,24 @@ docs: test-deps ## the modules' reference, written to docs/modules/
 
 artifact: deps ## the collection as a tar ball, in .cache/
 	mkdir -p .cache && $(BIN)/ansible-galaxy collection build --force --output-path .cache
+
+# Whether the lab's machines are a cloud, too (inventories/lab/lab_cloud.yml), is decided when they are made.
+# By itself where hardware virtualization works and there is the memory.
+CLOUD ?=
+LAB_CLOUD_MIB := 14336
+lab-cloud: deps
+	@[ -e $(INVENTORY)/lab_cloud.yml ] || exit 0; state=$(INVENTORY)/.lab; cloud=$(CLOUD); \
+	case "$$cloud" in yes|no|"") ;; *) echo "CLOUD is yes or no, not $$cloud"; exit 1;; esac; \
+	if [ -n "$$(ls -A $$state/machines 2>/dev/null)" ]; then \
+		made=$$(cat $$state/cloud 2>/dev/null || echo no); \
+		[ "$${cloud:-$$made}" = $$made ] || { echo "The lab's machines were made with CLOUD=$$made. Remedy: make lab-destroy first, or CLOUD=$$made"; exit 1; }; \
+		cloud=$$made; \
+	elif [ -z "$$cloud" ]; then \
+		[ -e $$state/accelerator ] || $(PLAYBOOK) -i $(INVENTORY) playbooks/lab.yml -e lab_state=probe --limit gateway || exit 1; \
+		cloud=no; ! grep -qsx kvm $$state/accelerator || ! awk '/^MemAvailable:/ { exit $$2 < $(LAB_CLOUD_MIB) * 1024 }' /proc/meminfo || cloud=yes; \
+		echo "The lab's machines are a cloud, too: $$cloud (make lab CLOUD=yes or CLOUD=no, before they are made)"; \
+	fi; \
+	mkdir -p -m 700 $$state && echo $$cloud >$$state/cloud
 
 # apt only where something is missing, so that a second call needs neither root nor the network.
 define install_packages

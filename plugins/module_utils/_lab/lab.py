@@ -245,7 +245,7 @@ def remove_host(state_dir, check_mode):
         machines = os.path.join(state_dir, "machines")
         if not os.path.isdir(machines) or not os.listdir(machines):
             # Disks that were kept, or that --limit left out, still need the key that they know.
-            for name in ("id_ed25519", "id_ed25519.pub", "accelerator", "ssh_config", "known_hosts", "known_guests"):
+            for name in ("id_ed25519", "id_ed25519.pub", "accelerator", "cloud", "ssh_config", "known_hosts", "known_guests"):
                 remove(os.path.join(state_dir, name))
             for directory in (machines, state_dir):
                 if os.path.isdir(directory) and not os.listdir(directory):
