@@ -27,6 +27,7 @@ EPOCH = 1754697600
 # Below output_base, the working directories.
 BUILDS = ".builds"
 TAIL = 15
+LOG_END = 256 << 10  # bytes in which these lines are
 FINISHED = b"finished\0"  # what a script tells at its end
 FULL = 4  # MiB: with less, whatever fails may have failed for that
 # The kernel's words, and apt's.
@@ -398,7 +399,7 @@ class Build:
         following += [other.name for other in self.resolved.macrosteps[self.resolved.macrosteps.index(macrostep) + 1:]]
         return RecipeError(
             f"{self.resolved.name}: macrostep {macrostep.name}, microstep {microstep}: {said}. Last lines of {self.paths.log}:\n{tail}\n{then}."
-            + (self.space() if NO_SPACE.search(tail) or self.free() < FULL else "") + (READ_ONLY if "Read-only file system" in tail else ""), {
+            + self.space(tail) + (READ_ONLY if "Read-only file system" in tail else ""), {
                 "failed_at": {"macrostep": macrostep.name, "microstep": microstep, "next": following[0] if following else None},
                 "recipe": self.resolved.name, "workdir": self.paths.workdir, "log": self.paths.log, "shell": self.paths.shell})
 
@@ -413,7 +414,8 @@ class Build:
         write(program, output.script(self.kind))
         status, dummy = self.in_room(["bash", program, partial], output.variables(name, place.key, self.epoch, self.resolved), place, lock, writes=False)
         if status:
-            raise RecipeError(f"{name}: the output of type {self.kind} cannot be made. Last lines of {self.paths.log}:\n{self.tail()}\n{self.space()}")
+            tail = self.tail()
+            raise RecipeError(f"{name}: the output of type {self.kind} cannot be made. Last lines of {self.paths.log}:\n{tail}\n{self.space(tail).lstrip()}")
         output.finish(self.kind, name, partial, self.epoch, self.paths.tmp)
         if self.kept(place.key):
             os.rename(self.paths.log, os.path.join(partial, os.path.basename(self.paths.log)))
@@ -446,13 +448,16 @@ class Build:
     def tail(self):
         """The last lines of what the last command said."""
         with open(self.paths.log, "rb") as file:
-            file.seek(max(0, os.path.getsize(self.paths.log) - 8192))
-            lines = file.read().decode(errors="replace").splitlines()
+            file.seek(max(0, os.path.getsize(self.paths.log) - LOG_END))
+            # of a line that was written over and over the last state counts, as on a terminal
+            lines = [line.rstrip("\r").rpartition("\r")[2] for line in file.read().decode(errors="replace").rstrip("\n").split("\n")]
         begin = max((number for number, line in enumerate(lines) if line.startswith(("-- ", "=== "))), default=-1)
         return "\n".join(lines[begin + 1:][-TAIL:]) or "(nothing)"
 
-    def space(self):
-        """What to say when the disk may be full."""
+    def space(self, tail):
+        """What to say when the disk may be full. tail: the last lines of what has failed."""
+        if not NO_SPACE.search(tail) and self.free() >= FULL:
+            return ""
         return f" {self.paths.base} has {self.free()} MiB free. Remedy: free some space, or choose another {base_option(self.params)}"
 
     def free(self):

@@ -54,16 +54,27 @@ RECIPE_finished='' RECIPE_microstep='' RECIPE_command='' RECIPE_where='' RECIPE_
 exec 99>>"$RECIPE_STATE/failed" </dev/null
 # Commands of this library are called by builtin and command: functions of a recipe may have their names.
 
-# What begins a shell in the appliance: a command fails when any part of it fails. $1 is the command.
+# What begins a shell in the appliance: a command fails when any part of it fails. It comes by the file descriptor 9: an argument has
+# no more than 128 KiB.
 RECIPE_IN_BASH='set -Eeuo pipefail
 shopt -s inherit_errexit
-eval "$2"
+eval "$1"
+set --
 trap '\''recipe_note "$BASH_COMMAND" "${PIPESTATUS[*]}"'\'' ERR
-eval "$1"'
-RECIPE_IN_SH='command -v bash >/dev/null && exec bash -c "$2" bash "$1" "$3"
+IFS= read -rd "" RECIPE_text <&9 || true
+exec 9<&-
+eval "$RECIPE_text"'
+RECIPE_IN_SH='command -v bash >/dev/null && exec bash -c "$1" bash "$2"
 set -eu
 (set -o pipefail) 2>/dev/null && set -o pipefail
-eval "$1"'
+set --
+RECIPE_text=
+while IFS= read -r RECIPE_line <&9; do
+    RECIPE_text="$RECIPE_text$RECIPE_line
+"
+done
+exec 9<&-
+eval "$RECIPE_text"'
 
 # The shell's variables but those that change by themselves, as lines that set them anywhere.
 recipe_variables() {
@@ -100,6 +111,8 @@ recipe_exit() {
     recipe_save
     IFS= builtin read -rd '' RECIPE_failed <"$RECIPE_STATE/failed"
     RECIPE_failed=${RECIPE_failed:-$RECIPE_shown}
+    # the build reads this when the script has ended, and until then the pipe must have room for it
+    [ "${#RECIPE_failed}" -le 1000 ] || RECIPE_failed="${RECIPE_failed:0:1000} …"
     [ "$RECIPE_status" != 0 ] || RECIPE_failed='exit, which ends the whole macrostep: return ends a command early'
     builtin printf '%s\0' "$RECIPE_status" "$RECIPE_microstep" "$RECIPE_command" "$RECIPE_where" "$RECIPE_failed" >&"$RECIPE_TOLD"
     exit $((RECIPE_status ? RECIPE_status : 1))
@@ -207,8 +220,11 @@ builtin trap '\''recipe_note "$BASH_COMMAND" "${PIPESTATUS[*]}"'\'' ERR
 RECIPE_STATE=$1
 . "$RECIPE_STATE/variables"
 builtin cd "$2"
-eval "$3"
-recipe_save' bash "$RECIPE_STATE" "$RECIPE_ROOT" "$RECIPE_text"
+set --
+IFS= builtin read -rd "" RECIPE_text <&9 || true
+exec 9<&-
+eval "$RECIPE_text"
+recipe_save' bash "$RECIPE_STATE" "$RECIPE_ROOT" 9<<<"$RECIPE_text"
     . "$RECIPE_STATE/variables"
 }
 
@@ -217,7 +233,7 @@ recipe_exec_chroot() {
     recipe_mounts
     (
         unset TMPDIR
-        HOME=/root recipe_enter "$RECIPE_ROOT" "$RECIPE_INSIDE" /bin/sh -c "$RECIPE_IN_SH" sh "$RECIPE_text" "$RECIPE_IN_BASH" "$(declare -f recipe_note)"
+        HOME=/root recipe_enter "$RECIPE_ROOT" "$RECIPE_INSIDE" /bin/sh -c "$RECIPE_IN_SH" sh "$RECIPE_IN_BASH" "$(declare -f recipe_note)" 9<<<"$RECIPE_text"
     )
 }
 

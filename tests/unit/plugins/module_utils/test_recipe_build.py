@@ -183,6 +183,24 @@ def test_each_command_fails_as_a_whole(shared, command, status, said, tail):
     assert tail in rest
 
 
+@pytest.mark.parametrize("kind", ["exec_current", "exec_appliance", "exec_chroot"])
+def test_a_command_may_be_of_any_length(toy, kind):
+    """Linux takes no argument beyond 128 KiB, and no pipe more than 64 KiB that nobody reads."""
+    toy.recipe("root", "long")
+    lines = "".join(f"        x{number}={'y' * 90}\n" for number in range(2000))
+    toy.step("long", f"- one:\n    - {kind}: |\n{lines}        test \"$x1999\" = {'y' * 90}\n        test $# = 0\n")
+    toy.build()
+    toy.step("long", f"- one:\n    - {kind}: |\n{lines}        exit 3\n")
+    said = str(toy.error())
+    assert f"microstep one: {kind} ({toy.path}/steps/common/long.yaml:2) failed with status 3" in said
+    assert len(said) < 4000
+
+
+def test_an_error_is_seen_behind_a_line_of_progress(shared):
+    error = str(failing(shared, "exec_current: |\n    echo no such host\n    for n in $(seq 2000); do printf '\\r%s of 2000\\r' $n; done\n    false"))
+    assert error.partition("build.log:\n")[2].startswith("no such host\n2000 of 2000\nThe next build")
+
+
 @pytest.mark.parametrize("command, status", [
     ("exec true", 0), ("exec false", 1), ("trap - EXIT; exit 0", 0), ("trap 'echo bye' EXIT; false", 1), ("kill -9 $BASHPID", 137),
 ])
