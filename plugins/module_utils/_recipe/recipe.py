@@ -29,8 +29,10 @@ BUILD_VARIABLES = ("workdir", "chroot")
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 VARIABLE = re.compile(r"[A-Za-z_]\w*(?:-\w+)*", re.ASCII)
-# $$name, $${name} and, quoted for the shell, $${name@Q}
-REFERENCE = re.compile(r"\$\$(?:\{(?P<inside>%(name)s)(?P<quoted>@Q)?\}|(?P<plain>%(name)s))" % {"name": VARIABLE.pattern}, re.ASCII)
+# $$name, $${name} and, quoted for the shell, $${name@Q}; $$$$name for a $$name that is not ours
+REFERENCE = re.compile(r"(?P<literal>\$\$(?=\$\$\{?[A-Za-z_]))?\$\$(?:\{(?P<inside>%(name)s)(?P<quoted>@Q)?\}|(?P<plain>%(name)s))"
+                       % {"name": VARIABLE.pattern}, re.ASCII)
+DEEPEST = 100  # variables that one may lead through
 SHELL_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # Bash keeps these to itself, or the build needs them.
 SHELL_OWN = re.compile(r"(BASH|RECIPE_)\w*|E?UID|PPID|SHELLOPTS|_")
@@ -116,9 +118,9 @@ class Recipe:
     where: Where
 
     def text(self, name, default=""):
-        """A variable's text as it stands, for those that the build itself looks at."""
+        """A variable's text, filled in, for those that the build itself looks at."""
         variable = self.variables.get(name)
-        return variable.text if variable and variable.text else default
+        return Globals(self.variables).text(name) or default if variable and variable.text else default
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,8 @@ class Reader:
             raise self.error(node, f"{what} is {self.kind(node)} and must be a mapping")
         found = {}
         for key, value in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise self.error(key, f"{what} has a merge key (<<), which is not followed. Remedy: write out what it would bring")
             name = self.text(key, f"a key of {what}")
             if name in found:
                 raise self.error(key, f"{name} is there twice in {what}, first in line {found[name][0].start_mark.line + 1}")
@@ -305,11 +309,13 @@ def load(data, name, overrides=None):
     for key in MANDATORY:
         if not variables.get(key) or not variables[key].text:
             raise where.error(f"global has no {key}, which every recipe needs")
-    if not NAME.fullmatch(variables["distrib"].text):
-        raise variables["distrib"].where.error(f"distrib is {variables['distrib'].text!r}, which cannot be the name of a folder")
-    if variables["type"].text not in TYPES:
-        raise variables["type"].where.error(f"type is {variables['type'].text} and must be one of {', '.join(TYPES)}")
-    return Recipe(name, variables, read_steps(reader, parts["steps"]), reader.where(reader.root))
+    recipe = Recipe(name, variables, read_steps(reader, parts["steps"]), reader.where(reader.root))
+    if not NAME.fullmatch(recipe.text("distrib")):
+        raise variables["distrib"].where.error(f"distrib is {recipe.text('distrib')!r}, which cannot be the name of a folder")
+    if recipe.text("type") not in TYPES:
+        raise variables["type"].where.error(f"type is {recipe.text('type')} and must be one of {', '.join(TYPES)}")
+    recipe.text("workdir_base")
+    return recipe
 
 
 def read_variables(reader, node):
@@ -450,7 +456,7 @@ def resolve(data, recipe, workdir):
     macrosteps = []
     for step in recipe.steps:
         macrosteps.append(fill(select(data, recipe, step), names))
-    return Resolved(recipe.name, names.texts(), tuple(macrosteps), recipe.where)
+    return Resolved(recipe.name, names.globals.texts(), tuple(macrosteps), recipe.where)
 
 
 def select(data, recipe, step):
@@ -498,53 +504,79 @@ def check_path(command, place):
         raise command.where.error(f"{place}: the path {command.arguments[0]!r} is not that of a file")
 
 
-class Names:
-    """What ``$$name`` stands for, at one place of a recipe after the other."""
+class Globals:
+    """A recipe's ``global``. build: {name: text} of what the build itself knows, nothing before it does."""
 
-    def __init__(self, recipe, workdir):
-        self.globals = recipe.variables
-        self.known = {"workdir": workdir, "chroot": os.path.join(workdir, "chroot")}
-        self.only_running = {}  # name: where it is set to what only the shell knows
-        self.shadowed = {}  # name: whether set_var has replaced it
-        for name, variable in recipe.variables.items():
-            if variable.text is not None:
-                self.known[name] = self.of_global(name, (name,))
+    def __init__(self, variables, build=None):
+        self.variables, self.build = variables, build or {}
 
     def texts(self):
-        """{name: text} of the recipe's global, filled in."""
-        return {name: self.of_global(name, (name,)) for name, variable in self.globals.items() if variable.text is not None}
+        """{name: text} of all, filled in."""
+        return {name: self.text(name) for name, variable in self.variables.items() if variable.text is not None}
 
-    def of_global(self, name, names):
-        """A variable of global with its own references replaced. names: those that led here."""
-        variable = self.globals[name]
+    def text(self, name, names=()):
+        """A variable with its own references replaced. names: those that led here."""
+        variable, names = self.variables[name], (*names, name)
 
         def replace(match):
+            if match["literal"]:
+                return match[0][2:]
             other = match["inside"] or match["plain"]
             if other in names:
                 raise variable.where.error(f"global: {' -> '.join((*names, other))} is a loop")
-            if other in self.globals and self.globals[other].text is not None:
-                return quoted_if(match, self.of_global(other, (*names, other)))
-            if other in BUILD_VARIABLES:
-                return quoted_if(match, self.known[other])
+            if other in self.variables and self.variables[other].text is not None:
+                return quoted_if(match, self.text(other, names))
+            if other in self.build:
+                return quoted_if(match, self.build[other])
             raise variable.where.error(f"global: {name} refers to $${other}, which {self.why_not(other)}")
 
+        if len(names) > DEEPEST:
+            raise variable.where.error(f"global: {names[0]} refers to others more than {DEEPEST} deep")
         return REFERENCE.sub(replace, variable.text)
 
     def is_given(self, name):
         """Whether a variable has text in it that is not the recipe's own, unquoted."""
-        variable = self.globals.get(name)
-        if variable is None or self.shadowed.get(name):
-            return False
-        return variable.given or any(not match["quoted"] and self.is_given(match["inside"] or match["plain"]) for match in REFERENCE.finditer(variable.text))
+        variable = self.variables.get(name)
+        return variable is not None and (variable.given or any(
+            not match["quoted"] and not match["literal"] and self.is_given(match["inside"] or match["plain"])
+            for match in REFERENCE.finditer(variable.text)))
+
+    def why_not(self, name):
+        """Why there is no text for a name."""
+        if name in self.variables:
+            return "is a mapping or a nested list, which has no text"
+        if name in BUILD_VARIABLES:
+            return "is not known before distrib, type and workdir_base are"
+        known = sorted({*BUILD_VARIABLES, *(other for other, variable in self.variables.items() if variable.text is not None)})
+        shorter = next((other for other in sorted(known, key=len, reverse=True) if name.startswith((other + "-", other + "_"))), None)
+        hint = f" If $${shorter} is meant: $${{{shorter}}}{name[len(shorter):]}." if shorter else ""
+        return f"is not in the recipe's global.{hint} Known: {', '.join(known)}. A $${name} that is to stay: $$$${name}"
+
+
+class Names:
+    """What ``$$name`` stands for, at one place of a recipe after the other."""
+
+    def __init__(self, recipe, workdir):
+        build = {"workdir": workdir, "chroot": os.path.join(workdir, "chroot")}
+        self.globals = Globals(recipe.variables, build)
+        self.known = {**build, **self.globals.texts()}
+        self.only_running = {}  # name: where it is set to what only the shell knows
+        self.shadowed = set()  # what set_var has replaced
+
+    def is_given(self, name):
+        """Whether a variable has text in it that is not the recipe's own, unquoted."""
+        return name not in self.shadowed and self.globals.is_given(name)
 
     def fill(self, text, command, place):
         """A command's text with its references replaced. What a recipe says may be the shell's; what it is given is a value."""
         def replace(match):
+            if match["literal"]:
+                return match[0][2:]
             name, where = match["inside"] or match["plain"], command.where
             if name in self.only_running:
                 raise where.error(f"{place}: $${name} is not known before the build runs (set_var in {self.only_running[name]}). Remedy: write ${name}")
             if name not in self.known:
-                raise where.error(f"{place}: $${name} {self.why_not(name)}")
+                raise where.error(f"{place}: $${name} {self.globals.why_not(name)}")
             value = self.known[name]
             if command.kind in SHELL_COMMANDS and not match["quoted"] and self.is_given(name) and not SHELL_PLAIN.fullmatch(value):
                 raise where.error(f"{place}: $${name} was set to {value!r}, in which the shell would find more than a value."
@@ -553,18 +585,10 @@ class Names:
 
         return REFERENCE.sub(replace, text)
 
-    def why_not(self, name):
-        if name in self.globals:
-            return "is a mapping or a nested list, which has no text"
-        known = sorted({*BUILD_VARIABLES, *(other for other, variable in self.globals.items() if variable.text is not None)})
-        shorter = next((other for other in sorted(known, key=len, reverse=True) if name.startswith((other + "-", other + "_"))), None)
-        hint = f" If $${shorter} is meant: $${{{shorter}}}{name[len(shorter):]}." if shorter else ""
-        return f"is not in the recipe's global.{hint} Known: {', '.join(known)}"
-
     def set(self, command):
         """From here on a name is what set_var says, if that can be known."""
         name, value = command.arguments
-        self.shadowed[name] = True
+        self.shadowed.add(name)
         self.known.pop(name, None)
         self.only_running.pop(name, None)
         if SHELL_ACTIVE.search(value):

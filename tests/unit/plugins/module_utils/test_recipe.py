@@ -89,7 +89,7 @@ def test_values_are_the_text_that_was_typed(folder):
 @pytest.mark.parametrize("text, expected", [
     ("$$lanes", "2"), ("a$$lanes.", "a2."), ("$${lanes}nd", "2nd"), ("$$lanes-$$type", "2-tgz"), ("$$lanes$$type", "2tgz"), ("$$workdir/x", "/w/x"),
     ("$$chroot", "/w/chroot"), ("$lanes", "$lanes"), ("$$", "$$"), ("kill $$; a$$", "kill $$; a$$"), ("$$1", "$$1"), ("${lanes}", "${lanes}"),
-    ("$$ lanes", "$$ lanes"),
+    ("$$ lanes", "$$ lanes"), ("$$$$HOME", "$$HOME"), ("$$$${PATH}$$lanes", "$${PATH}2"), ("$$$$ $$$$", "$$$$ $$$$"), ("$$$$lanes", "$$lanes"),
 ])
 def test_substitution(folder, text, expected):
     folder.write("steps/common/door.yaml", f"- a: [exec_current: '{text}']\n")
@@ -101,6 +101,21 @@ def test_global_may_refer_to_itself_and_be_overridden(folder):
     folder.write("steps/common/door.yaml", DOOR)
     assert folder.resolve().variables["url"] == "http://x/2"
     assert folder.resolve(base="file:", lanes=[3, True, None]).variables["url"] == "file:/3 true "
+
+
+def test_what_the_build_looks_at_may_refer_to_other_variables(folder):
+    folder.write("recipes/r.yaml", "global: {town: field, distrib: spring$$town, kind: tgz, type: $$kind, home: /h, workdir_base: $$home/x}\nsteps: [door]\n")
+    folder.write("steps/springfield/door.yaml", DOOR)
+    assert commands(folder.resolve())
+    loaded = recipe.load(recipe.DataDirectory(folder.path), "r")
+    assert [loaded.text(name) for name in ("distrib", "type", "workdir_base")] == ["springfield", "tgz", "/h/x"]
+
+
+def test_a_long_chain_of_variables_is_refused(folder):
+    chain = "".join(f", v{number}: $$v{number - 1}" for number in range(1, 2000))
+    folder.write("recipes/r.yaml", HEAD.replace("2", "2, v0: x" + chain) + "steps: [door]\n")
+    folder.write(STEPS, DOOR)
+    assert "refers to others more than 100 deep" in folder.error()
 
 
 def test_what_set_var_says_is_known_from_there_on(folder):
@@ -136,6 +151,9 @@ BAD_RECIPES = [
     ("global:\n  workdir: s\nsteps: [door]\n", ":2: global: workdir is set by the build. Remedy: choose another name"),
     ("global:\n  x: !door s\nsteps: [door]\n", ":2: global: x has the tag !door, which means nothing here"),
     ("global:\n  x: \"a\\0b\"\nsteps: [door]\n", ":2: global: x has a character that no file can have"),
+    ("global:\n  <<: {a: b}\nsteps: [door]\n", ":2: global has a merge key (<<), which is not followed. Remedy: write out what it would bring"),
+    ("global:\n  distrib: s\n  type: tgz\n  workdir_base: $$workdir/x\nsteps: [door]\n",
+     ":4: global: workdir_base refers to $$workdir, which is not known before distrib, type and workdir_base are"),
     (HEAD + "steps: door\n", ":2: steps is text and must be a list"),
     (HEAD + "steps: []\n", ":2: steps is an empty list"),
     (HEAD + "steps:\n  - door:\n", ":3: the microsteps of door is empty and must be a list"),
