@@ -260,6 +260,10 @@ class Build:
         packages = output.missing_programs(self.kind)
         if packages:
             raise RecipeError(f"an appliance of type {self.kind} needs programs that this computer lacks. Remedy: apt-get install {' '.join(packages)}")
+        most = self.room.most_layers(self.keys[0][0])
+        if most and len(self.resolved.macrosteps) > most:
+            raise RecipeError(f"{self.resolved.name} has {len(self.resolved.macrosteps)} macrosteps, and no more than {most} layers go over each other here."
+                              " Remedy: put several of them into one")
         for macrostep, planned in zip(self.resolved.macrosteps, self.planned):
             for microstep in macrostep.microsteps if planned.runs else ():
                 for command in microstep.commands:
@@ -468,6 +472,7 @@ class Build:
 
 def ensure(params, check_mode, diff_mode):
     """What the module appliance does; its result."""
+    params = located(params)
     try:
         if params["state"] == "absent":
             return {"changed": remove_build(params, check_mode), "recipe": params["recipe"]}
@@ -500,6 +505,16 @@ def remove_build(params, check_mode):
     return there
 
 
+def located(params):
+    """The parameters with paths as whoever started the playbook means them, wherever the module runs."""
+    paths = {name: in_directory(params, params[name]) for name in ("data_dir", "workdir_base", "output_base") if params[name]}
+    return {**params, **paths}
+
+
+def in_directory(params, path):
+    return os.path.join(params["directory"] or os.getcwd(), os.path.expanduser(path))
+
+
 def base_option(params):
     return "output_base" if params["output_base"] else "workdir_base"
 
@@ -509,7 +524,7 @@ def workdir(params, recipe):
     if params["output_base"]:
         values = sorted((name, variable.text) for name, variable in recipe.variables.items())
         return Workdir(os.path.join(params["output_base"], BUILDS), f"{recipe.name}-{planning.digest(values)}")
-    return Workdir(params["workdir_base"] or recipe.text("workdir_base", default_base()), recipe.name)
+    return Workdir(params["workdir_base"] or in_directory(params, recipe.text("workdir_base", default_base())), recipe.name)
 
 
 def names_of(steps):

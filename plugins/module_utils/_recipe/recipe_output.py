@@ -79,10 +79,14 @@ size() {
 }
 
 root_file_system() { # FILE KIB EXTENDED_OPTIONS
-    local said
+    local said inodes
     hide
+    # many small files want more inodes than one for each 16 KiB
+    inodes=$(find "$RECIPE_ROOT" -xdev -printf . | wc -c)
+    inodes=$((inodes + inodes / 5 + 256))
+    if [ "$inodes" -gt "$(($2 / 16))" ]; then inodes="-N $inodes"; else inodes=''; fi
     printf '%s' "$MKE2FS_SETTINGS" >"$RECIPE_STATE/mke2fs.conf"
-    said=$(MKE2FS_CONFIG=$RECIPE_STATE/mke2fs.conf mke2fs -q -t ext4 -L root -m 1 -U "$UUID" -E "hash_seed=$UUID,root_owner=0:0$3" \\
+    said=$(MKE2FS_CONFIG=$RECIPE_STATE/mke2fs.conf mke2fs -q -t ext4 -L root -m 1 $inodes -U "$UUID" -E "hash_seed=$UUID,root_owner=0:0$3" \\
         -d "$RECIPE_ROOT" "$1" "${2}k" 2>&1) ||
         recipe_fail "the root file system cannot be made: $said. If it is too small: set size_mib in the recipe's global"
 }
@@ -114,7 +118,7 @@ kernel() {
 ARCHIVE = """hide
 tar --create --directory "$RECIPE_ROOT" --sort=name --numeric-owner --format=posix \\
     --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime --mtime="@$SOURCE_DATE_EPOCH" --clamp-mtime \\
-    --xattrs --xattrs-include=security.capability . """
+    --xattrs --xattrs-include='*' --xattrs-exclude=security.selinux . """
 
 SCRIPTS = {
     "tar": ARCHIVE + """>"$NAME.tar"

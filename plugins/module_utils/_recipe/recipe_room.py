@@ -28,6 +28,8 @@ LAST_WORDS = 120
 HIGH = 90
 
 OVERLAY = "userxattr,volatile"
+# Bytes for the names of layers: the kernel takes a page of options.
+LAYERS = 4096 - 80
 
 # Prints how layers can be kept in the directory $1.
 PROBE = f"""set -eu
@@ -197,6 +199,10 @@ class Room:
             "RECIPE_PYTHON": os.path.abspath(sys.executable), "RECIPE_LIBRARY": paths.library, "RECIPE_STATE": paths.state,
             **(variables or {}),
         }
+
+    def most_layers(self, name):
+        """How many layers of such names go over each other; None: any number."""
+        return LAYERS // len(name + ":") if self.snapshots == "overlay" else None
 
     def write_shell(self, lower, upper):
         """A program for people, who look at the appliance and may change it; then it is not the recipe's alone any more."""

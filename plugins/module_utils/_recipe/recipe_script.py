@@ -316,13 +316,20 @@ def call(command):
 
 def check_syntax(macrosteps):
     """Refuse commands that the shell cannot read, before anything runs."""
+    read = set()
     for macrostep in macrosteps:
         for microstep in macrostep.microsteps:
             for command in microstep.commands:
                 if command.kind.startswith("exec_"):
-                    refuse_unreadable(command, command.arguments[0], macrostep, microstep)
+                    text = command.arguments[0]
                 elif command.kind == "set_var":
-                    refuse_unreadable(command, '{}="{}"'.format(*command.arguments), macrostep, microstep)
+                    text = '{}="{}"'.format(*command.arguments)
+                else:
+                    continue
+                # what is included often is read once
+                if text not in read:
+                    refuse_unreadable(command, text, macrostep, microstep)
+                    read.add(text)
 
 
 def refuse_unreadable(command, text, macrostep, microstep):

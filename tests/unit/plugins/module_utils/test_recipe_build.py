@@ -289,6 +289,24 @@ def toy_root_without_bash():
 """
 
 
+def test_more_macrosteps_than_layers_go_are_refused_before_anything_runs(toy):
+    names = [f"m{number}" for number in range(260)]
+    toy.recipe(*names)
+    for name in names:
+        toy.step(name, "- one: [exec_current: 'false']\n")
+    assert "toy has 260 macrosteps, and no more than 236 layers go over each other here. Remedy: " in str(toy.error())
+
+
+def test_paths_are_those_of_whoever_started_the_playbook(toy, monkeypatch):
+    monkeypatch.chdir("/")
+    where = {"directory": str(toy.path), "data_dir": "."}
+    assert toy.build(workdir_base="base", **where)["files"] == {"image": str(toy.archive)}
+    (toy.path / "recipes/toy.yaml").write_text("global: {distrib: d, type: tgz, workdir_base: ./base}\nsteps: [root]\n")
+    assert toy.build(workdir_base=None, **where)["workdir"] == str(toy.workdir)
+    assert toy.build(workdir_base=None, state="absent", **where)["changed"]
+    assert toy.build(workdir_base=None, output_base="kept", check_mode=True, **where)["files"]["image"].startswith(f"{toy.path}/kept/toy-")
+
+
 def test_the_microstep_beyond_255_is_named(toy):
     toy.recipe("many")
     toy.step("many", "".join(f"- m{number}: [exec_current: {'false' if number == 257 else 'true'}]\n" for number in range(260)))

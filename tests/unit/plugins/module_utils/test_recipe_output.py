@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import struct
 import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -109,6 +111,31 @@ def test_the_size_fits_by_itself_or_a_remedy_is_said(tmp_path):
     # what is there stays
     assert (toy.workdir / "output/root.img").exists()
     assert "size_mib is '1G' and must be a number of MiB" in str(toy.error(variables={"size_mib": "1G"}))
+
+
+def test_many_small_files_fit(tmp_path):
+    toy = toy_of(tmp_path, "base", "triple")
+    toy.step("boot", BOOT + "    - exec_appliance: mkdir many; cd many; seq 12000 | xargs touch\n")
+    tool("/sbin/e2fsck", "-fn", toy.build()["files"]["image"])
+
+
+def test_an_archive_has_access_lists_and_attributes(toy, tmp_path):
+    """As a disk has them. Access lists are kept as numbers: a name would be this computer's."""
+    toy.recipe("root", "marks")
+    entries = ((1, 6, 2**32 - 1), (2, 4, 7), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 4, 2**32 - 1))
+    rights = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    toy.step("marks", f"""\
+- one:
+    - exec_appliance: |
+        touch etc/marked
+        {sys.executable} -c 'import os; os.setxattr("etc/marked", "user.mark", b"yes")
+        os.setxattr("etc/marked", "system.posix_acl_access", bytes.fromhex("{rights.hex()}"))'
+""")
+    toy.build()
+    with tarfile.open(toy.archive) as archive:
+        headers = archive.getmember("./etc/marked").pax_headers
+    assert headers["SCHILY.xattr.user.mark"] == "yes"
+    assert headers["SCHILY.xattr.system.posix_acl_access"].encode("utf-8", "surrogateescape") == rights
 
 
 @pytest.mark.parametrize("step, said", [
