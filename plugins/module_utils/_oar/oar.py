@@ -32,12 +32,12 @@ def cores(node, text):
             continue
         if not re.match(r"\d+,\d*,\d*$", line):
             raise OarError("Node %s: lscpu says '%s', which is no line of CPU,CORE,SOCKET" % (node, line))
-        # what a machine does not tell is empty
-        cpu, core, socket = (int(number or 0) for number in line.split(","))
-        threads.setdefault((socket, core), []).append(cpu)
+        # what a machine does not tell is empty: a core of its own, for all that is known
+        cpu, core, socket = line.split(",")
+        threads.setdefault((int(socket or 0), not core, int(core or cpu)), []).append(int(cpu))
     if not threads:
         raise OarError("Node %s: lscpu names no CPU" % node)
-    return [Core(socket, "+".join(map(str, sorted(cpus)))) for (socket, dummy), cpus in sorted(threads.items())]
+    return [Core(socket, "+".join(map(str, sorted(cpus)))) for (socket, dummy, dummy2), cpus in sorted(threads.items())]
 
 
 def state(resource):

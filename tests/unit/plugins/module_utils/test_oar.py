@@ -31,7 +31,9 @@ def test_threads_of_a_core_are_one():
 
 
 def test_a_machine_that_tells_little():
+    """What is not known is not equal."""
     assert oar.cores("milhouse", "0,,\n") == [(0, "0")]
+    assert oar.cores("milhouse", "0,,\n1,,\n2,0,0\n3,0,0\n") == [(0, "2+3"), (0, "0"), (0, "1")]
 
 
 @pytest.mark.parametrize("text, said", [
