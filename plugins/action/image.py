@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         kind = self._task.resolved_action.rpartition(".")[2]
         parts = []
         try:
-            path = self._find_needle("files", args["path"])
+            path = self._find(args["path"])
             parts = registration.parts_of(kind, args, path)
             return dict(result, **self._register(parts, task_vars))
         except AnsibleError as error:
@@ -45,6 +45,15 @@ class ActionModule(ActionBase):
             for part in parts:
                 part.close()
             self._remove_tmp_path(self._connection._shell.tmpdir)
+
+    def _find(self, path):
+        """Beside the playbook, as Ansible's own copy does, or from the directory that it was started in."""
+        try:
+            return self._find_needle("files", path)
+        except AnsibleError:
+            if not os.path.exists(path):
+                raise
+            return os.path.abspath(path)
 
     def _register(self, parts, task_vars):
         for part in parts:

@@ -75,21 +75,23 @@ LOADABLE = {
     "arm": {"zImage": None, "uImage": ("", "gzip")},
     "arm64": {"Image": ("", "gzip"), "EFI zboot": ("gzip",), "uImage": ("", "gzip")},
 }
+UNPACK = "Unpack it first"
+OLD_CPIO = "a cpio archive of the old kind, which Linux does not take"
 OTHERS = (
-    (0, b"PK\x03\x04", "a zip archive"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (0, b"!<arch>\ndebian-binary", "a Debian package"),
-    (0, b"!<arch>\n", "an ar archive"),
-    (0, b"\xed\xab\xee\xdb", "an RPM package"),
-    (257, b"ustar", "a tar archive"),
-    (0, b"070707", "a cpio archive of the old kind, which Linux does not take (cpio -H newc makes the right one)"),
-    (0, b"\xc7\x71", "a cpio archive of the old kind, which Linux does not take (cpio -H newc makes the right one)"),
-    (0, b"\x04\x22\x4d\x18", "lz4 data of the kind that Linux does not take (lz4 -l makes the right one)"),
-    (0, b"\xd0\x0d\xfe\xed", "a device tree or a FIT image of U-Boot"),
-    (0, b"ANDROID!", "an Android boot image"),
-    (0, b"\x1f\x9d", "data compressed by compress"),
-    (0, b"%PDF", "a PDF document"),
-    (0, b"\x89PNG", "a picture"),
+    (0, b"PK\x03\x04", "a zip archive", UNPACK),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
+    (0, b"!<arch>\ndebian-binary", "a Debian package", UNPACK),
+    (0, b"!<arch>\n", "an ar archive", UNPACK),
+    (0, b"\xed\xab\xee\xdb", "an RPM package", UNPACK),
+    (257, b"ustar", "a tar archive", UNPACK),
+    (0, b"070707", OLD_CPIO, "Make it anew: cpio -H newc"),
+    (0, b"\xc7\x71", OLD_CPIO, "Make it anew: cpio -H newc"),
+    (0, b"\x04\x22\x4d\x18", "lz4 data of the kind that Linux does not take", UNPACK + ", or make the other kind: lz4 -l"),
+    (0, b"\xd0\x0d\xfe\xed", "a device tree or a FIT image of U-Boot", ""),
+    (0, b"ANDROID!", "an Android boot image", ""),
+    (0, b"\x1f\x9d", "data compressed by compress", UNPACK),
+    (0, b"%PDF", "a PDF document", ""),
+    (0, b"\x89PNG", "a picture", ""),
 )
 PAGE_HINT = "A server answered with a page instead of the file: look at its address there"
 SWAP_HINT = "Have kernel, ramdisk and disk been mixed up?"
@@ -382,6 +384,19 @@ def _ramdisk_cpio(source, head):
             return Other("", source.size, source.size, "a cpio archive with data of no known kind behind it (at byte %d)" % offset, "")
 
 
+def _late_ramdisk(source, head):
+    """A ramdisk with zeros before it, which Linux passes over."""
+    begin = len(head) - len(head.lstrip(b"\0"))
+    if not 0 < begin < len(head):
+        return None
+    part = _Part(source, begin, source.size)
+    rest = part.at(0, HEAD).ljust(HEAD, b"\0")
+    found = _ramdisk_cpio(part, rest) or _compressed(part, rest)
+    if not isinstance(found, Ramdisk):
+        return None
+    return found._replace(size=source.size, whole=found.whole + begin, prefix=found.prefix + begin)
+
+
 def _ramdisk(source, name, prefix, whole, begin=b""):
     """begin: of its last archive, if that is compressed: Linux does not unpack all that there is of its kinds."""
     unknown = compression.unknown_to_linux(begin)
@@ -413,7 +428,7 @@ def _compressed(source, head):
         return _ramdisk(source, name, 0, source.size, head[:32])
     if isinstance(inside, Kernel):
         return inside._replace(size=source.size, whole=source.size, wrapping=name, what="%s, compressed by %s" % (inside.what, name))
-    return Other("", source.size, source.size, "%s, compressed by %s" % (inside.what, name), "Unpack it first")
+    return Other("", source.size, source.size, "%s, compressed by %s" % (inside.what, name), UNPACK)
 
 
 # --- everything -------------------------------------------------------------
@@ -451,14 +466,17 @@ def _classify(source, head, deep=True):
     found = disk_images.find(source, head)
     if found is not None:
         return found
-    for offset, magic, what in OTHERS:
+    for offset, magic, what, hint in OTHERS:
         if head[offset:offset + len(magic)] == magic:
-            return Other("", source.size, source.size, what, "")
+            return Other("", source.size, source.size, what, hint)
     if not deep and compression.kind(head[:32]):
         return Other("", source.size, source.size, "compressed data", "")
     text = _text(head)
     if text:
         return Other("", source.size, source.size, *text)
+    late = _late_ramdisk(source, head) if deep else None
+    if late:
+        return late
     if not head.strip(b"\0"):
         return disk_images.Disk("", source.size, source.size, "zeros", "blank", source.size, "", "", (), None)
     return Other("", source.size, source.size, NO_IDEA, "")
@@ -589,6 +607,8 @@ def _read_archives(source):
             if offset is None:
                 return last
         else:
+            if offset != len(data) - len(rest) and rest[:6] not in (b"070701", b"070702"):
+                raise compression.CompressionError("behind its archive is data of no known kind (at byte %d)" % offset)
             offset, ended, whole, fault = _cpio(source, source.size, offset)
             if fault:
                 raise compression.CompressionError("its archive is damaged at byte %d" % offset)

@@ -162,7 +162,7 @@ class NfsStore(Storage):
         return found
 
     def set_name(self, kind, name, key):
-        with self._at(NAMES, kind, make=True) as folder, self._workspace() as work:
+        with self._writing("the name %s leads where it led" % name), self._at(NAMES, kind, make=True) as folder, self._workspace() as work:
             os.symlink(os.path.join("..", "..", key), os.path.join(work, name))
             os.rename(os.path.join(work, name), os.path.join(folder, name))
 
@@ -177,11 +177,11 @@ class NfsStore(Storage):
             yield work
 
     def add(self, kind, sources, checksum, describe, needs):
-        with self._workspace() as work:
+        with self._writing("nothing was registered"), self._workspace() as work:
             # what others have left is gone now
             check_room(self.folder, sum(source.data() for source in sources.values()))
             with pinned.pin(work, "new", make=True) as folder, pinned.pin(work, "new", USES, make=True):
-                found = {name: self._copy(source, os.path.join(folder, name)) for name, source in sources.items()}[FILE[kind]]
+                found = {name: sparse.copy(source, os.path.join(folder, name)) for name, source in sources.items()}[FILE[kind]]
                 if checksum not in (None, found):
                     raise RegistryError("the %s's file is not what was announced: its checksum is %s instead of %s. Has it changed meanwhile? Try again"
                                         % (kind, found, checksum))
@@ -190,15 +190,16 @@ class NfsStore(Storage):
                 _sync(folder)
             return self._commit(os.path.join(work, "new"), record, needs)
 
-    def _copy(self, source, path):
+    @contextlib.contextmanager
+    def _writing(self, instead):
+        """Where writing fails it is said, and what did not happen."""
         try:
-            return sparse.copy(source, path)
+            yield
         except OSError as error:
             if error.errno in FULL:
-                raise RegistryError("%s is full; nothing was registered. Remove images that nobody needs (the playbook prune), or make it larger"
-                                    % self.root) from None
-            raise RegistryError("%s cannot be written, nothing was registered: %s"
-                                % (self.folder, error.strerror or self._shown(str(error), (".part-", "new")))) from None
+                raise RegistryError("%s is full; %s. Remove images that nobody needs (the playbook prune), or make it larger" % (self.root, instead)) from None
+            raise RegistryError("%s cannot be written, %s: %s"
+                                % (self.folder, instead, error.strerror or self._shown(str(error), (".part-", "new")))) from None
 
     def _commit(self, folder, record, needs):
         for key in keys(record["kind"], record["digest"]):
@@ -242,7 +243,7 @@ class NfsStore(Storage):
         needed = self.uses(key)
         if needed and not force:
             return needed
-        with self._at(make=True) as top, self._workspace() as work:
+        with self._writing("it was not removed"), self._at(make=True) as top, self._workspace() as work:
             away, record = os.path.join(work, key), self.get(key)
             try:
                 os.rename(os.path.join(top, key), away)

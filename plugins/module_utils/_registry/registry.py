@@ -212,18 +212,29 @@ def ramdisk_part(path, follow=True):
                 inspect=lambda part: boot_files.ramdisk(path, whole=True))
 
 
-def image_part(path, facts, follow=True):
-    """A disk in a file: a root file system, or partitions. facts: what people say of it. Of a qcow2 disk it is a raw copy."""
+def image_part(path, facts, follow=True, alone=None):
+    """A disk in a file: a root file system, or partitions. facts: what people say of it. Of a qcow2 disk it is a raw copy.
+    alone: whether it must boot without a kernel; if that is not said, whether the facts name none."""
+    alone = not facts["kernel"] if alone is None else alone
     found = boot_files.disk(path, follow=follow)
     if found.format == "qcow2":
         # the copy stays as long as its source is open
         with conversion.raw_copy(path) as copy:
-            return image_part(copy, facts, follow=False)
+            return image_part(copy, facts, follow=False, alone=alone)
     found = boot_files.disk(path, raw=True, follow=follow)
     if found.format in NOT_BOOTED:
         raise RegistryError("image %s is %s, and nothing boots from that" % (path, found.what))
+    if alone:
+        _refuse_unbootable(path, found)
     source = _open(path, follow)
     return Part("image", dict(facts, format=found.format), source.size, {FILE["image"]: source})
+
+
+def _refuse_unbootable(path, disk):
+    """What a BIOS starts wants something in a partition."""
+    if disk.format in ("gpt", "mbr") and not disk.partitions:
+        raise RegistryError("image %s is %s without partitions: nothing boots it. Has it been built to its end? Build it again, "
+                            "or give it a kernel and its ramdisk" % (path, disk.what))
 
 
 def triple(folder, facts):
@@ -233,7 +244,7 @@ def triple(folder, facts):
     there = {kind: os.path.lexists(path) for kind, path in paths.items()}
     if there["ramdisk"] and not there["kernel"]:
         raise RegistryError("%s has a ramdisk (%s) and no kernel (%s); build it again" % (folder, FILE["ramdisk"], FILE["kernel"]))
-    image = image_part(paths["image"], facts, follow=False)
+    image = image_part(paths["image"], facts, follow=False, alone=not there["kernel"])
     parts = [make(paths[kind], follow=False) for kind, make in (("kernel", kernel_part), ("ramdisk", ramdisk_part)) if there[kind]]
     complete(folder, image.facts, parts[0].facts["arches"] if parts else None,
              paths["kernel"] if there["kernel"] else None, paths["ramdisk"] if there["ramdisk"] else None)

@@ -125,6 +125,15 @@ def test_nothing_there(folder):
     assert done["failed"] and done["found"] is False
 
 
+def test_a_path_from_where_the_playbook_was_started(folder, monkeypatch):
+    """Where Ansible itself looks is beside the playbook, which is the collection's own."""
+    action = Action(folder, path="built")
+    monkeypatch.setattr(action, "_find_needle", lambda *dummy: (_ for _ in ()).throw(AnsibleError("Could not find or access 'built'")))
+    assert action.run(task_vars={})["found"] is False
+    monkeypatch.chdir(folder.parent)
+    assert action.run(task_vars={})["changed"]
+
+
 @pytest.mark.parametrize("args", [{"state": "absent"}, {"remote_src": True}, {"remote_src": "yes"}])
 def test_left_to_the_module(folder, args):
     action = Action(folder, **args)

@@ -339,6 +339,8 @@ def test_what_debian_builds(put):
     (sample.cpio(), "", 0),
     (sample.cpio(magic=b"070702"), "", 0),
     (sample.cpio(padding=4), "", 0),
+    (b"\0" * 512 + sample.cpio(), "", 512),
+    (b"\0" * 6 + sample.compress("gzip", sample.cpio()), "gzip", 6),
     *((sample.compress(kind, sample.cpio()), kind, 0) for kind in READABLE),
     *((sample.EARLY + sample.compress(kind, sample.cpio()), kind, len(sample.EARLY)) for kind in READABLE + ["lzo"]),
     (sample.EARLY + sample.cpio(), "", 0),
@@ -384,8 +386,10 @@ def test_ramdisks_that_are_not_compressed_cut_short(put):
     (sample.compress("gzip", sample.image()), "is a kernel for arm64 (Image), compressed by gzip, and a ramdisk"),
     (sample.compress("gzip", sample.ext4()), "is an ext4 file system, compressed by gzip, and a ramdisk"),
     (sample.uimage(sample.cpio(), kind=3), "is a ramdisk wrapped for U-Boot, and a ramdisk is needed. Give the plain ramdisk, without its first 64 bytes"),
-    (sample.cpio(magic=b"070707"), "is a cpio archive of the old kind, which Linux does not take (cpio -H newc makes the right one), and"),
-    (b"\x04\x22\x4d\x18" + b"\0" * 50, "is lz4 data of the kind that Linux does not take (lz4 -l makes the right one), and"),
+    (sample.cpio(magic=b"070707"), "is a cpio archive of the old kind, which Linux does not take, and a ramdisk is needed. Make it anew: cpio -H newc"),
+    (b"\x04\x22\x4d\x18" + b"\0" * 50, "is lz4 data of the kind that Linux does not take, and a ramdisk is needed. Unpack it first, or make the other kind: lz4 -l"),
+    (b"\0" * 1024 + b"0707x", "is data of no known kind, and"),
+    (b"\0" * 1024 + sample.compress("gzip", sample.ext4()), "is data of no known kind, and"),
     (sample.cpio()[:60] + b"x" * 600, "is a cpio archive that is damaged at byte 0, and"),
     (sample.cpio().replace(b"0000000B", b"-000000B"), "is a cpio archive that is damaged at byte 128, and"),
     (sample.cpio().replace(b"0000000B", b"00FF000B"), "is a cpio archive that is damaged at byte 128, and"),
@@ -397,6 +401,18 @@ def test_ramdisks_that_are_not_compressed_cut_short(put):
 ])
 def test_no_ramdisk(put, content, what):
     assert refused(boot_files.ramdisk, put(content)).startswith("ramdisk file " + what)
+
+
+@pytest.mark.parametrize("kind", ["gzip", "xz", "zstd"])
+def test_data_behind_a_ramdisk_is_told_as_such(put, kind):
+    content = sample.compress(kind, sample.cpio())
+    assert refused(boot_files.ramdisk, put(content + b"\1" * 100), whole=True) == (
+        "ramdisk file is damaged: behind its archive is data of no known kind (at byte %d). Fetch or copy it again and compare its checksum" % len(content))
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04" + b"\1" * 99, b"7z\xbc\xaf\x27\x1c", b"!<arch>\ndebian-binary", bytes(257) + b"ustar", b"\x1f\x9d\x90"])
+def test_archives_are_to_be_unpacked(put, content):
+    assert refused(boot_files.disk, put(content)).endswith(", and a disk is needed. Unpack it first")
 
 
 def test_a_ramdisk_that_cannot_be_looked_into(put, monkeypatch):

@@ -272,6 +272,32 @@ def test_firmware_boots_a_disk_with_partitions(root, folder):
     assert (record["arch"], record["kernel"], record["format"]) == ("amd64", None, "gpt")
 
 
+def test_a_disk_without_partitions_needs_a_kernel(root, folder):
+    (folder / "root.img").write_bytes(sample.gpt()[:1024] + bytes((1 << 20) - 1024))
+    assert register(root, folder)["record"]["kernel"]
+    assert register(root, folder / "root.img", name="with", kernel="debian", ramdisk="debian", arch="amd64")["record"]["kernel"]
+    for name in ("vmlinuz", "initrd.img"):
+        (folder / name).unlink()
+    for path in (folder, folder / "root.img"):
+        refused(root, r"image .*root.img is a partitioned disk \(GPT\) without partitions: nothing boots it", path)
+
+
+def test_a_store_that_cannot_be_written_is_told_as_such(root, folder, monkeypatch):
+    done = register(root, folder)
+
+    def mkdtemp(*dummy, **dummy2):
+        raise OSError(errno.EROFS, "Read-only file system", "/somewhere")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    (folder / "root.img").write_bytes(sample.ext4(label=b"new"))
+    with pytest.raises(RegistryError, match="/registry cannot be written, nothing was registered: Read-only file system"):
+        register(root, folder)
+    with pytest.raises(RegistryError, match="/registry cannot be written, the name other leads where it led: Read-only file system"):
+        site(root).storage.set_name("image", "other", done["id"])
+    with pytest.raises(RegistryError, match="/registry cannot be written, it was not removed: Read-only file system"):
+        site(root).remove("image", "debian")
+
+
 # --- collisions -----------------------------------------------------------------
 
 def test_a_collision_is_seen(root, folder, monkeypatch):
@@ -982,7 +1008,7 @@ def test_what_a_failed_removal_took_away_comes_back_at_once(root, folder, monkey
 
     monkeypatch.setattr(os, "rmdir", broken)
     needed_late(root, monkeypatch, lambda: None)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(RegistryError, match="it was not removed: Input/output error"):
         site(root).remove("image", "debian")
     assert site(root).find("image", "debian")["id"] == key
     assert list(site(root).storage.uses(key)) == ["guest.late"]
@@ -995,7 +1021,7 @@ def test_what_cannot_come_back_now_is_kept_for_later(root, folder, monkeypatch):
     def broken(origin, target):
         raise OSError(5, "Input/output error")
 
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(RegistryError, match="it was not removed: Input/output error"):
         site(root).remove("image", "debian")
     monkeypatch.setattr(os, "rename", rename)
     assert (os.rmdir, site(root).find("image", "debian")) == (rmdir, None)
