@@ -7,14 +7,15 @@ import socket
 import sys
 import time
 
-ARP, REQUEST, REPLY = 0x0806, 1, 2
+ALL, ARP, REQUEST, REPLY = 0x0003, 0x0806, 1, 2
 HEADER = bytes.fromhex("000108000604")
 
 
 def main(interface, *addresses):
     """Each answer on a line: address and MAC address."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ARP)) as wire:
-        wire.bind((interface, ARP))
+    # all protocols: of one alone nothing is heard on a bridge's port
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL)) as wire:
+        wire.bind((interface, ALL))
         # one that nobody has: what answers the interface's own would be heard by others, too
         asker = bytes.fromhex("02000000a59b")
         for address in addresses:
@@ -29,7 +30,8 @@ def main(interface, *addresses):
             except TimeoutError:
                 break
             answer = frame[14:42]
-            if origin[2] != socket.PACKET_OUTGOING and answer[:6] == HEADER and int.from_bytes(answer[6:8], "big") == REPLY and frame[:6] == asker:
+            if (frame[:6] == asker and frame[12:14] == ARP.to_bytes(2, "big") and answer[:8] == HEADER + REPLY.to_bytes(2, "big")
+                    and origin[2] != socket.PACKET_OUTGOING):
                 found.add((socket.inet_ntoa(answer[14:18]), answer[8:14].hex(":")))
     for address, mac in sorted(found):
         print(address, mac)
