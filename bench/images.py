@@ -15,7 +15,7 @@ import tempfile
 import time
 
 from machines import CACHE, CHECKOUT, take
-from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
+from ansible_collections.our.cloud.plugins.module_utils._boot.identify import identify as identify_file
 from ansible_collections.our.cloud.plugins.module_utils._registry import registration
 from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
@@ -114,7 +114,7 @@ def identify(folder, pairs, result):
 
     def look():
         for path in paths:
-            boot_files.identify(path)
+            identify_file(path)
 
     values = [take(result, "identify %d/%d" % (turn + 1, pairs), functools.partial(timed, look)) for turn in range(pairs)]
     milliseconds = [None if value is None else 1000 * value for value in values]

@@ -195,7 +195,7 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.our.cloud.plugins.module_utils._boot.boot_files import BootFileError
+from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, unforeseen
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES
 from ansible_collections.our.cloud.plugins.module_utils._guest.domain import GuestError

@@ -69,7 +69,7 @@ def unknown_to_linux(data):
     check = data[7] & 0x0F if kind(data) == "xz" else 0
     if check in (0, 1):
         return None
-    return "its check is %s" % XZ_CHECKS.get(check, "of an unknown kind"), "Compress it with xz --check=crc32"
+    return f"its check is {XZ_CHECKS.get(check, 'of an unknown kind')}", "Compress it with xz --check=crc32"
 
 
 @functools.lru_cache(maxsize=None)
@@ -198,7 +198,7 @@ def _engine(name):
         return _Zstd()
     if name == "lz4":
         return _Lz4()
-    raise Unreadable("%s data cannot be read here" % (name or "unknown"))
+    raise Unreadable(f"{name or 'unknown'} data cannot be read here")
 
 
 class Expanded:
@@ -229,15 +229,15 @@ class Expanded:
                     if self.name == "lz4" and engine.end():
                         self.ended = True
                         return b""
-                    raise CutShort("%s data ends before its end" % self.name)
+                    raise CutShort(f"{self.name} data ends before its end")
             found = engine.decompress(data, self._room)
         except (zlib.error, lzma.LZMAError, OSError, EOFError, MemoryError) as error:
-            raise CompressionError("%s data is damaged (%s)" % (self.name, error)) from None
+            raise CompressionError(f"{self.name} data is damaged ({error})") from None
         if engine.eof:
             self.ended, self.rest = True, engine.unused_data
         self._left -= len(found)
         if self._left < 0:
-            raise CompressionError("%s data unpacks to more than can be sensible" % self.name)
+            raise CompressionError(f"{self.name} data unpacks to more than can be sensible")
         return found
 
     def read(self, count):

@@ -67,7 +67,7 @@ def _ext(source, head):
     high = struct.unpack_from("<I", head, 1024 + 0x150)[0] if incompatible & 0x80 else 0
     # extents, 64bit, flex_bg, inline data and their like came with ext4
     form = "ext4" if incompatible & 0x1FFC0 else "ext3" if compatible & 0x4 else "ext2"
-    return _disk(source, form, "an %s file system" % form, max(2048, ((high << 32) + low) * (1024 << shift)),
+    return _disk(source, form, f"an {form} file system", max(2048, ((high << 32) + low) * (1024 << shift)),
                  uuid=str(uuid.UUID(bytes=bytes(head[1128:1144]))), label=_text(head[1144:1160]))
 
 
@@ -125,14 +125,14 @@ def _qcow2_unfit(source, head, version, backing_at, cluster):
     if features & QCOW2_DATA_FILE:
         return "its data is in another file, which its header names"
     if features & ~QCOW2_HARMLESS:
-        return "it has features that are not known here (%#x)" % (features & ~QCOW2_HARMLESS)
+        return f"it has features that are not known here ({features & ~QCOW2_HARMLESS:#x})"
     if struct.unpack_from(">I", head, 32)[0]:
         return "it is encrypted"
     if not backing_at:
         return ""
     said = _qcow2_extensions(source, head, header, backing_at if backing_at > header else cluster).get(QCOW2_BACKING_FORMAT)
-    return "" if said == b"raw" else "its header says that its backing file is %s, not raw" % (
-        "of any kind" if said is None else said.decode("ascii", "replace")[:20])
+    kind = "of any kind" if said is None else said.decode("ascii", "replace")[:20]
+    return "" if said == b"raw" else f"its header says that its backing file is {kind}, not raw"
 
 
 def _qcow2(source, head):
@@ -191,7 +191,7 @@ def _mbr(source, head):
         if item[0] not in (0, 0x80):
             return None
         if item[4] and count:
-            found.append(Partition(index + 1, start * 512, count * 512, "%02x" % item[4], ""))
+            found.append(Partition(index + 1, start * 512, count * 512, f"{item[4]:02x}", ""))
             if item[4] != 0xEE:  # the one that stands for a GPT may say more than there is
                 whole = max(whole, (start + count) * 512)
     return _disk(source, "mbr", "a partitioned disk (MBR)", whole, partitions=tuple(found)) if found else None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import uuid
 
-from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
+from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files, kernel_config
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import arch
 from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Gone
@@ -101,7 +101,7 @@ def why_not(record, kernel, ramdisk, is_unsafe):
     if row.virtio == "mmio":
         # nova's machine has its disks on PCI, above 4 GiB
         found = boot_files.kernel(kernel, row.kernel)
-        text = boot_files.config(found)[1]
+        text = kernel_config.config(found)[1]
         if text is not None and not re.search(r"^CONFIG_ARM_LPAE=y$", text, re.MULTILINE):
             return "its kernel does not see the disks of nova's machine (CONFIG_ARM_LPAE is not set). Build it with the kernel linux-image-armmp-lpae"
         row = row._replace(drivers={"qemu": ("VIRTIO_BLK", "VIRTIO_PCI")})

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One table of the architectures that a guest can have, and what each is called by whom.
 
-To add one: a row here; if its kernels have a form of their own, a reader in boot_files and what boots it in
+To add one: a row here; if its kernels have a form of their own, a reader in _boot/kernels.py and what boots it in
 boot_files.LOADABLE; its name in the choices of the module vm and of the role guests; a line in docs/guests.md.
 Tests compare all of these with the table.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import namedtuple
 
 # debian: dpkg's name, the one that people use.
-# kernel: whose kernels it boots, by Linux's name: what boot_files finds in a kernel.
+# kernel: whose kernels it boots, by Linux's name: what _boot finds in a kernel.
 # libvirt: <type arch=...>.
 # emulator, package: QEMU's program, which libvirt finds by itself, and the Debian package that has it.
 # machine: by kind of guest; a kind that is not there does not exist for this architecture.

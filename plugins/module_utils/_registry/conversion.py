@@ -11,7 +11,7 @@ import os
 import subprocess
 import tempfile
 
-from ansible_collections.our.cloud.plugins.module_utils._boot.boot_files import BootFileError
+from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import os
 
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._registry import registry
-from ansible_collections.our.cloud.plugins.module_utils._boot.boot_files import BootFileError
+from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
 
 ERRORS = (registry.RegistryError, BootFileError, OSError)

@@ -19,7 +19,7 @@ import os
 import re
 import time
 
-from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
+from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files, kernel_config
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES, arch
@@ -195,8 +195,8 @@ def kernel_part(path, follow=True):
 
     def inspect(part):
         boot_files.kernel(path, whole=True)
-        part.facts["version"] = boot_files.release(found)
-        text = boot_files.config(found)[1]
+        part.facts["version"] = kernel_config.release(found)
+        text = kernel_config.config(found)[1]
         if text is not None:
             part.sources["config"] = sparse.BytesSource(text.encode())
 

@@ -12,9 +12,11 @@ import subprocess
 import boot_samples as sample
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files, compression
+from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files, compression, identify, kernel_config
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES, arch
-from ansible_collections.our.cloud.plugins.module_utils._boot.boot_files import BootFileError, Disk, Kernel, Other, Packed, Ramdisk
+from ansible_collections.our.cloud.plugins.module_utils._boot.disk_images import Disk
+from ansible_collections.our.cloud.plugins.module_utils._boot.kinds import Kernel, Other, Packed, Ramdisk
+from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 
 READABLE = [kind for kind in compression.KINDS if kind != "lzo"]
 AGAIN = "Fetch or copy it again and compare its checksum"
@@ -73,7 +75,7 @@ KERNELS = [
 def test_kernels(put, content, form, architecture, wrapping, packed, what):
     path = put(content)
     found = boot_files.kernel(path)
-    assert found == boot_files.identify(path)
+    assert found == identify.identify(path)
     assert (found.path, found.size, found.format, found.arch, found.wrapping, found.compression, found.what) == (
         path, len(content), form, architecture, wrapping, packed, what)
     assert found.whole <= found.size
@@ -86,7 +88,7 @@ def test_the_name_does_not_matter(put):
 def test_riscv_is_told(put):
     content = bytearray(sample.image(with_efi=False))
     content[48:53], content[56:60] = b"RISCV", b"RSC\x05"
-    assert boot_files.identify(put(bytes(content))).arch == "riscv"
+    assert identify.identify(put(bytes(content))).arch == "riscv"
 
 
 @pytest.mark.parametrize("content, whole", [
@@ -100,7 +102,7 @@ def test_riscv_is_told(put):
 ], ids=["bzImage", "zImage", "Image", "signed", "zboot", "uImage", "ELF"])
 def test_cut_short_by_one_byte(put, content, whole):
     path = put(content[:-1])
-    found = boot_files.identify(path)
+    found = identify.identify(path)
     assert (found.size, found.whole) == (whole - 1, whole)
     assert refused(boot_files.kernel, path) == "kernel file is cut short: %s of at least %d bytes, and %d are there. %s" % (
         found.what, whole, whole - 1, AGAIN)
@@ -163,7 +165,7 @@ def test_cannot_be_read(tmp_path, put):
     assert refused(boot_files.ramdisk, str(tmp_path)).endswith("cannot be read: it is a directory")
     os.mkfifo(tmp_path / "fifo")
     assert refused(boot_files.disk, str(tmp_path / "fifo")) == "disk fifo cannot be read: it is neither a file nor a block device"
-    assert refused(boot_files.identify, put(b"") + "\0").endswith("cannot be read: embedded null byte")
+    assert refused(identify.identify, put(b"") + "\0").endswith("cannot be read: embedded null byte")
 
 
 def test_an_error_while_it_is_read(put, monkeypatch):
@@ -172,7 +174,7 @@ def test_an_error_while_it_is_read(put, monkeypatch):
 
     path = put(b"x")
     monkeypatch.setattr(os, "pread", broken)
-    assert refused(boot_files.identify, path) == "file file cannot be read: Input/output error"
+    assert refused(identify.identify, path) == "file file cannot be read: Input/output error"
 
 
 def test_a_block_device_is_asked_for_its_size(put, monkeypatch):
@@ -254,14 +256,14 @@ def test_a_kernel_compressed_as_a_whole_is_read_to_its_end(put):
 def test_version_is_found_inside(put, content):
     found = boot_files.kernel(put(content))
     assert found.version == ""
-    assert boot_files.version(found) == sample.OWN
-    assert boot_files.release(found) == "6.1.0-own"
+    assert kernel_config.version(found) == sample.OWN
+    assert kernel_config.release(found) == "6.1.0-own"
 
 
 def test_version_in_the_header(put):
     found = boot_files.kernel(put(sample.bzimage()))
-    assert found.version == boot_files.version(found) == sample.DEBIAN
-    assert boot_files.release(found) == "6.12.48+deb13-amd64"
+    assert found.version == kernel_config.version(found) == sample.DEBIAN
+    assert kernel_config.release(found) == "6.12.48+deb13-amd64"
 
 
 @pytest.mark.parametrize("content", [
@@ -270,13 +272,13 @@ def test_version_in_the_header(put):
     sample.uimage(b"x" * 99, packed=7),
 ], ids=["lzo", "none", "no table", "Image", "damaged", "unknown"])
 def test_version_is_not_known(put, content):
-    assert boot_files.version(boot_files.identify(put(content))) == ""
+    assert kernel_config.version(identify.identify(put(content))) == ""
 
 
 @pytest.mark.parametrize("offset", range((1 << 20) - 40, (1 << 20) + 2, 7))
 def test_version_across_a_border(put, offset):
     content = b"\0" * offset + b"Linux version 6.1.0-own (me@here)\n" + b"\0" * 2000
-    assert boot_files.version(boot_files.kernel(put(sample.image(content)[:0x1000] + content))) == "6.1.0-own (me@here)"
+    assert kernel_config.version(boot_files.kernel(put(sample.image(content)[:0x1000] + content))) == "6.1.0-own (me@here)"
 
 
 CONFIG = "CONFIG_VIRTIO_BLK=y\nCONFIG_VIRTIO_PCI=m\n# CONFIG_XFS_FS is not set\nCONFIG_EXT4_FS=y\n"
@@ -284,12 +286,12 @@ CONFIG = "CONFIG_VIRTIO_BLK=y\nCONFIG_VIRTIO_PCI=m\n# CONFIG_XFS_FS is not set\n
 
 def test_configuration_beside_it(put):
     found = boot_files.kernel(put(sample.bzimage("6.1-own (me)"), "vmlinuz"))
-    assert boot_files.config(found) == (None, None)
+    assert kernel_config.config(found) == (None, None)
     put("CONFIG_A=y\n", "config")
-    assert boot_files.config(found) == ("config beside it", "CONFIG_A=y\n")
+    assert kernel_config.config(found) == ("config beside it", "CONFIG_A=y\n")
     put("#\n# CONFIG_A is not set\n", "config-6.1-own")
-    assert boot_files.config(found) == ("config-6.1-own beside it", "#\n# CONFIG_A is not set\n")
-    assert boot_files.config(boot_files.kernel(put(sample.zimage(), "vmlinuz-6.1-own")))[0] == "config-6.1-own beside it"
+    assert kernel_config.config(found) == ("config-6.1-own beside it", "#\n# CONFIG_A is not set\n")
+    assert kernel_config.config(boot_files.kernel(put(sample.zimage(), "vmlinuz-6.1-own")))[0] == "config-6.1-own beside it"
 
 
 def test_what_is_called_config_and_is_none(put, tmp_path):
@@ -297,7 +299,7 @@ def test_what_is_called_config_and_is_none(put, tmp_path):
     put("Host secret\n  IdentityFile ~/.ssh/id_ed25519\n", "config")
     put("CONFIG_A=y\n", "elsewhere")
     (tmp_path / "config-6.1-own").symlink_to("elsewhere")
-    assert boot_files.config(found) == (None, None)
+    assert kernel_config.config(found) == (None, None)
 
 
 @pytest.mark.parametrize("content", [
@@ -306,9 +308,9 @@ def test_what_is_called_config_and_is_none(put, tmp_path):
 ], ids=["bzImage", "zImage", "Image", "zboot", "ELF"])
 def test_configuration_inside_of_it(put, content):
     found = boot_files.kernel(put(content))
-    assert boot_files.config(found) == ("the configuration inside of it", CONFIG)
-    assert boot_files.config(found, inside=False) == (None, None)
-    assert boot_files.built_in(found, ("VIRTIO_BLK", "VIRTIO_PCI", "XFS_FS", "VIRTIO")) == (
+    assert kernel_config.config(found) == ("the configuration inside of it", CONFIG)
+    assert kernel_config.config(found, inside=False) == (None, None)
+    assert kernel_config.built_in(found, ("VIRTIO_BLK", "VIRTIO_PCI", "XFS_FS", "VIRTIO")) == (
         "the configuration inside of it", {"VIRTIO_BLK": True, "VIRTIO_PCI": False, "XFS_FS": False, "VIRTIO": False})
 
 
@@ -316,21 +318,21 @@ def test_configuration_inside_of_it(put, content):
 def test_configuration_across_a_border(put, offset):
     content = b"\0" * offset + sample.inside(config=CONFIG)[sample.inside(config=CONFIG).index(b"IKCFG_ST"):]
     found = boot_files.kernel(put(sample.image(content)[:0x1000] + content))
-    assert boot_files.config(found)[1] == CONFIG
+    assert kernel_config.config(found)[1] == CONFIG
 
 
 def test_damaged_configuration_is_not_known(put):
     content = sample.inside(config=CONFIG)
     place = content.index(b"IKCFG_ST") + 8 + 12
     found = boot_files.kernel(put(sample.image(content[:place] + b"\xff" * 40 + content[place + 40:])))
-    assert boot_files.config(found) == (None, None)
+    assert kernel_config.config(found) == (None, None)
 
 
 def test_what_debian_builds(put):
     for content in (sample.bzimage(), sample.zimage(sample.inside("6.12.48+deb13-armmp (debian-kernel@lists.debian.org) # SMP"))):
-        assert boot_files.built_in(boot_files.kernel(put(content)), ("VIRTIO_BLK", "VIRTIO_PCI")) == (
+        assert kernel_config.built_in(boot_files.kernel(put(content)), ("VIRTIO_BLK", "VIRTIO_PCI")) == (
             "a Debian stock kernel", {"VIRTIO_BLK": False, "VIRTIO_PCI": None})
-    assert boot_files.built_in(boot_files.kernel(put(sample.zimage())), ("VIRTIO_BLK",)) == (None, {"VIRTIO_BLK": None})
+    assert kernel_config.built_in(boot_files.kernel(put(sample.zimage())), ("VIRTIO_BLK",)) == (None, {"VIRTIO_BLK": None})
 
 
 # --- ramdisks
@@ -417,12 +419,12 @@ def test_archives_are_to_be_unpacked(put, content):
 
 def test_a_ramdisk_that_cannot_be_looked_into(put, monkeypatch):
     content = sample.compress("lzo", sample.cpio())
-    assert isinstance(boot_files.identify(put(content)), Packed)
+    assert isinstance(identify.identify(put(content)), Packed)
     assert boot_files.ramdisk(put(content), whole=True) == Ramdisk(
         put(content), len(content), len(content), "lzo data that this machine cannot look into", "lzo", 0)
     monkeypatch.setattr(compression, "_library", lambda name: None)
     for kind in ("zstd", "lz4"):
-        assert isinstance(boot_files.identify(put(sample.compress(kind, sample.cpio()))), Packed)
+        assert isinstance(identify.identify(put(sample.compress(kind, sample.cpio()))), Packed)
         assert boot_files.ramdisk(put(sample.EARLY + sample.compress(kind, sample.cpio())), whole=True).compression == kind
 
 
@@ -451,7 +453,7 @@ def test_disks(put):
 
 
 def test_large_file_systems(put):
-    assert boot_files.identify(put(sample.ext4(large=True))).whole == (1 << 42) + (1 << 20)
+    assert identify.identify(put(sample.ext4(large=True))).whole == (1 << 42) + (1 << 20)
 
 
 def test_partitions(put):
@@ -545,7 +547,7 @@ def test_disks_cut_short(put, content, whole):
     assert boot_files.disk(put(content)).whole == whole
     path = put(content[:whole - 1])
     assert refused(boot_files.disk, path) == "disk file is cut short: %s of at least %d bytes, and %d are there. %s" % (
-        boot_files.identify(path).what, whole, whole - 1, AGAIN)
+        identify.identify(path).what, whole, whole - 1, AGAIN)
 
 
 @pytest.mark.parametrize("content, what", [
@@ -639,21 +641,21 @@ def test_a_large_file_is_not_read(put, monkeypatch):
                     sample.ext4(), sample.xfs(), sample.iso(), sample.qcow2(), bytes(sample.mbr()), sample.gpt(), b"\0", b"\1\2\3", b"<html>"):
         path, count[0] = put(content), 0
         os.truncate(path, 1 << 36)
-        boot_files.identify(path)
+        identify.identify(path)
         assert count[0] <= 300 << 10
 
 
 def test_a_bomb_is_not_unpacked(put, monkeypatch):
-    monkeypatch.setattr(boot_files, "LARGEST_KERNEL", 1 << 20)
+    monkeypatch.setattr(kernel_config, "LARGEST_KERNEL", 1 << 20)
     bomb = sample.compress("gzip", sample.image(b"\0" * (8 << 20)))
-    assert boot_files.version(boot_files.kernel(put(bomb))) == ""
+    assert kernel_config.version(boot_files.kernel(put(bomb))) == ""
     assert "unpacks to more than can be sensible" in refused(boot_files.kernel, put(bomb), whole=True)
 
 
 def test_nothing_stays_open(put):
     before = len(os.listdir("/proc/self/fd"))
     for content in (sample.zimage(), sample.compress("gzip", sample.cpio()), b"", b"<html>"):
-        for call in (boot_files.identify, boot_files.kernel, boot_files.ramdisk, boot_files.disk):
+        for call in (identify.identify, boot_files.kernel, boot_files.ramdisk, boot_files.disk):
             try:
                 call(put(content))
             except BootFileError:
@@ -662,4 +664,4 @@ def test_nothing_stays_open(put):
 
 
 def test_kinds_are_apart(put):
-    assert [type(boot_files.identify(put(content))) for content in (sample.image(), sample.cpio(), sample.ext4(), b"hello")] == [Kernel, Ramdisk, Disk, Other]
+    assert [type(identify.identify(put(content))) for content in (sample.image(), sample.cpio(), sample.ext4(), b"hello")] == [Kernel, Ramdisk, Disk, Other]

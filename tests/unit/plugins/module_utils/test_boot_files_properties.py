@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
-from ansible_collections.our.cloud.plugins.module_utils._boot.boot_files import BootFileError, Disk, Kernel, Other, Packed, Ramdisk
+from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files, identify, kernel_config
+from ansible_collections.our.cloud.plugins.module_utils._boot.disk_images import Disk
+from ansible_collections.our.cloud.plugins.module_utils._boot.kinds import Kernel, Other, Packed, Ramdisk
+from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 
 set_hypothesis_home_dir(pathlib.Path(__file__).resolve().parents[4] / ".cache" / "hypothesis")
 
@@ -53,7 +55,7 @@ def fixture_path(tmp_path_factory):
 def ask_everything(path, content):
     """Every public function, as modules call them."""
     path.write_bytes(content)
-    found = boot_files.identify(str(path))
+    found = identify.identify(str(path))
     assert isinstance(found, (Kernel, Ramdisk, Disk, Packed, Other))
     assert found.path == str(path) and found.size == len(content) and found.whole >= 0 and isinstance(found.what, str)
     for call in (
@@ -66,9 +68,9 @@ def ask_everything(path, content):
         except BootFileError as error:
             assert str(path) in str(error)
     if isinstance(found, Kernel):
-        assert isinstance(boot_files.version(found), str)
-        assert set(boot_files.built_in(found, ("EXT4_FS",))[1].values()) <= {True, False, None}
-        boot_files.config(found)
+        assert isinstance(kernel_config.version(found), str)
+        assert set(kernel_config.built_in(found, ("EXT4_FS",))[1].values()) <= {True, False, None}
+        kernel_config.config(found)
 
 
 @quick(200)
@@ -104,7 +106,7 @@ def test_damaged_headers_at_the_beginning(path, content, place, value):
 def test_what_was_cut_short_is_refused(path, number, end):
     content = WHOLE[number]
     path.write_bytes(content)
-    kind = type(boot_files.identify(str(path)))
+    kind = type(identify.identify(str(path)))
     call = boot_files.kernel if kind is Kernel else boot_files.disk
     assert call(str(path)).whole == len(content)
     path.write_bytes(content[:end % len(content)])

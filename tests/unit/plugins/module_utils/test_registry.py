@@ -22,7 +22,7 @@ import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._registry import nfs_store, registration, registry
-from ansible_collections.our.cloud.plugins.module_utils._boot.boot_files import BootFileError
+from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Gone, Registry, RegistryError
