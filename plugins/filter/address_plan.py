@@ -100,7 +100,7 @@ _value:
       type: list
       elements: dict
     names:
-      description: Fixed entries of the DNS, with C(name) and C(address).
+      description: Fixed entries of the DNS, with C(name) and C(address), and C(whole) where the inventory's name has another domain than the LAN's.
       type: list
       elements: dict
     public:

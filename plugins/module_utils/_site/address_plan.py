@@ -206,10 +206,20 @@ class _Plan:
         self._claim("name", name, owner, "rename one of them")
         return name
 
-    def add(self, name, mac, address, reserve):
+    def whole(self, owner, value):
+        """The name of a machine with a domain that is not the LAN's, else an empty string."""
+        whole = str(value).lower()
+        if "." not in whole or whole == "%s.%s" % (short_name(value), str(self.domain).lower()):
+            return ""
+        if not all(_LABEL.match(label) for label in whole.split(".")):
+            self.complain("%s: %r cannot be a host name: use letters, digits and hyphens, at most 63.", owner, whole)
+            return ""
+        return whole
+
+    def add(self, name, mac, address, reserve, whole=""):
         """A machine whose values have been found good."""
         if name and address:
-            self.names.append({"name": name, "address": address})
+            self.names.append({"name": name, "address": address, **({"whole": whole} if whole else {})})
         if reserve and mac:
             self.reservations.append({"name": name, "mac": mac, "address": address})
 
@@ -321,6 +331,7 @@ def make_plan(
     public, private: {name, mac} of its interfaces
 
     Returns {problems, reservations: [{name, mac, address}], names: [{name, address}], public, private}.
+    A name whose domain is not the LAN's has `whole`, too: by that the inventory's hosts call each other.
     With problems the rest is not to be used.
     """
     result = {"problems": [], "reservations": [], "names": [], "public": "", "private": ""}
@@ -347,6 +358,7 @@ def make_plan(
             plan.mac(owner, "site_mac", machine["mac"]) if machine.get("mac") else "",
             plan.address(owner, "site_address", machine["address"]) if machine.get("address") else "",
             reserve=True,
+            whole=plan.whole(owner, machine["name"]),
         )
     for guest in guests:
         if not isinstance(guest, dict) or not guest.get("name"):

@@ -90,6 +90,16 @@ def test_hosts_with_half_of_the_values():
     assert {"name": "named", "address": "10.1.2.9"} in result["names"]
 
 
+def test_a_host_of_another_domain_is_found_by_its_whole_name():
+    """The others call it as the inventory does."""
+    result = plan(machines=MACHINES + [{"name": "Barney.example.org", "mac": "", "address": "10.1.2.9"}, {"name": "lenny.lan.test", "mac": "", "address": "10.1.2.8"}])
+    assert result["problems"] == []
+    assert {"name": "barney", "address": "10.1.2.9", "whole": "barney.example.org"} in result["names"]
+    assert {"name": "lenny", "address": "10.1.2.8"} in result["names"]
+    wrong = plan(machines=MACHINES + [{"name": "barney.ex ample.org", "mac": "", "address": "10.1.2.9"}])["problems"]
+    assert wrong == ["Host barney.ex ample.org: 'barney.ex ample.org' cannot be a host name: use letters, digits and hyphens, at most 63."]
+
+
 def test_the_smallest_lan():
     result = plan(
         machines=[], address="10.1.2.1", network="10.1.2.0/30", range_start="10.1.2.2", range_end="10.1.2.2"
