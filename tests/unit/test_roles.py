@@ -11,6 +11,8 @@ import re
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted((CHECKOUT / "roles").iterdir())
@@ -198,6 +200,43 @@ def test_names_are_found_in_code_and_not_in_documentation(tmp_path):
     tasks = tmp_path / "main.yml"
     tasks.write_text("- ping: our-vm\n- ping: our-vms\n", encoding="utf-8")
     assert mentions([module, tasks], {"homer", "our-vm"}, tmp_path) == ["module.py:5: Homer", "main.yml:1: our-vm"]
+
+
+WHOLE_LINES = [
+    ("bridge", "bridge_name", ["br0", "br-x.1"], ["br0\n", "a" * 16, "b r", "$(x)"]),
+    ("bridge", "bridge_address", ["dhcp", "10.1.2.3/24"], ["10.1.2.3/24\n", "10.1.2.3"]),
+    ("bridge", "bridge_gateway", ["", "10.1.2.1"], ["10.1.2.1\n", "$(reboot)", "10.1.2.1; x"]),
+    ("image_store", "image_store_path", ["/srv/cloud"], ["/srv/cloud\n", "/srv/../etc", "/srv/$(x)"]),
+    ("nft_table", "nft_table_name", ["image_store"], ["x\n", "x y", ""]),
+    ("oar", "oar_settings", [{}, {"DETACH_JOB_FROM_SERVER": 1, "A": "/x y"}], [{"A": 'x"'}, {"A": "x\ny"}, {"A B": "x"}, {"A": "x\\"}, {"A\n": "x"}]),
+    ("relocation", "relocation_tls_priority", ["", "NORMAL:-VERS-TLS1.0:%SERVER_PRECEDENCE"], ['x"', "NORMAL\nx=1"]),
+    ("xen", "xen_dom0_memory", ["1024M"], ["1024M\n", "1024", "$(x)M"]),
+    ("xen", "xen_hypervisor_options", [[], ["dom0_max_vcpus=1-2", "com2=115200,8n1,0x2f8"]], [["$(reboot)"], ["a b"], ['a"'], ["a\n"], ["a;b"]]),
+    ("xen", "xen_serial_console", ["", "com1"], ["com1\n", "$(x)"]),
+]
+
+
+def conditions(role, variable):
+    """What the assertions of a role say of a variable alone."""
+    found = []
+    for path in sorted((CHECKOUT / "roles" / role / "tasks").glob("*.yml")):
+        for task in load(path):
+            that = task.get("ansible.builtin.assert", {}).get("that", [])
+            for condition in [that] if isinstance(that, str) else that:
+                if set(re.findall(r"(?<![\w.'])%s_\w+" % role, condition)) == {variable}:
+                    found.append(condition)
+    return found
+
+
+@pytest.mark.parametrize("role, variable, good, bad", WHOLE_LINES, ids=lambda value: value if isinstance(value, str) else "")
+def test_what_goes_into_files_as_it_is_is_looked_at(role, variable, good, bad):
+    """A line end or a quote in a value would be a setting of its own, or a command."""
+    def passes(value):
+        templar = Templar(loader=DataLoader(), variables={variable: value})
+        return all(templar.evaluate_conditional(trust_as_template(condition)) for condition in conditions(role, variable))
+
+    assert [value for value in good if not passes(value)] == []
+    assert [value for value in bad if passes(value)] == []
 
 
 def test_the_inventories_have_names():

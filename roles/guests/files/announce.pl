@@ -40,14 +40,18 @@ sub announce {
 }
 
 # What the bridge learnt while the guest was elsewhere would send its frames back out.
+open(my $errors, '>&', \*STDERR);
+open(STDERR, '>', '/dev/null');
 for (@cards) {
     my ($mac, $bridge) = @$_;
-    for my $port (glob "/sys/class/net/$bridge/brif/*") {
-        $port =~ s{.*/}{};
-        next if $port =~ /^(?:vif|vm-)/;
-        system("bridge fdb del $mac dev $port master 2>/dev/null");
+    opendir(my $ports, "/sys/class/net/$bridge/brif") or next;
+    for my $port (grep { !/^(?:[.]|vif|vm-)/ } readdir $ports) {
+        # in this form no shell reads the names
+        system('bridge', 'fdb', 'del', $mac, 'dev', $port, 'master');
     }
 }
+open(STDERR, '>&', $errors);
+close($errors);
 
 socket(my $socket, AF_PACKET, SOCK_RAW, 0) or exit 0;
 announce($socket);
