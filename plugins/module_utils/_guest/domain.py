@@ -25,7 +25,8 @@ XEN_KINDS = ("pvh", "pv", "hvm")
 KINDS = XEN_KINDS + QEMU_KINDS
 OS_TYPE = {"pvh": "xenpvh", "pv": "linux", "hvm": "hvm", "kvm": "hvm", "qemu": "hvm"}
 CPU_MODES = ("host-model", "host-passthrough", "maximum")
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+HIDDEN = "********"
 # Whose a domain is, it says in its metadata. Ours: <our:cloud xmlns:our="urn:our-cloud:1" owner="guests" name="NAME in the inventory"/>
 OURS = "our.cloud"
 NAMESPACE = "urn:our-cloud:1"
@@ -365,6 +366,15 @@ def to_text(root):
         item.tail = None
     ET.indent(root, "  ")
     return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def shown(root):
+    """As people may read it: what results and diffs have lands in logs, and passwords of graphics do not belong there."""
+    root = copy.deepcopy(root)
+    for item in root.iter():
+        if item.get("passwd") is not None:
+            item.set("passwd", HIDDEN)
+    return to_text(root)
 
 
 def same(one, other):

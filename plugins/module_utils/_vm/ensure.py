@@ -258,13 +258,13 @@ class Guest:
             elif target == "stopped":
                 self.stop()
             self.set_autostart()
-        xml = domain.to_text(self.after) if self.after is not None else None
+        xml = domain.shown(self.after) if self.after is not None else None
         self.result.update(changed=bool(self.actions), actions=self.actions, previous_state=previous, state=self.state())
         if xml:
             self.result["xml"] = xml
         if self.wants_diff:
             running = {"running": "running", "stopped": "stopped", "absent": "absent"}.get(target, previous)
-            before = domain.to_text(self.before) if self.before is not None else ""
+            before = domain.shown(self.before) if self.before is not None else ""
             self.result["diff"] = [{"before_header": "%s (definition)" % self.name, "after_header": "%s (definition)" % self.name,
                                     "before": before, "after": xml or ""}] + self.diff
             if {"start", "stop", "resume", "undefine"} & set(self.actions):

@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -256,6 +257,16 @@ def made(conn, root):
 
 def test_a_definition_says_whose_it_is(conn, root):
     assert domain.owner(made(conn, root).root) == "our.cloud"
+
+
+def test_passwords_of_graphics_are_in_no_result(conn, root):
+    dom = made(conn, root)
+    ET.SubElement(dom.root.find("devices"), "graphics", type="vnc", passwd="hunter2")
+    for changes in ({}, {"memory": 300}, {"state": "absent"}):
+        done = ensure.Guest(conn, dict(DEFAULTS, store=str(root), **changes), False, True).run()
+        assert "hunter2" not in str(done)
+        assert "graphics" in str(done)
+        assert changes.get("state") or dom.root.find("devices/graphics").get("passwd") == "hunter2"
 
 
 def test_one_from_before_is_ours_from_its_next_definition_on(conn, root):
