@@ -26,7 +26,7 @@ _AnsibleCollectionFinder([str(CHECKOUT / "collections")])._install()
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain  # noqa: E402  pylint: disable=wrong-import-position
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor  # noqa: E402  pylint: disable=wrong-import-position
-from ansible_collections.our.cloud.plugins.module_utils._lab import lab  # noqa: E402  pylint: disable=wrong-import-position
+from ansible_collections.our.cloud.plugins.module_utils._lab.machine import Machine  # noqa: E402  pylint: disable=wrong-import-position
 
 PING_INTERVAL = 0.2
 
@@ -135,7 +135,7 @@ class Site:
 
     def states(self):
         """The different states of its machines; of metal nothing is known and nothing is to be restored."""
-        return {lab.Machine(str(self.state_dir), host).state() for host in self.hosts} if self.is_lab() else set()
+        return {Machine(str(self.state_dir), host).state() for host in self.hosts} if self.is_lab() else set()
 
     def playbook(self, name, *arguments, accelerated=True, **more):
         """Run a playbook to its end; its log is kept."""

@@ -78,7 +78,8 @@ said:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.our.cloud.plugins.module_utils._lab import docker, lab
+from ansible_collections.our.cloud.plugins.module_utils._lab import docker
+from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError
 
 
 def main():
@@ -98,7 +99,7 @@ def main():
     act = docker.prepare if module.params["state"] == "present" else docker.release
     try:
         result = act(module.params, module.check_mode)
-    except lab.LabError as exc:
+    except LabError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(**result)
 

@@ -63,7 +63,8 @@ public_key:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.our.cloud.plugins.module_utils._lab import lab
+from ansible_collections.our.cloud.plugins.module_utils._lab import host
+from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError
 
 
 def main():
@@ -80,10 +81,10 @@ def main():
     )
     try:
         if module.params["state"] == "present":
-            result = lab.prepare_host(module.params, module.check_mode)
+            result = host.prepare_host(module.params, module.check_mode)
         else:
-            result = {"changed": lab.remove_host(module.params["state_dir"], module.check_mode)}
-    except lab.LabError as exc:
+            result = {"changed": host.remove_host(module.params["state_dir"], module.check_mode)}
+    except LabError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(**result)
 

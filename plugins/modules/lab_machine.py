@@ -94,7 +94,8 @@ machine:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.our.cloud.plugins.module_utils._lab import lab
+from ansible_collections.our.cloud.plugins.module_utils._lab import machine
+from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError
 
 
 def main():
@@ -116,13 +117,13 @@ def main():
         supports_check_mode=True,
     )
     try:
-        changed, warnings = lab.ensure_machine(module.params, module.check_mode)
-        machine = lab.status(module.params["state_dir"], module.params["name"])
-    except lab.LabError as exc:
+        changed, warnings = machine.ensure_machine(module.params, module.check_mode)
+        state = machine.status(module.params["state_dir"], module.params["name"])
+    except LabError as exc:
         module.fail_json(msg=str(exc))
     for warning in warnings:
         module.warn(warning)
-    module.exit_json(changed=changed, machine=machine)
+    module.exit_json(changed=changed, machine=state)
 
 
 if __name__ == "__main__":

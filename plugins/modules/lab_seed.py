@@ -72,7 +72,8 @@ path:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.our.cloud.plugins.module_utils._lab import containers, lab
+from ansible_collections.our.cloud.plugins.module_utils._lab import containers
+from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError
 
 
 def main():
@@ -88,7 +89,7 @@ def main():
     )
     try:
         changed = containers.seed(module.params, module.check_mode)
-    except lab.LabError as exc:
+    except LabError as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=changed, path=os.path.join(module.params["state_dir"], "machines", module.params["name"], "seed.tar"))
 

@@ -11,7 +11,9 @@ import hashlib
 import ipaddress
 import os
 
-from ansible_collections.our.cloud.plugins.module_utils._lab.lab import OUTSIDE, create_key, seed_files, write_seed
+from ansible_collections.our.cloud.plugins.module_utils._lab.machine import seed_files, write_seed
+from ansible_collections.our.cloud.plugins.module_utils._lab.network import OUTSIDE
+from ansible_collections.our.cloud.plugins.module_utils._lab.process import create_key
 
 # Names of the Linux bridges of LANs, and of those networks that lead out, begin so, and no others'.
 LAN_BRIDGES = "oc-"

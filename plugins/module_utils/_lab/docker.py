@@ -17,7 +17,8 @@ import subprocess
 import time
 
 from ansible_collections.our.cloud.plugins.module_utils._lab.containers import IMAGES, LABEL, LAN_BRIDGES, OUTSIDE_BRIDGES
-from ansible_collections.our.cloud.plugins.module_utils._lab.lab import LabError, available_memory, check_port, run, search_path
+from ansible_collections.our.cloud.plugins.module_utils._lab.host import available_memory, check_port
+from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError, run, search_path
 
 PROGRAMS = {"docker": "docker.io", "dockerd": "docker.io", "ip": "iproute2", "iptables": "iptables"}
 RECORDS = "/run/our-cloud-lab"

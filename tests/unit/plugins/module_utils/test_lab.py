@@ -11,7 +11,8 @@ import sys
 import tarfile
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils._lab import lab
+from ansible_collections.our.cloud.plugins.module_utils._lab import host, process
+from ansible_collections.our.cloud.plugins.module_utils._lab import machine as lab_machine
 
 FRONT = {
     "name": "front", "memory": 768, "vcpus": 1, "image": "/images/a/disk.raw", "accelerator": "tcg", "forward_ssh": 2222,
@@ -25,18 +26,18 @@ def fixture_sleeper():
     processes = []
 
     def start(*arguments):
-        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *arguments])
-        processes.append(process)
-        return process
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *arguments])
+        processes.append(child)
+        return child
 
     yield start
-    for process in processes:
-        process.kill()
-        process.wait()
+    for child in processes:
+        child.kill()
+        child.wait()
 
 
 def test_command_line_of_an_emulated_front_end():
-    argv = lab.qemu_argv(FRONT, lab.Machine("/lab", "front"))
+    argv = lab_machine.qemu_argv(FRONT, lab_machine.Machine("/lab", "front"))
     assert argv == [
         "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64,-cx16,+svm,+npt,+vme,x-force-features=on",
         "-name", "front", "-M", "q35", "-smp", "1", "-m", "768", "-nodefaults", "-display", "none", "-device", "virtio-rng-pci",
@@ -52,15 +53,15 @@ def test_command_line_of_an_emulated_front_end():
 
 
 def test_command_line_with_hardware_virtualization():
-    argv = lab.qemu_argv({**FRONT, "accelerator": "kvm", "forward_ssh": None}, lab.Machine("/lab", "front"))
+    argv = lab_machine.qemu_argv({**FRONT, "accelerator": "kvm", "forward_ssh": None}, lab_machine.Machine("/lab", "front"))
     assert argv[1:5] == ["-accel", "kvm", "-cpu", "host"]
     assert "user,id=nic0" in argv
 
 
 def test_seed_unpacks_to_names_keys_and_the_first_card_alone(tmp_path):
-    files = lab.seed_files(FRONT, "ssh-ed25519 AAAA lab", "PRIVATE\n", "ssh-ed25519 BBBB front")
+    files = lab_machine.seed_files(FRONT, "ssh-ed25519 AAAA lab", "PRIVATE\n", "ssh-ed25519 BBBB front")
     seed = tmp_path / "seed.tar"
-    lab.write_seed(seed, files)
+    lab_machine.write_seed(seed, files)
     assert seed.stat().st_mode & 0o777 == 0o600
     with tarfile.open(seed) as tar:
         modes = {member.name: member.mode for member in tar.getmembers()}
@@ -77,67 +78,67 @@ def test_seed_unpacks_to_names_keys_and_the_first_card_alone(tmp_path):
 def test_stale_pid_files(tmp_path, content):
     pid_file = tmp_path / "qemu.pid"
     pid_file.write_text(content)
-    assert lab.running_pid(pid_file, str(pid_file)) is None
+    assert process.running_pid(pid_file, str(pid_file)) is None
 
 
 def test_the_pid_of_another_process_is_stale(tmp_path, sleeper):
     pid_file = tmp_path / "qemu.pid"
     pid_file.write_text(f"{sleeper().pid}\n")
-    assert lab.running_pid(pid_file, str(pid_file)) is None
+    assert process.running_pid(pid_file, str(pid_file)) is None
 
 
 def test_exactly_the_own_process_ends(tmp_path, sleeper):
-    machine = lab.Machine(str(tmp_path), "front")
+    machine = lab_machine.Machine(str(tmp_path), "front")
     os.makedirs(machine.directory)
     other, own = sleeper(), sleeper(machine.path("qemu.pid"))
     with open(machine.path("qemu.pid"), "w", encoding="ascii") as file:
         file.write(str(own.pid))
-    assert lab.wait_for(lambda: machine.pid == own.pid, 10)
-    assert lab.remove_machine(str(tmp_path), "front") is True
+    assert process.wait_for(lambda: machine.pid == own.pid, 10)
+    assert lab_machine.remove_machine(str(tmp_path), "front") is True
     assert own.wait(10) < 0
     assert other.poll() is None
     assert not os.path.exists(machine.directory)
-    assert lab.remove_machine(str(tmp_path), "front") is False
+    assert lab_machine.remove_machine(str(tmp_path), "front") is False
 
 
 def test_states(tmp_path, sleeper):
-    machine = lab.Machine(str(tmp_path), "front")
+    machine = lab_machine.Machine(str(tmp_path), "front")
     assert machine.state() == "absent"
     os.makedirs(machine.directory)
     with open(machine.path("disk.qcow2"), "wb"):
         pass
     assert machine.state() == "stopped"
-    process = sleeper(machine.path("qemu.pid"))
+    child = sleeper(machine.path("qemu.pid"))
     with open(machine.path("qemu.pid"), "w", encoding="ascii") as file:
-        file.write(str(process.pid))
-    assert lab.wait_for(lambda: machine.state() == "booting", 10)
+        file.write(str(child.pid))
+    assert process.wait_for(lambda: machine.state() == "booting", 10)
     with open(machine.path("console.log"), "wb") as file:
         file.write(b"Debian GNU/Linux 13 front ttyS0\r\n\r\nfront login: ")
     assert machine.state() == "up"
 
 
 def test_a_machine_that_ended_while_booting_shows_its_last_lines(tmp_path):
-    machine = lab.Machine(str(tmp_path), "front")
+    machine = lab_machine.Machine(str(tmp_path), "front")
     os.makedirs(machine.directory)
     with open(machine.path("console.log"), "wb") as file:
         file.write(b"\x1b[0;32mone\x1b[0m\r\nKernel panic\r\n")
     with open(machine.path("qemu.log"), "wb") as file:
         file.write(b"Assertion failed\n")
     told = r"front has ended while it booted\. Last lines of .*console\.log:\none\nKernel panic\nQEMU says:\nAssertion failed\n"
-    with pytest.raises(lab.LabError, match=told):
-        lab.wait_for_login(str(tmp_path), "front", 5)
+    with pytest.raises(process.LabError, match=told):
+        lab_machine.wait_for_login(str(tmp_path), "front", 5)
 
 
 def test_too_little_memory_is_said_in_numbers():
-    lab.check_memory([FRONT], 768 + 64, "kvm")
-    with pytest.raises(lab.LabError, match=r"1 lab machines need 1088 MiB of memory .* 1000 MiB are available\. Remedy: "):
-        lab.check_memory([FRONT], 1000, "tcg")
+    host.check_memory([FRONT], 768 + 64, "kvm")
+    with pytest.raises(process.LabError, match=r"1 lab machines need 1088 MiB of memory .* 1000 MiB are available\. Remedy: "):
+        host.check_memory([FRONT], 1000, "tcg")
 
 
 def test_too_little_disk_is_said_in_numbers():
-    lab.check_disk([FRONT], 1024, "/lab")
-    with pytest.raises(lab.LabError, match=r"about 1024 MiB to /lab, 1023 MiB are free\. Remedy: "):
-        lab.check_disk([FRONT], 1023, "/lab")
+    host.check_disk([FRONT], 1024, "/lab")
+    with pytest.raises(process.LabError, match=r"about 1024 MiB to /lab, 1023 MiB are free\. Remedy: "):
+        host.check_disk([FRONT], 1023, "/lab")
 
 
 def test_a_taken_port_is_named():
@@ -145,32 +146,32 @@ def test_a_taken_port_is_named():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(lab.LabError, match=rf"front: port {port} on 127\.0\.0\.1 is taken\. Remedy: set lab_forward_ssh of front"):
-            lab.check_port("front", port)
-    lab.check_port("front", port)
+        with pytest.raises(process.LabError, match=rf"front: port {port} on 127\.0\.0\.1 is taken\. Remedy: set lab_forward_ssh of front"):
+            host.check_port("front", port)
+    host.check_port("front", port)
 
 
 def test_a_path_too_long_for_a_socket():
-    lab.check_socket_paths([FRONT], "/lab")
-    with pytest.raises(lab.LabError, match="is too long for a socket's name .* Remedy: set lab_state_dir"):
-        lab.check_socket_paths([FRONT], "/lab" * 30)
+    host.check_socket_paths([FRONT], "/lab")
+    with pytest.raises(process.LabError, match="is too long for a socket's name .* Remedy: set lab_state_dir"):
+        host.check_socket_paths([FRONT], "/lab" * 30)
 
 
 def test_missing_programs_name_the_packages(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
-    with pytest.raises(lab.LabError, match="Remedy: apt-get install openssh-client qemu-system-x86 qemu-utils vde2"):
-        lab.preflight([FRONT], str(tmp_path), "tcg")
+    with pytest.raises(process.LabError, match="Remedy: apt-get install openssh-client qemu-system-x86 qemu-utils vde2"):
+        host.preflight([FRONT], str(tmp_path), "tcg")
 
 
 def test_a_failing_program_is_quoted():
-    with pytest.raises(lab.LabError, match="sh ended with status 3: no luck"):
-        lab.run(["sh", "-c", "echo no luck; exit 3"])
-    with pytest.raises(lab.LabError, match="the lab needs no-such-program, which this machine lacks"):
-        lab.run(["no-such-program"])
+    with pytest.raises(process.LabError, match="sh ended with status 3: no luck"):
+        process.run(["sh", "-c", "echo no luck; exit 3"])
+    with pytest.raises(process.LabError, match="the lab needs no-such-program, which this machine lacks"):
+        process.run(["no-such-program"])
 
 
 def test_a_key_is_made_once(tmp_path):
     path = str(tmp_path / "state" / "id_ed25519")
-    public, made = lab.create_key(path, "lab")
+    public, made = process.create_key(path, "lab")
     assert made and public.startswith("ssh-ed25519 ") and os.stat(path).st_mode & 0o777 == 0o600
-    assert lab.create_key(path, "lab") == (public, False)
+    assert process.create_key(path, "lab") == (public, False)

@@ -10,7 +10,7 @@ import socket
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._lab import docker
-from ansible_collections.our.cloud.plugins.module_utils._lab.lab import LabError
+from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError
 
 HOMER = {"name": "homer", "memory": 100, "forward_ssh": None, "addresses": ["192.0.2.10/24"]}
 BART = {"name": "bart", "memory": 100, "forward_ssh": None, "addresses": []}
