@@ -163,7 +163,8 @@ shell:
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_build
-from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError, yaml
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_files import yaml
 
 
 def main():

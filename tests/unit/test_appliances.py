@@ -15,25 +15,25 @@ import tarfile
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._guest import arch
-from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_build, recipe_script
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_build, recipe_files, recipe_load, recipe_resolve, recipe_script
 from appliance_scripts import (
     DEBIAN_13_AMD64_GUEST, DEBIAN_13_AMD64_LIVE, DEBIAN_13_AMD64_OAR_SERVER, DEBIAN_13_AMD64_SMALL_GUEST, LAB_MACHINE,
 )
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
-DATA = recipe.DataDirectory(CHECKOUT / "appliances")
+DATA = recipe_files.DataDirectory(CHECKOUT / "appliances")
 GUIDE = (CHECKOUT / "docs/recipes.md").read_text(encoding="utf-8")
 SHOWN = re.findall(r"^`(appliances/[^`]+)`:\n\n```yaml\n(.*?)```", GUIDE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("name", DATA.recipes())
 def test_recipe(name):
-    resolved = recipe.resolve(DATA, recipe.load(DATA, name), "/w")
+    resolved = recipe_resolve.resolve(DATA, recipe_load.load(DATA, name), "/w")
     recipe_script.check_syntax(resolved.macrosteps)
 
 
 def scripts(name):
-    resolved = recipe.resolve(DATA, recipe.load(DATA, name), "/w")
+    resolved = recipe_resolve.resolve(DATA, recipe_load.load(DATA, name), "/w")
     return {macrostep.name: recipe_script.script(name, macrostep) for macrostep in resolved.macrosteps}
 
 
@@ -82,7 +82,7 @@ def test_the_scripts_of_the_small_guest():
 
 
 def test_variables_of_the_labs_machines():
-    resolved = recipe.resolve(DATA, recipe.load(DATA, "lab-machine", {"more_packages": ["dnsmasq", "nftables"], "disabled_units": ["dnsmasq.service"]}), "/w")
+    resolved = recipe_resolve.resolve(DATA, recipe_load.load(DATA, "lab-machine", {"more_packages": ["dnsmasq", "nftables"], "disabled_units": ["dnsmasq.service"]}), "/w")
     lab = {microstep.name: microstep.commands[0].arguments[0] for microstep in resolved.macrosteps[2].microsteps}
     assert resolved.variables["packages"].endswith(" zstd dnsmasq nftables")
     assert "for unit in dnsmasq.service; do" in lab["units"]
@@ -98,7 +98,7 @@ def test_the_labs_containers_have_what_its_machines_have_but_a_kernel():
 
 
 def test_units_of_the_labs_containers_may_be_patterns():
-    resolved = recipe.resolve(DATA, recipe.load(DATA, "lab-container", {"disabled_units": ["nova-*.service", "dnsmasq.service"]}), "/w")
+    resolved = recipe_resolve.resolve(DATA, recipe_load.load(DATA, "lab-container", {"disabled_units": ["nova-*.service", "dnsmasq.service"]}), "/w")
     container = {microstep.name: microstep.commands[0].arguments[0] for microstep in resolved.macrosteps[3].microsteps}
     assert "units='nova-*.service dnsmasq.service'\nfor unit in $units; do" in container["units"]
 
@@ -135,11 +135,11 @@ HOSTILE = "x'; touch evil; ' \"$(touch evil)\" `touch evil`"
 def test_a_value_that_is_given_is_no_part_of_a_script(tmp_path, name):
     """A key's comment, for one. Either it is refused, or each shell that sees it takes it for a word."""
     refused = {"arch", "suite", "disabled_units", "programs"}
-    for variable in recipe.load(DATA, name).variables:
+    for variable in recipe_load.load(DATA, name).variables:
         if variable in ("distrib", "type"):
             continue
         try:
-            resolved = recipe.resolve(DATA, recipe.load(DATA, name, {variable: HOSTILE}), "/w")
+            resolved = recipe_resolve.resolve(DATA, recipe_load.load(DATA, name, {variable: HOSTILE}), "/w")
         except recipe.RecipeError as exc:
             assert variable in refused and f"Remedy: write $${{{variable}@Q}}" in str(exc)
             continue
@@ -168,7 +168,7 @@ def test_a_value_that_is_given_is_no_part_of_a_script(tmp_path, name):
      "The apt of this computer knows no Debian mirror. Remedy: apt-get update, or set the variable mirror\n", ""),
 ])
 def test_sources(tmp_path, variables, known, said, sources):
-    resolved = recipe.resolve(DATA, recipe.load(DATA, "debian-13-amd64-guest", variables), "/w")
+    resolved = recipe_resolve.resolve(DATA, recipe_load.load(DATA, "debian-13-amd64-guest", variables), "/w")
     bootstrap = {microstep.name: microstep.commands[0].arguments[0] for microstep in resolved.macrosteps[0].microsteps}
     (tmp_path / "apt-get").write_text(f"#!/bin/sh\nprintf '{known}'\n", encoding="utf-8")
     (tmp_path / "apt-get").chmod(0o755)
@@ -178,7 +178,7 @@ def test_sources(tmp_path, variables, known, said, sources):
 
 
 def test_an_architecture_that_this_computer_cannot_run_is_said(tmp_path):
-    resolved = recipe.resolve(DATA, recipe.load(DATA, "debian-13-armhf-guest"), "/w")
+    resolved = recipe_resolve.resolve(DATA, recipe_load.load(DATA, "debian-13-armhf-guest"), "/w")
     command = resolved.macrosteps[0].microsteps[1].commands[0].arguments[0]
     (tmp_path / "arch-test").write_text("#!/bin/sh\n[ $1 = amd64 ]\n", encoding="utf-8")
     (tmp_path / "arch-test").chmod(0o755)
@@ -214,7 +214,7 @@ def test_the_example_says_hello(tmp_path):
 
 def microsteps(name, macrostep):
     """{microstep: its commands} of one macrostep of a recipe."""
-    resolved = recipe.resolve(DATA, recipe.load(DATA, name), "/w")
+    resolved = recipe_resolve.resolve(DATA, recipe_load.load(DATA, name), "/w")
     return {microstep.name: microstep.commands for found in resolved.macrosteps if found.name == macrostep for microstep in found.microsteps}
 
 

@@ -16,15 +16,17 @@ import pwd
 import shlex
 import subprocess
 import sys
+from typing import BinaryIO
 
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
 
 # Programs of this computer; the same for everybody, so that a build does not depend on who runs it.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PASSED_ON = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
-# Process 1 gives processes ten seconds to end; unmounting writes what was not written yet.
-LAST_WORDS = 120
-# File descriptors that a room has from us begin here: Debian's sh knows none of two digits, so programs want the low ones for it.
+# Seconds for process 1 to end the room: it gives processes ten of them, and unmounting writes what is not on the disk yet.
+END_TIMEOUT = 120
+# The file descriptors that we pass into a room begin here. Debian's sh cannot redirect those above 9, so the low ones are left to the
+# programs in the room.
 HIGH = 90
 
 OVERLAY = "userxattr,volatile"
@@ -223,11 +225,11 @@ exec {shlex.join(argv)} bash -c 'cd "$RECIPE_ROOT" && exec "$@"' bash "$@"
 
     def run(self, argv, environment, log, held=()):
         """Run a command in the room to its end; its status and what it wrote to RECIPE_TOLD. held: files that it keeps open as long as it lives."""
-        # ours, the room's
-        hand, leash = (os.fdopen(end, mode) for end, mode in zip(reversed(os.pipe()), ("wb", "rb")))
-        ear, mouth = (os.fdopen(end, mode) for end, mode in zip(os.pipe(), ("rb", "wb")))
-        passed = [fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, HIGH) for file in (leash, mouth, *held)]
-        with hand, leash, ear, mouth:
+        # the room ends when we close our end of the leash, or are gone
+        leash, hold = pipe()
+        told, tells = pipe()
+        passed = [fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, HIGH) for file in (leash, tells, *held)]
+        with leash, hold, told, tells:
             with subprocess.Popen(
                     [*self.unshare(True), "bash", self.paths.enter, *argv], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                     env={**environment, "RECIPE_LEASH": str(passed[0]), "RECIPE_TOLD": str(passed[1])}, pass_fds=passed, start_new_session=True) as process:
@@ -236,33 +238,39 @@ exec {shlex.join(argv)} bash -c 'cd "$RECIPE_ROOT" && exec "$@"' bash "$@"
                         os.close(number)
                     process.wait()
                 finally:
-                    hand.close()
+                    hold.close()
                     stop(process)
-            mouth.close()
-            return process.returncode, ear.read()
+            tells.close()
+            return process.returncode, told.read()
 
 
 def stop(process):
     """Wait for process 1 to clean up after itself; killing it leaves that to the kernel."""
     try:
-        process.wait(LAST_WORDS)
+        process.wait(END_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
 
 
-def base_environment(tmp):
+def pipe() -> tuple[BinaryIO, BinaryIO]:
+    """The two ends of a new pipe: the one to read from, the one to write to."""
+    reading, writing = os.pipe()
+    return os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
+
+
+def base_environment(tmp: str) -> dict[str, str]:
     environment = {"PATH": PATH, "HOME": os.path.expanduser("~"), "LC_ALL": "C.UTF-8", "TZ": "UTC", "TMPDIR": tmp}
     environment.update((name, os.environ[name]) for name in PASSED_ON if name in os.environ)
     return environment
 
 
-def user_name():
+def user_name() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
 
 
-def last_line(output):
+def last_line(output: bytes) -> str:
     lines = output.decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else ""

@@ -12,7 +12,7 @@ import pathlib
 import subprocess
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_script
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_files, recipe_load, recipe_resolve, recipe_script
 from conftest import kameleon_folder
 
 OWN = pathlib.Path(__file__).parent / "recipe_data"
@@ -26,23 +26,23 @@ def below(pattern):
 
 @pytest.mark.parametrize("folder, path", below("recipes/*.yaml"))
 def test_recipe(folder, path):
-    data = recipe.DataDirectory(folder)
-    loaded = recipe.load(data, path.stem)
-    names = recipe.Names(loaded, "/w")
+    data = recipe_files.DataDirectory(folder)
+    loaded = recipe_load.load(data, path.stem)
+    names = recipe_resolve.Names(loaded, "/w")
     there = [step for step in loaded.steps if data.macrostep_file(loaded.text("distrib"), step.name)]
     assert there
     for step in there:
-        macrostep = recipe.fill(recipe.select(data, loaded, step), names)
+        macrostep = recipe_resolve.fill(recipe_resolve.select(data, loaded, step), names)
         recipe_script.check_syntax([macrostep])
         subprocess.run(["bash", "-n"], input=recipe_script.script(loaded.name, macrostep), text=True, check=True)
     if len(there) < len(loaded.steps):
         with pytest.raises(recipe.RecipeError, match=rf"^{path}:\d+: there is no macrostep "):
-            recipe.resolve(data, loaded, "/w")
+            recipe_resolve.resolve(data, loaded, "/w")
 
 
 @pytest.mark.parametrize("folder, path", below("steps/*/*.yaml"))
 def test_macrostep(folder, path):
-    data = recipe.DataDirectory(folder)
-    microsteps = recipe.read_microsteps(data, path.parent.name, recipe.Reader(data, str(path)), None, (str(path),))
+    data = recipe_files.DataDirectory(folder)
+    microsteps = recipe_load.read_microsteps(data, path.parent.name, recipe_files.Reader(data, str(path)), None, (str(path),))
     assert microsteps
     assert {microstep.where.path.partition("/steps/")[0] for microstep in microsteps} == {str(folder)}

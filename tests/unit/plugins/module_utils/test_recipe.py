@@ -7,7 +7,7 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_files, recipe_load, recipe_resolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
@@ -31,8 +31,8 @@ class Folder:
         (self.path / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
     def resolve(self, **variables):
-        data = recipe.DataDirectory(self.path)
-        return recipe.resolve(data, recipe.load(data, "r", variables), "/w")
+        data = recipe_files.DataDirectory(self.path)
+        return recipe_resolve.resolve(data, recipe_load.load(data, "r", variables), "/w")
 
     def error(self, **variables):
         """The message, without the folder's own path."""
@@ -107,7 +107,7 @@ def test_what_the_build_looks_at_may_refer_to_other_variables(folder):
     folder.write("recipes/r.yaml", "global: {town: field, distrib: spring$$town, kind: tgz, type: $$kind, home: /h, workdir_base: $$home/x}\nsteps: [door]\n")
     folder.write("steps/springfield/door.yaml", DOOR)
     assert commands(folder.resolve())
-    loaded = recipe.load(recipe.DataDirectory(folder.path), "r")
+    loaded = recipe_load.load(recipe_files.DataDirectory(folder.path), "r")
     assert [loaded.text(name) for name in ("distrib", "type", "workdir_base")] == ["springfield", "tgz", "/h/x"]
 
 
@@ -243,12 +243,12 @@ def test_bad_variables_are_refused(folder, variables, said):
 @pytest.mark.parametrize("name", ["q", "../steps/common/door", "", "r.yaml"])
 def test_a_recipe_that_is_not_there(folder, name):
     with pytest.raises(recipe.RecipeError, match=r"there is no recipe .* in .*/recipes\. Recipes: r$"):
-        recipe.load(recipe.DataDirectory(folder.path), name)
+        recipe_load.load(recipe_files.DataDirectory(folder.path), name)
 
 
 def test_a_folder_that_is_no_data_directory(tmp_path):
     with pytest.raises(recipe.RecipeError, match=r"is no data directory: it has no folder recipes\. Remedy: "):
-        recipe.DataDirectory(tmp_path)
+        recipe_files.DataDirectory(tmp_path)
 
 
 # No input crashes it
@@ -345,5 +345,5 @@ def given(folder, command, value, code="x"):
         f"global:\n  distrib: d\n  type: tgz\n  word: w\n  both: $$word and it's\n  code: |-\n    {code}\nsteps: [s]\n".replace(
             "both: $$word and it's", 'both: "$$word and it\'s"'), encoding="utf-8")
     (folder / "steps/common/s.yaml").write_text(f"- m:\n    - {command}\n", encoding="utf-8")
-    data = recipe.DataDirectory(folder)
-    return recipe.resolve(data, recipe.load(data, "x", {"word": value}), "/w")
+    data = recipe_files.DataDirectory(folder)
+    return recipe_resolve.resolve(data, recipe_load.load(data, "x", {"word": value}), "/w")

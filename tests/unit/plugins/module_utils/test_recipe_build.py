@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_build, recipe_room
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_build, recipe_job, recipe_room
 from toy_appliance import ROOT, Toy
 
 # Seconds, for what takes a moment on a computer that has nothing else to do.
@@ -481,7 +481,7 @@ def test_an_output_is_kept_and_never_changed(keeper):
     folder = pathlib.Path(done["files"]["image"]).parent
     assert sorted(os.listdir(folder)) == ["build.log", "toy.tgz"]
     assert folder.parent == keeper.kept
-    assert os.listdir(keeper.kept / recipe_build.BUILDS) == []
+    assert os.listdir(keeper.kept / recipe_job.BUILDS) == []
     before = (folder / "toy.tgz").stat()
     for check_mode in (True, False):
         again = keeper.keep(check_mode=check_mode)
@@ -495,7 +495,7 @@ def test_an_output_is_kept_and_never_changed(keeper):
     assert (folder / "toy.tgz").stat() == before
     assert keeper.keep(check_mode=True, state="absent")["changed"] is True
     assert keeper.keep(state="absent")["changed"] is True
-    assert sorted(os.listdir(keeper.kept)) == [recipe_build.BUILDS, folder.name]
+    assert sorted(os.listdir(keeper.kept)) == [recipe_job.BUILDS, folder.name]
     assert keeper.keep(state="absent")["changed"] is False
 
 
@@ -511,19 +511,19 @@ def test_different_outputs_are_built_side_by_side_and_the_same_once(keeper):
     assert [(process.communicate(timeout=BOUND)[1], process.returncode) for process in processes_] == [("", 0)] * 3
     assert sorted(keeper.ran()) == ["1", "2"]
     assert len(os.listdir(keeper.kept)) == 3
-    assert os.listdir(keeper.kept / recipe_build.BUILDS) == []
+    assert os.listdir(keeper.kept / recipe_job.BUILDS) == []
 
 
 def test_a_failed_build_of_what_is_to_be_kept_resumes(keeper):
     replace(keeper, "a", "'echo", "'test -e now; echo")
     error = keeper.error(output_base=str(keeper.kept))
     assert "The next build resumes with a" in str(error)
-    assert str(keeper.kept / recipe_build.BUILDS) in error.details["workdir"]
+    assert str(keeper.kept / recipe_job.BUILDS) in error.details["workdir"]
     (keeper.path / "go").touch()
     replace(keeper, "a", "test -e now; ", "")
     result = keeper.build(output_base=str(keeper.kept))
     assert [step["why"] for step in result["plan"]] == ["checkpoint", "never built"]
-    assert os.listdir(keeper.kept / recipe_build.BUILDS) == []
+    assert os.listdir(keeper.kept / recipe_job.BUILDS) == []
 
 
 def test_copies_on_the_way_to_what_is_kept_do_not_pile_up(keeper, monkeypatch):

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_room, recipe_script
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_files, recipe_load, recipe_resolve, recipe_room, recipe_script
 
 DATA = pathlib.Path(__file__).parent / "recipe_data"
 
@@ -98,8 +98,8 @@ recipe_finish
 
 @pytest.fixture(name="alley", scope="module")
 def fixture_alley():
-    data = recipe.DataDirectory(DATA)
-    return recipe.resolve(data, recipe.load(data, "bowling-alley"), "/w")
+    data = recipe_files.DataDirectory(DATA)
+    return recipe_resolve.resolve(data, recipe_load.load(data, "bowling-alley"), "/w")
 
 
 def test_scripts_are_exactly_these(alley):

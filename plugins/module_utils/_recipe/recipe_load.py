@@ -1,0 +1,167 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A recipe's own file and those of its macrosteps, checked: names, commands and their arguments; what is there twice is refused."""
+from __future__ import annotations
+
+import os
+
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import (
+    BUILD_VARIABLES, COMMANDS, FILE_COMMANDS, MANDATORY, NAME, SHELL_OWN, SHELL_VARIABLE, TYPES, VARIABLE,
+    Command, Macrostep, Microstep, Recipe, Step, Variable, Where)
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_files import DataDirectory, Reader, is_writable, yaml
+
+
+def load(data: DataDirectory, name: str, overrides: dict | None = None) -> Recipe:
+    """The recipe of that name. overrides: {variable: value} that replace those of its ``global``."""
+    reader = Reader(data, data.recipe_file(name))
+    parts = {key: value for key, dummy, value in reader.pairs(reader.root, "a recipe")}
+    for key in parts:
+        if key not in ("global", "steps"):
+            raise reader.error(parts[key], f"a recipe has the parts global and steps, not {key}")
+    for key in ("global", "steps"):
+        if key not in parts:
+            raise reader.error(reader.root, f"the recipe has no part {key}")
+    variables = read_variables(reader, parts["global"])
+    override(variables, overrides or {}, data.where(reader.path))
+    where = reader.where(parts["global"])
+    for key in MANDATORY:
+        if not variables.get(key) or not variables[key].text:
+            raise where.error(f"global has no {key}, which every recipe needs")
+    recipe = Recipe(name, variables, read_steps(reader, parts["steps"]), reader.where(reader.root))
+    if not NAME.fullmatch(recipe.text("distrib")):
+        raise variables["distrib"].where.error(f"distrib is {recipe.text('distrib')!r}, which cannot be the name of a folder")
+    if recipe.text("type") not in TYPES:
+        raise variables["type"].where.error(f"type is {recipe.text('type')} and must be one of {', '.join(TYPES)}")
+    recipe.text("workdir_base")
+    return recipe
+
+
+def read_variables(reader: Reader, node: yaml.Node) -> dict[str, Variable]:
+    variables = {}
+    for name, key, value in reader.pairs(node, "global"):
+        if not VARIABLE.fullmatch(name):
+            raise reader.error(key, f"global: {name!r} cannot be the name of a variable: letters, digits, _ and, inside, -")
+        if name in BUILD_VARIABLES:
+            raise reader.error(key, f"global: {name} is set by the build. Remedy: choose another name")
+        variables[name] = Variable(value_text(reader, value, f"global: {name}"), reader.where(value))
+    return variables
+
+
+def value_text(reader: Reader, node: yaml.Node, what: str) -> str | None:
+    """A scalar's text, a list's items with spaces between them; a mapping has none."""
+    if isinstance(node, yaml.ScalarNode):
+        return reader.scalar(node, what)
+    if isinstance(node, yaml.SequenceNode) and all(isinstance(item, yaml.ScalarNode) for item in node.value):
+        return " ".join(reader.scalar(item, what) for item in node.value)
+    return None
+
+
+def override(variables: dict[str, Variable], overrides: dict, where: Where) -> None:
+    """Replace variables by what the caller of the build says."""
+    for name, value in overrides.items():
+        if name not in variables:
+            raise where.error(f"the recipe has no variable {name} in global that could be set. Variables: {', '.join(sorted(variables)) or 'none'}")
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if not all(isinstance(item, (str, int, float, type(None))) for item in values):
+            raise where.error(f"the variable {name} is set to {value!r} and must be text, a number or a list of these")
+        text = " ".join("" if item is None else str(item).lower() if isinstance(item, bool) else str(item) for item in values)
+        if not is_writable(text):
+            raise where.error(f"the variable {name} is set to a text with a character that no file can have")
+        variables[name] = Variable(text, where, True)
+
+
+def read_steps(reader: Reader, node: yaml.Node) -> tuple[Step, ...]:
+    steps = []
+    for item in reader.items(node, "steps"):
+        if isinstance(item, yaml.MappingNode):
+            name, key, value = reader.pair(item, "a macrostep")
+            name = reader.name(key, "a macrostep")
+            selected = [(reader.name(micro, f"a microstep of {name}"), reader.where(micro)) for micro in reader.items(value, f"the microsteps of {name}")]
+            refuse_twice(selected, "microstep", f" of {name}")
+            steps.append(Step(name, tuple(selected), reader.where(key)))
+        else:
+            steps.append(Step(reader.name(item, "a macrostep"), None, reader.where(item)))
+    refuse_twice([(step.name, step.where) for step in steps], "macrostep")
+    return tuple(steps)
+
+
+def refuse_twice(named: list[tuple[str, Where]], what: str, of: str = "") -> None:
+    """Names lead to one place: breakpoints and messages go by them."""
+    seen = {}
+    for name, where in named:
+        if name in seen:
+            raise where.error(f"the {what} {name}{of} is there twice, first in {seen[name]}")
+        seen[name] = where
+
+
+# Files of macrosteps
+
+def read_macrostep(data: DataDirectory, distrib: str, name: str, where: Where) -> Macrostep:
+    """All microsteps of a macrostep, as its file has them. where: who asks for it."""
+    path = data.macrostep_file(distrib, name)
+    if path is None:
+        raise where.error(f"there is no macrostep {name}: neither steps/{distrib}/{name}.yaml nor steps/common/{name}.yaml is in {data.path}")
+    reader = Reader(data, path)
+    microsteps = read_microsteps(data, distrib, reader, name, (path,))
+    refuse_twice([(microstep.name, microstep.where) for microstep in microsteps], "microstep")
+    return Macrostep(name, tuple(microsteps), reader.where(reader.root))
+
+
+def read_microsteps(data: DataDirectory, distrib: str, reader: Reader, macrostep: str | None, files: tuple[str, ...]) -> list[Microstep]:
+    """The microsteps of a file, includes followed. macrostep: which one it must be, if any. files: those that led here."""
+    root = reader.root
+    if isinstance(root, yaml.MappingNode):
+        name, key, root = reader.pair(root, "a file of a macrostep")
+        if macrostep and name != macrostep:
+            raise reader.error(key, f"the file of the macrostep {macrostep} describes {name}")
+    microsteps = []
+    for item in reader.items(root, "a macrostep"):
+        name, key, value = reader.pair(item, "a microstep")
+        if name == "include":
+            microsteps += include(data, distrib, reader, value, files)
+        elif name in COMMANDS:
+            raise reader.error(key, f"{name} is a command and must be inside of a microstep")
+        else:
+            name = reader.name(key, "a microstep")
+            commands = read_commands(data, distrib, reader, name, value, files)
+            microsteps.append(Microstep(name, tuple(commands), reader.where(key)))
+    return microsteps
+
+
+def include(data: DataDirectory, distrib: str, reader: Reader, node: yaml.Node, files: tuple[str, ...]) -> list[Microstep]:
+    """The microsteps of an included file."""
+    path = data.included_file(reader.text(node, "include"), distrib, reader.where(node))
+    if path in files:
+        loop = " -> ".join(os.path.relpath(file, data.path) for file in (*files, path))
+        raise reader.error(node, f"include: a loop, {loop}")
+    return read_microsteps(data, distrib, Reader(data, path), None, (*files, path))
+
+
+def read_commands(data: DataDirectory, distrib: str, reader: Reader, name: str, node: yaml.Node, files: tuple[str, ...]) -> list[Command]:
+    commands = []
+    for item in reader.items(node, f"the microstep {name}"):
+        kind, key, value = reader.pair(item, f"a command of {name}")
+        if kind == "include":
+            for microstep in include(data, distrib, reader, value, files):
+                commands += microstep.commands
+        elif kind not in COMMANDS:
+            raise reader.error(key, f"microstep {name}: there is no command {kind}. Commands: {', '.join((*COMMANDS, 'include'))}")
+        else:
+            commands.append(Command(kind, read_arguments(reader, kind, value), reader.where(key)))
+    return commands
+
+
+def read_arguments(reader: Reader, kind: str, node: yaml.Node) -> tuple[str, ...]:
+    if kind not in (*FILE_COMMANDS, "set_var"):
+        return (reader.text(node, kind),)
+    parts = ("name", "value") if kind == "set_var" else ("path", "content")
+    if not isinstance(node, yaml.SequenceNode) or len(node.value) != 2:
+        raise reader.error(node, f"{kind} must be a list of two: {parts[0]} and {parts[1]}")
+    first, second = node.value
+    name = reader.text(first, f"the {parts[0]} of {kind}")
+    if kind == "set_var" and (not SHELL_VARIABLE.fullmatch(name) or SHELL_OWN.fullmatch(name)):
+        raise reader.error(first, f"set_var: {name} cannot be the name of a variable of the shell")
+    if not isinstance(second, yaml.ScalarNode):
+        raise reader.error(second, f"the {parts[1]} of {kind} is {reader.kind(second)} and must be text")
+    return name, reader.scalar(second, f"the {parts[1]} of {kind}")

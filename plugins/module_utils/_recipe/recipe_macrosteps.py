@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Macrosteps, run in the room: up to their end, where each becomes a checkpoint, or up to where one fails or is told to stop."""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import IO
+
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_log as log
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_plan as planning
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import Macrostep, RecipeError
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_job import Job, names_of
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_place import Place
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_room import Room
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_state import State
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_workdir import LIVE, read, remove, write
+
+FINISHED = b"finished\0"  # what a script tells at its end
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all parts of a build that runs work with."""
+
+    job: Job
+    state: State
+    room: Room
+    log: log.Log
+    lock: IO  # held as long as anything of the build lives
+
+    def in_room(self, argv: list[str], variables: dict[str, str], place: Place, writes: bool = True) -> tuple[int, bytes]:
+        """Run a command over the layers of a place; its status and what it told. writes: into the layer LIVE, rather than nowhere."""
+        environment = self.room.environment(place.layers, LIVE if writes else "", place.start, variables)
+        return self.room.run(argv, environment, self.log.file, (self.lock,))
+
+
+class Macrosteps:
+    """Runs macrosteps."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.job, self.state, self.room, self.paths = bench, bench.job, bench.state, bench.room, bench.job.paths
+        self.memory = bench.state.memory
+        self.program = os.path.join(self.paths.state, "macrostep.sh")
+        self.variables = os.path.join(self.paths.state, "variables")  # of the shell, handed from macrostep to macrostep
+        self.where_it_is = os.path.join(self.paths.state, "place")
+
+    def run(self, place: Place) -> Place:
+        """Run a macrostep from a place on; the place that it has come to: its end, or the breakpoint. RecipeError if it fails."""
+        macrostep = self.job.macrosteps[place.macro]
+        stop = self.job.stop_at[1] if place.macro == self.job.stop_at[0] else len(macrostep.microsteps)
+        keys = planning.microstep_keys(place.key, macrostep, place.micro) or [place.key]
+        write(self.program, self.job.script(place.macro, keys, place.micro, stop))
+        self.memory.update(stopped=keys[-1])
+        self.bench.log.tell(f"macrostep {place.macro + 1}/{len(self.job.macrosteps)} {macrostep.name}")
+        failure = self.attempt(place, macrostep)
+        if failure and self.job.options.on_error == "retry" and not place.live:
+            self.bench.log.say(f"{failure}\nonce more")
+            self.room.remove(self.paths.layer(LIVE))
+            failure = self.attempt(place, macrostep)
+        if failure:
+            raise self.left_behind(place, macrostep, failure)
+        if stop < len(macrostep.microsteps):
+            return replace(place, micro=stop, key=keys[stop - place.micro - 1], live=True, start="")
+        return self.commit(replace(place, key=keys[-1], live=True, start=""), macrostep)
+
+    def attempt(self, place: Place, macrostep: Macrostep) -> RecipeError | None:
+        """Run the program once; what went wrong, if anything did."""
+        remove(self.where_it_is)
+        if not place.live:
+            source = place.start or place.below
+            write(self.variables, read(self.paths.variables(source)) if source else "")
+        status, told = self.bench.in_room(["bash", self.program], self.environment(macrostep), place)
+        if status == 0 and told == FINISHED:
+            return None
+        ending = log.Ending(status, told, read(self.where_it_is), self.bench.log.tail(), log.free(self.job), self.stays(place))
+        return log.failure(self.job, macrostep, ending)
+
+    def environment(self, macrostep: Macrostep) -> dict[str, str]:
+        return {
+            "RECIPE_MACROSTEP": macrostep.name, "RECIPE_CURRENT": self.job.options.directory or os.getcwd(),
+            "RECIPE_PROGRESS": self.bench.log.progress, "SOURCE_DATE_EPOCH": str(self.job.epoch),
+        }
+
+    def stays(self, place: Place) -> bool:
+        """Whether a state in which something fails is kept: if that was asked for, or if it had been kept before."""
+        return self.job.options.on_error == "keep" or place.live
+
+    def left_behind(self, place: Place, macrostep: Macrostep, failure: RecipeError) -> RecipeError:
+        """Keep or remove the state in which a macrostep has failed; the failure to raise."""
+        if not self.stays(place):
+            self.room.remove(self.paths.layer(LIVE))
+            return failure
+        micro = names_of(macrostep.microsteps).index(failure.details["failed_at"]["microstep"])
+        try:
+            self.keep(replace(place, micro=micro), clean=False)
+        except OSError as exc:
+            return RecipeError(f"{failure} It could not be kept: {exc.strerror}", failure.details)
+        return failure
+
+    def keep(self, place: Place, clean: bool) -> None:
+        """Leave the working directory as it is, for people to look at and for start_at."""
+        macrostep, microstep = planning.shown(self.job.resolved, place.at).split("/")
+        self.memory.update(live={"macrostep": macrostep, "microstep": microstep, "key": place.key, "clean": clean})
+        self.room.write_shell(place.layers, LIVE)
+
+    def commit(self, place: Place, macrostep: Macrostep) -> Place:
+        """Make what has been written the checkpoint of a macrostep; the place behind it."""
+        if self.state.has_layer(place.key):
+            self.room.remove(self.paths.layer(place.key))
+        write(self.paths.variables(place.key), read(self.variables))
+        write(self.paths.script(macrostep.name), self.job.whole_script(place.macro))
+        os.rename(self.paths.layer(LIVE), self.paths.layer(place.key))
+        if self.job.options.output_base and self.room.snapshots == "copies" and place.chain:
+            # a copy has all of the one before it, and what is built here is built once
+            self.room.remove(self.paths.layer(place.below))
+        chain = (*place.chain, (macrostep.name, place.key))
+        remove(self.paths.by_hand)
+        self.memory.update(chain=chain, live=None, stopped=None, built={**self.memory["built"], macrostep.name: planning.own_hash(macrostep)})
+        return Place(place.macro + 1, 0, place.key, chain)
