@@ -65,8 +65,8 @@ def kernel(path: str, arch: str | None = None, whole: bool = False, follow: bool
         return found
     if found.arch != arch and not (found.arch == "x86" and arch in ("x86_64", "i386")):
         takers = sorted(row.debian for row in ARCHES.values() if row.kernel == found.arch)
-        other = f", or the guest the arch that goes with this one: {' or '.join(takers)}" if takers else ""
-        raise BootFileError(f"kernel {path} is for {found.arch} and the guest needs one for {arch}. Give it that{other}")
+        raise BootFileError(f"kernel {path} is for {found.arch} and the guest needs one for {arch}. Give it that"
+                            + (f", or the guest the arch that goes with this one: {' or '.join(takers)}" if takers else ""))
     if not _boots(found, LOADABLE[arch]):
         forms = [form + (f" ({', '.join(kind or 'plain' for kind in kinds)})" if kinds else "") for form, kinds in LOADABLE[arch].items()]
         raise BootFileError(f"kernel {path} is {found.what}, which nothing here boots. Give it as {' or '.join(forms)}")

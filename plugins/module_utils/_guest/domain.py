@@ -267,7 +267,7 @@ def _disk(devices, full):
     disk.set("type", "file")
     disk.set("device", "disk")
     if full["hypervisor"] == "xen":
-        # The kernel's loop device (blkback): no QEMU per guest. hypervisor.direct_io makes it safe on NFS.
+        # The kernel's loop device (blkback): no QEMU per guest. xen.direct_io makes it safe on NFS.
         _set(disk, "driver", name="phy", type="raw")
         _set(disk, "source", file=full["disk"])
         _set(disk, "target", dev=target, bus="ide" if full["kind"] == "hvm" else "xen")

@@ -13,13 +13,8 @@ import xml.etree.ElementTree as ET
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain
-from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, remote_files
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, PATIENCE, store_of
-
-
-def family_of(conn) -> str:
-    """xen or qemu."""
-    return "xen" if conn.getType() == "Xen" else "qemu"
 
 
 def state_files(disk: str) -> list[dict]:
@@ -67,7 +62,7 @@ def snapshots(dom) -> list[str]:
 
 def machine_problem(target, root: ET.Element, target_name: str) -> str | None:
     """Why the target cannot be the guest's machine; None if it can."""
-    if target.getType() == "Xen":
+    if hypervisor.family(target) == "xen":
         return None
     try:
         target.getDomainCapabilities(*_machine(root), 0)
@@ -85,7 +80,7 @@ def _machine(root: ET.Element) -> tuple:
 def cpu_problem(source, target, root: ET.Element, target_name: str) -> str | None:
     """Why the target's CPU cannot carry on what runs in the guest; None if it can."""
     libvirt = hypervisor.libvirt
-    if source.getType() == "Xen":
+    if hypervisor.family(source) == "xen":
         host = domain.ET.fromstring(source.getCapabilities()).find("host/cpu")
         if host is None:
             return None
@@ -126,12 +121,12 @@ def of_target(source, target, live: ET.Element, guest: dict, markers: dict, targ
     there = {other.name(): {"active": hypervisor.active(other), "persistent": bool(other.isPersistent()), "uuid": other.UUIDString()}
              for other in target.listAllDomains()}
     return {
-        "family": family_of(target),
+        "family": hypervisor.family(target),
         "host": target.getHostname(),
         "guests": there,
         "memory": hypervisor.memory(target),
-        "bridges": {nic["bridge"]: hypervisor.has_bridge(target, nic["bridge"]) for nic in guest["interfaces"] if nic["bridge"]},
-        "markers": {root: hypervisor.read_file(target, root, MARKER) for root in markers},
+        "bridges": {nic["bridge"]: remote_files.has_bridge(target, nic["bridge"]) for nic in guest["interfaces"] if nic["bridge"]},
+        "markers": {root: remote_files.read_file(target, root, MARKER) for root in markers},
         "machine_problem": machine_problem(target, live, target_name),
         "cpu_problem": cpu_problem(source, target, live, target_name),
     }
@@ -146,7 +141,7 @@ def gather(source, dom, params: dict) -> tuple[dict, object]:
                      "Is its server up? Guests that wait for it go on when it is back", source.getHostname())
     facts = {
         "name": params["name"], "target": params["target"], "mode": params["mode"], "options": params,
-        "family": family_of(source), "guest": guest, **stored, "target_error": None, "target_facts": None,
+        "family": hypervisor.family(source), "guest": guest, **stored, "target_error": None, "target_facts": None,
     }
     try:
         target = hypervisor.open_target(facts["family"], params["target"], params["port"])

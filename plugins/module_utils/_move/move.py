@@ -432,7 +432,7 @@ class Asked:
         name, target = self.params["name"], self.params["target"]
         there = None
         if not is_here(conn, target):
-            there = hypervisor.find(hypervisor.open_target(facts.family_of(conn), target, self.params["port"]), name)
+            there = hypervisor.find(hypervisor.open_target(hypervisor.family(conn), target, self.params["port"]), name)
         if there is not None:
             return self._already(target)
         raise CloudError(conn.getHostname(), "guest %s" % name, "it is neither here nor on %s" % target,

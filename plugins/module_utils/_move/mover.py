@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
-from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 from ansible_collections.our.cloud.plugins.module_utils._move.watch import (
     DATA_PORTS, Arrival, Standstill, WireWatch, progress, xen_progress)
 
@@ -216,7 +216,7 @@ class XenMover(Mover):
     def prepare(self) -> None:
         for disk in self.trip.guest["disks"]:
             if disk["path"] and not disk["readonly"]:
-                hypervisor.direct_io(disk["path"])
+                xen.direct_io(disk["path"])
 
     def clear_way(self) -> bool:
         there = self.trip.there
@@ -274,7 +274,7 @@ class XenMover(Mover):
 
     def state_here(self, dom: Any) -> str:
         word = hypervisor.state(dom)
-        if word == "suspended" or (word in hypervisor.RUNNING and hypervisor.standing(hypervisor.xen_control(), dom.ID())):
+        if word == "suspended" or (word in hypervisor.RUNNING and xen.standing(xen.control(), dom.ID())):
             return "standing"
         return word
 

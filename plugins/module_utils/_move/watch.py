@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 
-from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 
 # 49152 to 49216, of which libvirt's drivers choose one for a stream of their own
 DATA_PORTS = r"49(?:15[2-9]|1[6-9]\d|20\d|21[0-6])"
@@ -43,7 +43,7 @@ class Standstill:
 
     def __init__(self, domid: int) -> None:
         self.at: float | None = None
-        self.domid, self.control = domid, hypervisor.xen_control()
+        self.domid, self.control = domid, xen.control()
         self.done = threading.Event()
         self.thread = threading.Thread(target=self._look, daemon=True)
         self.thread.start()
@@ -52,7 +52,7 @@ class Standstill:
         pause = 0.02
         while self.at is None and not self.done.wait(pause):
             asked = time.monotonic()
-            if hypervisor.standing(self.control, self.domid):
+            if xen.standing(self.control, self.domid):
                 self.at = time.monotonic()
             # to look must not cost what is measured, and to wake up for it costs more than the look
             pause = max(0.02, min(0.5, 200 * (time.monotonic() - asked)))

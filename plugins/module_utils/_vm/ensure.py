@@ -11,7 +11,7 @@ import os
 from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain
-from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job
 from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
 from ansible_collections.our.cloud.plugins.module_utils._site.store import is_store, store_of
@@ -30,7 +30,7 @@ class Guest:
         self.conn, self.params, self.check_mode, self.wants_diff = conn, params, check_mode, diff
         self.name = self.params["name"]
         self.host = conn.getHostname()
-        self.family = "xen" if conn.getType() == "Xen" else "qemu"
+        self.family = hypervisor.family(conn)
         self.dom = hypervisor.find(conn, self.name)
         self.before = hypervisor.persistent_xml(self.dom) if self.dom is not None else None
         self.actions, self.result, self.diff = [], {"restart_needed": False}, []
@@ -137,7 +137,7 @@ class Guest:
             if self.family == "xen":
                 for disk in domain.facts(self.before if self.before is not None else self.after)["disks"]:
                     if disk["path"] and store_of(disk["path"]):
-                        hypervisor.direct_io(disk["path"])
+                        xen.direct_io(disk["path"])
 
         self.do("start", step)
 
@@ -193,7 +193,7 @@ class Guest:
             raise CloudError(self.host, thing, "it is on its way here, or waits for an arrival that broke off",
                              "Wait for the move to end (playbooks/list.yml shows it); if nothing moves it, restart libvirtd here (guests go on)")
         reason = hypervisor.paused(self.dom)
-        if hypervisor.suspended(self.dom) or reason is not None and reason not in hypervisor.RESUMABLE:
+        if xen.suspended(self.dom) or reason is not None and reason not in hypervisor.RESUMABLE:
             why = " (%s)" % reason if reason else ", as a move leaves it that broke off"
             raise CloudError(self.host, thing, "it stands still%s, and may go on elsewhere" % why,
                              "playbooks/list.yml tells where it runs and what to do")
@@ -248,9 +248,9 @@ class Guest:
         elif target == "absent":
             self.stop()
             self.undefine()
-            for orphan in hypervisor.orphans(self.conn):
+            for orphan in xen.orphans(self.conn):
                 if orphan["name"] == self.name:
-                    self.do("destroy orphan", functools.partial(hypervisor.destroy_orphan, self.host, orphan))
+                    self.do("destroy orphan", functools.partial(xen.destroy_orphan, self.host, orphan))
         else:
             self.define()
             if target == "running":

@@ -10,17 +10,12 @@ import glob
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, lease
-from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job, unheard
 from ansible_collections.our.cloud.plugins.module_utils._site.store import store_of
 
 # Seconds that the store has to answer
 PATIENCE = 10
-
-
-def family(conn) -> str:
-    """The hypervisor of a connection, xen or qemu."""
-    return "xen" if conn.getType() == "Xen" else "qemu"
 
 
 def describe(dom, kind_family: str) -> dict:
@@ -30,7 +25,7 @@ def describe(dom, kind_family: str) -> dict:
     guest = domain.facts(hypervisor.live_xml(dom) if hypervisor.active(dom) else definition)
     persistent = bool(dom.isPersistent())
     guest.update(state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=persistent, autostart=bool(persistent and dom.autostart()),
-                 reason=hypervisor.paused(dom), suspended=hypervisor.suspended(dom), managed_save=bool(persistent and dom.hasManagedSaveImage()),
+                 reason=hypervisor.paused(dom), suspended=xen.suspended(dom), managed_save=bool(persistent and dom.hasManagedSaveImage()),
                  defined=hypervisor.defined_at(kind_family, dom.name()) if persistent else None,
                  # the definition's: one that runs since before an upgrade does not say it yet
                  owner=domain.owner(definition), lease=None, state_files=[])
@@ -47,7 +42,7 @@ def guests(conn, name: str | None = None) -> list[dict]:
         if hypervisor.is_dom0(dom) or (name and dom.name() != name):
             continue
         try:
-            found.append(describe(dom, family(conn)))
+            found.append(describe(dom, hypervisor.family(conn)))
         except hypervisor.libvirt.libvirtError as error:
             if error.get_error_code() != hypervisor.libvirt.VIR_ERR_NO_DOMAIN:
                 raise
@@ -73,8 +68,8 @@ def ask_store(found: list[dict]) -> None:
 def gather(conn, name: str | None = None) -> dict:
     """What vm_info returns. A store that does not answer keeps nobody from telling the rest: `store_error` says so."""
     found = guests(conn, name)
-    told = {"hypervisor": family(conn), "host": conn.getHostname(), "memory": hypervisor.memory(conn), "guests": found,
-            "orphans": hypervisor.orphans(conn), "moves": unheard(), "store_error": ""}
+    told = {"hypervisor": hypervisor.family(conn), "host": conn.getHostname(), "memory": hypervisor.memory(conn), "guests": found,
+            "orphans": xen.orphans(conn), "moves": unheard(), "store_error": ""}
     try:
         bounded(lambda: ask_store(found), PATIENCE, "store", "Is its server up? Guests wait for it and go on when it is back", told["host"])
     except (CloudError, OSError) as error:

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import xen as xen_calls
 from ansible_collections.our.cloud.plugins.module_utils._move import address, facts, job, mover
 from ansible_collections.our.cloud.plugins.module_utils._move import move as moves
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
@@ -64,8 +65,8 @@ def fast(monkeypatch):
     """Nothing sleeps long, nothing touches this machine."""
     real = hypervisor.wait
     monkeypatch.setattr(hypervisor, "wait", lambda condition, timeout, step=0.25: real(condition, min(timeout, 0.05), 0.01))
-    monkeypatch.setattr(hypervisor, "direct_io", lambda path: [])
-    monkeypatch.setattr(hypervisor, "xen_control", lambda: None)
+    monkeypatch.setattr(xen_calls, "direct_io", lambda path: [])
+    monkeypatch.setattr(xen_calls, "control", lambda: None)
     monkeypatch.setattr(mover, "end_saver", lambda domid: None)
     monkeypatch.setattr(mover, "LOST", 0.1)
     monkeypatch.setattr(mover, "WireWatch", lambda peer, ports: types.SimpleNamespace(now=lambda: 1 << 20, total=lambda: 9 << 20, stop=lambda: None,
@@ -194,11 +195,11 @@ def test_figures_of_kvm(kvm):
 
 def test_figures_of_xen(xen, monkeypatch):
     control = types.SimpleNamespace(domain_getinfo=lambda domid, count: [{"domid": domid, "shutdown": 1, "shutdown_reason": 2}])
-    monkeypatch.setattr(hypervisor, "xen_control", lambda: control)
+    monkeypatch.setattr(xen_calls, "control", lambda: control)
 
     def migrate(dom, *dummy):
         time.sleep(0.1)
-        monkeypatch.setattr(hypervisor, "xen_control", lambda: None)
+        monkeypatch.setattr(xen_calls, "control", lambda: None)
         dom.arrive(xen.two)
         dom._leave()
 
@@ -453,14 +454,14 @@ def test_move_that_goes_on_is_ended_first(kvm):
 def test_what_stands_still_is_woken_by_xl(xen, monkeypatch):
     ran = []
     xen.guest.when["migrate"] = breaks(xen.world)
-    monkeypatch.setattr(mover.hypervisor, "standing", lambda control, domid: not ran)
+    monkeypatch.setattr(mover.xen, "standing", lambda control, domid: not ran)
     monkeypatch.setattr(mover.subprocess, "run", lambda argv, **dummy: ran.append(argv) or types.SimpleNamespace(returncode=0, stderr=""))
     assert xen.move()["place"] == "source" and ran == [["xl", "resume", "g"]]
 
 
 def test_xl_that_fails(xen, monkeypatch):
     xen.guest.when["migrate"] = breaks(xen.world)
-    monkeypatch.setattr(mover.hypervisor, "standing", lambda control, domid: True)
+    monkeypatch.setattr(mover.xen, "standing", lambda control, domid: True)
     monkeypatch.setattr(mover.subprocess, "run", lambda argv, **dummy: types.SimpleNamespace(returncode=1, stderr="no\n"))
     done = xen.move()
     assert done["place"] == "nowhere" and "`xl resume` says: no" in done["msg"] and "Look at `xl list`" in done["msg"]

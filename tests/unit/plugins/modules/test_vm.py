@@ -17,6 +17,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import xen as xen_calls
 from ansible_collections.our.cloud.plugins.module_utils._registry import registration
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
@@ -90,11 +91,11 @@ def fixture_conn(monkeypatch):
     monkeypatch.setattr(hypervisor, "state", lambda dom: "paused" if dom.paused is not None else "running" if dom.running else "stopped")
     monkeypatch.setattr(hypervisor, "active", lambda dom: dom.running)
     monkeypatch.setattr(hypervisor, "stop", stop)
-    monkeypatch.setattr(hypervisor, "orphans", lambda where: [])
+    monkeypatch.setattr(xen_calls, "orphans", lambda where: [])
     monkeypatch.setattr(hypervisor, "host", lambda where: None)
     monkeypatch.setattr(ensure, "running_job", lambda name: None)
     monkeypatch.setattr(hypervisor, "paused", lambda dom: dom.paused)
-    monkeypatch.setattr(hypervisor, "suspended", lambda dom: False)
+    monkeypatch.setattr(xen_calls, "suspended", lambda dom: False)
     monkeypatch.setattr(hypervisor, "arrives", lambda dom: dom.arrives)
     monkeypatch.setattr(hypervisor, "io_errors", lambda dom: {"vda": "no space left"})
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
@@ -310,7 +311,7 @@ def test_what_arrives_is_not_touched(conn, root):
 
 def test_what_stands_still_on_xen_is_not_touched(conn, root, monkeypatch):
     made(conn, root)
-    monkeypatch.setattr(hypervisor, "suspended", lambda dom: True)
+    monkeypatch.setattr(xen_calls, "suspended", lambda dom: True)
     with pytest.raises(CloudError, match="it stands still, as a move leaves it that broke off, and may go on elsewhere"):
         run(conn, root)
 
