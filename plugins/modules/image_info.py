@@ -109,6 +109,23 @@ kernels:
   returned: always
   type: list
   elements: dict
+room:
+  description: How full the store is. V(null) where there is none.
+  returned: always
+  type: dict
+  contains:
+    path:
+      description: The store.
+      type: str
+    size:
+      description: Bytes in all.
+      type: int
+    free:
+      description: Bytes that are free.
+      type: int
+    promised:
+      description: Bytes that the guests' disks in C(images) may take beyond those that they have; they grow as they are written to.
+      type: int
 ramdisks:
   description: The ramdisks, with the same fields where they make sense, and C(compression).
   returned: always
@@ -129,7 +146,8 @@ def main():
     try:
         known = open_registry(module.params, module.check_mode)
         module.exit_json(changed=False, **{
-            kind + "s": [record for record in known.listing(kind) if not wanted or wanted in [record["id"], *record["names"]]] for kind in PREFIX})
+            kind + "s": [record for record in known.listing(kind) if not wanted or wanted in [record["id"], *record["names"]]] for kind in PREFIX},
+            room=known.storage.room())
     except registration.ERRORS as error:
         module.fail_json(msg=str(error))
 

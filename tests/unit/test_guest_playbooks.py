@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import pathlib
@@ -13,6 +14,9 @@ import subprocess
 import sys
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 INVENTORY = """[gateway]
@@ -222,3 +226,18 @@ def test_the_list_has_instances(play):
     status, dummy, said = play("list", {"k1": [DOMAIN, guest("g")], "k2": [], "x1": [], "x2": []}, [entry("g")], cloud=CLOUDY)
     assert status == 0
     assert "web k1 running - instance amd64 128 1 debian - physics" in said and "domains of nova" not in said
+
+
+def test_the_list_tells_what_expires(play, tmp_path):
+    """A site that is never run for a year would end with hypervisors that trust nobody."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a CA")]), datetime.datetime.now(datetime.timezone.utc)
+    (tmp_path / ".pki").mkdir()
+    for ca, days in (("relocation", 12), ("other", 300)):
+        made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(7).not_valid_before(now)
+        made = made.not_valid_after(now + datetime.timedelta(days=days, hours=1)).sign(key, hashes.SHA256())
+        (tmp_path / f".pki/{ca}-ca.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    status, dummy, said = play("list", {"x1": [guest("a")], "x2": [], "k1": []}, [entry("a")])
+    assert status == 0, said
+    assert "relocation: the CA is valid for 12 more days. The CA is replaced by hand (docs/certificates.md)." in said
+    assert "other: the CA" not in said

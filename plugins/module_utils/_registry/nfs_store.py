@@ -32,6 +32,8 @@ from ansible_collections.our.cloud.plugins.module_utils._registry.workspace impo
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, is_anybodys, is_store
 
 FOLDER, ABOUT, USES, NAMES = "registry", "about.json", "uses", "names"
+DISKS = "images"
+QCOW2 = b"QFI\xfb"
 SPARE = 16 << 20  # bytes that are left free beside what is put in
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
@@ -149,6 +151,19 @@ class NfsStore(Storage):
     def is_image(self, path):
         key = self.key_of(path)
         return key is not None and kind_of(key) == "image" and self.get(key) is not None
+
+    def room(self):
+        """How full the store is, bytes: `path`, `size`, `free`, and what the guests' disks may take beyond what they have (`promised`).
+        None if there is no store."""
+        try:
+            about = os.statvfs(self.root)
+            with pinned.pin(self.root, DISKS) as folder:
+                promised = sum(_growth(os.path.join(folder, name)) for name in os.listdir(folder))
+        except FileNotFoundError:
+            if not os.path.isdir(self.root):
+                return None
+            promised = 0
+        return {"path": self.root, "size": about.f_blocks * about.f_frsize, "free": about.f_bavail * about.f_frsize, "promised": promised}
 
     # --- names
 
@@ -364,6 +379,24 @@ class NfsStore(Storage):
                 _unlink(os.path.join(folder, name))
         except FileNotFoundError:
             pass
+
+
+def _growth(path):
+    """Bytes that a disk may still take."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        # a link, or gone
+        return 0
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return 0
+        head = os.pread(descriptor, 32, 0)
+        size = int.from_bytes(head[24:32], "big") if head[:4] == QCOW2 else status.st_size
+        return max(0, size - status.st_blocks * 512)
+    finally:
+        os.close(descriptor)
 
 
 def _needs(record):

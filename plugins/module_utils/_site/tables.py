@@ -26,4 +26,14 @@ def images(registry):
     booted = {image[kind] for image in registry["images"] for kind in ("kernel", "ramdisk")}
     rest = [[kind, one["id"], one["names"], one["size"] >> 10, one["guests"]]
             for kind in ("kernel", "ramdisk") for one in registry[kind + "s"] if one["id"] not in booted]
-    return lines + ([""] + table(("of no image", "id", "names", "KiB", "guests"), rest) if rest else [])
+    return (lines + ([""] + table(("of no image", "id", "names", "KiB", "guests"), rest) if rest else [])
+            + (["", room(registry["room"])] if registry.get("room") else []))
+
+
+def room(told):
+    """How full the store is, and will be: disks take room as they are written to."""
+    free, size, promised = (told[each] >> 20 for each in ("free", "size", "promised"))
+    text = "%s has %d of %d MiB free. The guests' disks there may still take %d MiB" % (told["path"], free, size, promised)
+    if promised <= free:
+        return text + "."
+    return text + ", which is more: guests stop when it is full. Make it larger, or remove what nobody needs (playbooks/prune.yml)."

@@ -298,6 +298,22 @@ def test_a_store_that_cannot_be_written_is_told_as_such(root, folder, monkeypatc
         site(root).remove("image", "debian")
 
 
+def test_what_disks_may_still_take(root):
+    """A guest's disk has the size that it was made with, and takes room as it is written to."""
+    with open(root / "images/raw.img", "wb") as file:
+        file.truncate(3 << 20)
+    (root / "images/thin.qcow2").write_bytes(sample.qcow2()[:65536])
+    (root / "images/full.img").write_bytes(b"\1" * 65536)
+    os.symlink("/dev/zero", root / "images/link.img")
+    (root / "images/folder.img").mkdir()
+    room = NfsStore(str(root)).room()
+    taken = sum((root / "images" / name).stat().st_blocks * 512 for name in ("raw.img", "thin.qcow2"))
+    assert room["promised"] == (3 << 20) + (1 << 30) - taken
+    assert 0 < room["free"] < room["size"]
+    assert room["path"] == str(root)
+    assert NfsStore(str(root / "none"), check_mode=True).room() is None
+
+
 # --- collisions -----------------------------------------------------------------
 
 def test_a_collision_is_seen(root, folder, monkeypatch):
