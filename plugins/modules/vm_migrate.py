@@ -199,7 +199,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, unforeseen
 from ansible_collections.our.cloud.plugins.module_utils._move import job, unit
-from ansible_collections.our.cloud.plugins.module_utils._move.move import Asked
+from ansible_collections.our.cloud.plugins.module_utils._move.asked import Asked
 
 
 def checked(params):

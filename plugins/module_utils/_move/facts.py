@@ -137,7 +137,7 @@ def gather(source, dom, params: dict) -> tuple[dict, object]:
     live = hypervisor.live_xml(dom)
     guest = domain.facts(live)
     guest.update(state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=bool(dom.isPersistent()), snapshots=snapshots(dom))
-    stored = bounded(lambda: in_store(guest), PATIENCE, "the store of guest %s" % params["name"],
+    stored = bounded(lambda: in_store(guest), PATIENCE, f"the store of guest {params['name']}",
                      "Is its server up? Guests that wait for it go on when it is back", source.getHostname())
     facts = {
         "name": params["name"], "target": params["target"], "mode": params["mode"], "options": params,

@@ -33,6 +33,6 @@ def wait(store: str | None, host: str | None, timeout: float) -> list[str]:
             return sorted(waited)
         waited.update(now)
         if time.monotonic() >= end:
-            raise CloudError(host or os.uname().nodename, "guests " + ", ".join(now), "they are still being moved from or to here after %d s" % timeout,
+            raise CloudError(host or os.uname().nodename, "guests " + ", ".join(now), f"they are still being moved from or to here after {timeout} s",
                              "Run this again when they have arrived (the playbook list shows it); a restart of libvirtd would break them off")
         time.sleep(PAUSE)

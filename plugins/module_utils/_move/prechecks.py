@@ -16,8 +16,7 @@ STATE_OVERHEAD = 64
 
 def check_running(facts: dict) -> str | None:
     if not facts["guest"]["active"] and facts["mode"] != "offline":
-        return "it is %s; mode %s needs a running guest. Use mode offline, which moves its definition" % (
-            facts["guest"]["state"], facts["mode"])
+        return f"it is {facts['guest']['state']}; mode {facts['mode']} needs a running guest. Use mode offline, which moves its definition"
     return None
 
 
@@ -29,7 +28,7 @@ def check_persistent(facts: dict) -> str | None:
 
 def check_owner(facts: dict) -> str | None:
     if is_others(facts["guest"]):
-        return "it belongs to %s, as its metadata says, and nothing here touches it. Move it by what made it" % facts["guest"]["owner"]
+        return f"it belongs to {facts['guest']['owner']}, as its metadata says, and nothing here touches it. Move it by what made it"
     return None
 
 
@@ -40,8 +39,7 @@ def check_target(facts: dict) -> str | None:
 def check_kind(facts: dict) -> str | None:
     target = facts["target_facts"]
     if target and target["family"] != facts["family"]:
-        return "%s is a %s hypervisor and the guest is of kind %s. Choose a %s one" % (
-            facts["target"], target["family"], facts["guest"]["kind"], facts["family"])
+        return f"{facts['target']} is a {target['family']} hypervisor and the guest is of kind {facts['guest']['kind']}. Choose a {facts['family']} one"
     return None
 
 
@@ -51,40 +49,39 @@ def check_there(facts: dict) -> str | None:
     if other is None:
         return None
     if other["active"]:
-        return "a guest of that name runs on %s already. Find out which one is right and stop the other one before its disk is ruined" % facts["target"]
+        return f"a guest of that name runs on {facts['target']} already. Find out which one is right and stop the other one before its disk is ruined"
     if not other["persistent"]:
-        return "%s still waits for an arrival of it that broke off. Restart libvirtd there (systemctl restart libvirtd; guests go on meanwhile)" % (
-            facts["target"])
+        return f"{facts['target']} still waits for an arrival of it that broke off. Restart libvirtd there (systemctl restart libvirtd; guests go on meanwhile)"
     if other["uuid"] != facts["guest"]["uuid"]:
-        return "another guest of that name (UUID %s) is defined on %s. Remove it there (our.cloud.vm with state absent) or rename it" % (
-            other["uuid"], facts["target"])
+        return (f"another guest of that name (UUID {other['uuid']}) is defined on {facts['target']}. "
+                "Remove it there (our.cloud.vm with state absent) or rename it")
     return None
 
 
 def check_hostdevs(facts: dict) -> str | None:
     if facts["guest"]["hostdevs"]:
-        return "it has %d devices of this host and cannot leave it with them. Take them from it, or use other hardware" % facts["guest"]["hostdevs"]
+        return f"it has {facts['guest']['hostdevs']} devices of this host and cannot leave it with them. Take them from it, or use other hardware"
     return None
 
 
 def check_snapshots(facts: dict) -> str | None:
     if facts["guest"]["snapshots"]:
-        return "it has snapshots (%s), which libvirt leaves behind. Delete them first (virsh snapshot-delete %s SNAPSHOT)" % (
-            ", ".join(facts["guest"]["snapshots"]), facts["name"])
+        return (f"it has snapshots ({', '.join(facts['guest']['snapshots'])}), which libvirt leaves behind. "
+                f"Delete them first (virsh snapshot-delete {facts['name']} SNAPSHOT)")
     return None
 
 
 def check_paused(facts: dict) -> str | None:
     if facts["family"] == "xen" and facts["mode"] != "offline" and facts["guest"]["state"] == "paused":
-        return "it is paused, and Xen's toolstack waits for ever for a paused guest to suspend itself. Let it go on first (virsh resume %s)" % facts["name"]
+        return f"it is paused, and Xen's toolstack waits for ever for a paused guest to suspend itself. Let it go on first (virsh resume {facts['name']})"
     return None
 
 
 def check_states(facts: dict) -> str | None:
     if facts["states"]:
-        return ("a saved state of a guest lies beside its disk (%s, %s): what it holds fits that time's disk alone. If the guest has not run since, "
-                "`virsh restore %s` makes it go on where it was; if it has, delete the file" % (
-                    facts["states"][-1]["path"], time.strftime("%Y-%m-%d %H:%M", time.gmtime(facts["states"][-1]["saved"])), facts["states"][-1]["path"]))
+        path, saved = facts["states"][-1]["path"], time.strftime("%Y-%m-%d %H:%M", time.gmtime(facts["states"][-1]["saved"]))
+        return (f"a saved state of a guest lies beside its disk ({path}, {saved}): what it holds fits that time's disk alone. If the guest has not run since, "
+                f"`virsh restore {path}` makes it go on where it was; if it has, delete the file")
     return None
 
 
@@ -93,7 +90,8 @@ def check_room(facts: dict) -> str | None:
         return None
     needed = facts["guest"]["memory"] + STATE_OVERHEAD
     if facts["room"] < needed:
-        return "its state needs %d MiB in the store, which has %d MiB free. Make room there (the playbook prune), or use another mode" % (needed, facts["room"])
+        return (f"its state needs {needed} MiB in the store, which has {facts['room']} MiB free. "
+                "Make room there (the playbook prune), or use another mode")
     return None
 
 
@@ -121,17 +119,17 @@ def check_arch(facts: dict) -> str | None:
 def check_options(facts: dict) -> str | None:
     given = [name for name in ("bandwidth", "max_downtime", "post_copy") if facts["options"].get(name)]
     if facts["family"] == "xen" and given:
-        return "Xen's driver of libvirt cannot do %s. Leave it out" % ", ".join(given)
+        return f"Xen's driver of libvirt cannot do {', '.join(given)}. Leave it out"
     if facts["mode"] != "live" and given:
-        return "%s: only for mode live. Leave it out" % ", ".join(given)
+        return f"{', '.join(given)}: only for mode live. Leave it out"
     return None
 
 
 def check_store(facts: dict) -> str | None:
     for path, root in sorted(facts["stores"].items()):
         if root is None:
-            return ("%s is not on the shared store (no .our-cloud-store in any directory above it): the target would not find it. "
-                    "Move the file into the store; is the store mounted here?" % path)
+            return (f"{path} is not on the shared store (no .our-cloud-store in any directory above it): the target would not find it. "
+                    "Move the file into the store; is the store mounted here?")
     return None
 
 
@@ -142,10 +140,9 @@ def check_same_store(facts: dict) -> str | None:
     for root, here in sorted(facts["markers"].items()):
         there = target["markers"].get(root)
         if there is None:
-            return "the store %s is not mounted on %s (its marker file is not there). Run the image_store playbook" % (root, facts["target"])
+            return f"the store {root} is not mounted on {facts['target']} (its marker file is not there). Run the image_store playbook"
         if there.strip() != here.strip():
-            return "%s on %s is another store (marker %s there, %s here). Mount the same export on both" % (
-                root, facts["target"], there.strip()[:40], here.strip()[:40])
+            return f"{root} on {facts['target']} is another store (marker {there.strip()[:40]} there, {here.strip()[:40]} here). Mount the same export on both"
     return None
 
 
@@ -156,11 +153,11 @@ def check_cache(facts: dict) -> str | None:
         if not disk["path"] or disk["readonly"]:
             continue
         if facts["family"] == "qemu" and disk["cache"] not in SAFE_CACHES:
-            return ("disk %s has cache mode %s: what this host has in memory would be missing on the target. "
-                    "Define the guest with cache=none (our.cloud.vm does) and restart it, or use mode offline" % (disk["path"], disk["cache"] or "default"))
+            return (f"disk {disk['path']} has cache mode {disk['cache'] or 'default'}: what this host has in memory would be missing on the target. "
+                    "Define the guest with cache=none (our.cloud.vm does) and restart it, or use mode offline")
         if facts["family"] == "xen" and disk["driver"] not in (None, "phy"):
-            return ("disk %s is served by %s, which writes through this host's memory: data would be missing on the target. "
-                    "Define the guest with our.cloud.vm (driver phy) and restart it, or use mode offline" % (disk["path"], disk["driver"]))
+            return (f"disk {disk['path']} is served by {disk['driver']}, which writes through this host's memory: "
+                    "data would be missing on the target. Define the guest with our.cloud.vm (driver phy) and restart it, or use mode offline")
     return None
 
 
@@ -168,7 +165,7 @@ def check_bridge(facts: dict) -> str | None:
     target = facts["target_facts"]
     missing = sorted(name for name, there in (target["bridges"] if target else {}).items() if not there)
     if missing:
-        return "there is no bridge %s on %s. Run the hypervisors playbook" % (", ".join(missing), facts["target"])
+        return f"there is no bridge {', '.join(missing)} on {facts['target']}. Run the hypervisors playbook"
     return None
 
 
@@ -178,27 +175,27 @@ def check_memory(facts: dict) -> str | None:
     if not target or not needed:
         return None
     if target["memory"]["free"] < needed:
-        return "%s has %d MiB free and the guest needs %d MiB. Choose another target, or stop a guest there" % (
-            facts["target"], target["memory"]["free"], needed)
+        return (f"{facts['target']} has {target['memory']['free']} MiB free and the guest needs {needed} MiB. "
+                "Choose another target, or stop a guest there")
     awaited = sum(one["awaited"] for one in facts["arrivals"])
     if target["memory"]["free"] < needed + awaited:
-        return ("%s has %d MiB free, of which %d MiB are for guests on their way there (%s), and the guest needs %d MiB. "
-                "Wait for them, or choose another target") % (
-            facts["target"], target["memory"]["free"], awaited, ", ".join(one["name"] for one in facts["arrivals"]), needed)
+        names = ", ".join(one["name"] for one in facts["arrivals"])
+        return (f"{facts['target']} has {target['memory']['free']} MiB free, of which {awaited} MiB are for guests on their way there ({names}), "
+                f"and the guest needs {needed} MiB. Wait for them, or choose another target")
     return None
 
 
 def check_cpu(facts: dict) -> str | None:
     target = facts["target_facts"]
     if target and facts["mode"] != "offline" and target["cpu_problem"]:
-        return "%s. Give the guest a CPU model that both hosts have, or use mode offline" % target["cpu_problem"]
+        return f"{target['cpu_problem']}. Give the guest a CPU model that both hosts have, or use mode offline"
     return None
 
 
 def check_machine(facts: dict) -> str | None:
     target = facts["target_facts"]
     if target and target["machine_problem"]:
-        return "%s. Install the QEMU of this host there, or give the guest a machine that both have and restart it" % target["machine_problem"]
+        return f"{target['machine_problem']}. Install the QEMU of this host there, or give the guest a machine that both have and restart it"
     return None
 
 

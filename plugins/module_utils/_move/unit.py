@@ -25,7 +25,7 @@ import zipfile
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, unforeseen
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import job
-from ansible_collections.our.cloud.plugins.module_utils._move.move import Asked
+from ansible_collections.our.cloud.plugins.module_utils._move.asked import Asked
 
 WINGS = ("_common", "_site", "_guest", "_hypervisor", "_move")
 PACKAGE = ("ansible_collections", "our", "cloud", "plugins", "module_utils")
@@ -55,15 +55,15 @@ def pack(folder: str) -> str:
 
 def unit_name(name: str) -> str:
     """The unit that moves a guest."""
-    return "our-cloud-move-%s.service" % re.sub(r"[^A-Za-z0-9:_.-]", "_", name)
+    return f"our-cloud-move-{re.sub('[^A-Za-z0-9:_.-]', '_', name)}.service"
 
 
 def refuse_second(params: dict, host: str) -> None:
     """CloudError if the guest is being moved."""
     other = job.running_job(params["name"])
     if other is not None:
-        raise CloudError(host, "guest %s" % params["name"], "it is being moved to %s already (%s%% done)" % (
-            other.get("target", "another host"), other.get("percent", 0)), "Wait for that to end; vm_info shows it")
+        raise CloudError(host, f"guest {params['name']}", f"it is being moved to {other.get('target', 'another host')} already ({other.get('percent', 0)}% done)",
+                         "Wait for that to end; vm_info shows it")
 
 
 def start(params: dict, code: str) -> str:
@@ -78,8 +78,8 @@ def start(params: dict, code: str) -> str:
         json.dump({"params": params, "token": token}, stream)
     # before libvirtd and the store when the node goes down
     argv = ["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_name(params["name"]),
-            "--description", "Move of the guest %s to %s" % (params["name"], params["target"]),
-            "--property=After=libvirtd.service remote-fs.target", "--property=KillMode=mixed", "--property=TimeoutStopSec=%d" % STOP_TIME,
+            "--description", f"Move of the guest {params['name']} to {params['target']}",
+            "--property=After=libvirtd.service remote-fs.target", "--property=KillMode=mixed", f"--property=TimeoutStopSec={STOP_TIME}",
             "--property=Environment=PYTHONDONTWRITEBYTECODE=1", sys.executable, os.path.join(folder, "code.zip"), folder]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
@@ -90,8 +90,8 @@ def start(params: dict, code: str) -> str:
         shutil.rmtree(folder)
         # two asked in one moment
         refuse_second(params, host)
-        raise CloudError(host, "move of %s" % params["name"], "it could not be begun as a unit of systemd (%s)" % why,
-                         "See `systemctl status %s` there" % unit_name(params["name"]))
+        raise CloudError(host, f"move of {params['name']}", f"it could not be begun as a unit of systemd ({why})",
+                         f"See `systemctl status {unit_name(params['name'])}` there")
     return token
 
 
@@ -109,7 +109,7 @@ def verdict(name: str, token: str, active: str, record: dict | None) -> dict | N
     if active in RUNNING:
         return None
     return {"failed": True, "changed": False, "msg": job.outcome(record) if ours else (
-        "%s: its move ended without a word. `journalctl -u %s` on its host may tell why, our.cloud.vm_info where it is" % (name, unit_name(name)))}
+        f"{name}: its move ended without a word. `journalctl -u {unit_name(name)}` on its host may tell why, our.cloud.vm_info where it is")}
 
 
 def answer(asked: Asked, tell: job.Job) -> dict:
@@ -121,7 +121,7 @@ def answer(asked: Asked, tell: job.Job) -> dict:
     except CloudError as error:
         return {"failed": True, "msg": str(error), "target": params["target"], "mode": params["mode"]}
     except (hypervisor.libvirt.libvirtError, OSError) as error:
-        return {"failed": True, "msg": unforeseen("move of %s to %s" % (params["name"], params["target"]), error),
+        return {"failed": True, "msg": unforeseen(f"move of {params['name']} to {params['target']}", error),
                 "exception": traceback.format_exc(), "target": params["target"], "mode": params["mode"]}
 
 
@@ -139,7 +139,7 @@ def main(folder: str) -> int:
     try:
         result = answer(asked, tell)
     except Exception as error:  # whoever follows must be told, whatever it is
-        result = {"failed": True, "msg": unforeseen("move of %s to %s" % (params["name"], params["target"]), error), "exception": traceback.format_exc()}
+        result = {"failed": True, "msg": unforeseen(f"move of {params['name']} to {params['target']}", error), "exception": traceback.format_exc()}
     job.end(record, result)
     tell.drop()
     sys.stdout.write(job.outcome(job.fetch(os.path.join(job.ENDED_DIR, params["name"] + ".json")) or {**record, "result": result}) + "\n")

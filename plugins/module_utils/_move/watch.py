@@ -80,7 +80,7 @@ class WireWatch:
     @staticmethod
     def pattern(address: str, ports: str) -> re.Pattern:
         """The peer as ss prints it."""
-        return re.compile(r"\s\[?(?:::ffff:)?%s\]?:(?:%s)\b" % (re.escape(address), ports))
+        return re.compile(rf"\s\[?(?:::ffff:)?{re.escape(address)}\]?:(?:{ports})\b")
 
     @staticmethod
     def records(lines: Iterable[str], peer: re.Pattern) -> Iterator[int]:

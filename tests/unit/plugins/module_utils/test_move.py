@@ -18,7 +18,7 @@ from ansible_collections.our.cloud.plugins.module_utils._guest import lease
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import xen as xen_calls
 from ansible_collections.our.cloud.plugins.module_utils._move import address, facts, job, mover
-from ansible_collections.our.cloud.plugins.module_utils._move import move as moves
+from ansible_collections.our.cloud.plugins.module_utils._move import aftermath, asked
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 
 PARAMS = {"name": "g", "target": "two", "mode": "live", "timeout": 30, "force": False, "bandwidth": None, "max_downtime": None, "auto_converge": True,
@@ -44,7 +44,7 @@ class Site:
         self.asked = None
 
     def move(self, check_mode=False, **params):
-        self.asked = moves.Asked({**PARAMS, **params}, check_mode, "t0")
+        self.asked = asked.Asked({**PARAMS, **params}, check_mode, "t0")
         return self.asked.answer(hypervisor.open_local(), self.tell)
 
     def words(self):
@@ -526,7 +526,7 @@ def test_look_at_a_guest_that_has_just_gone(kvm):
 
 def test_errors_without_end(kvm, monkeypatch):
     kvm.guest.when["migrate"] = breaks(kvm.world)
-    monkeypatch.setattr(moves.Move, "see", lambda self, timeout: (dummy for dummy in ()).throw(kvm.world.error("flaky")))
+    monkeypatch.setattr(aftermath.Aftermath, "see", lambda self, timeout: (dummy for dummy in ()).throw(kvm.world.error("flaky")))
     done = kvm.move()
     assert done["place"] == "unknown" and "it could not be found out where it is (flaky)" in done["msg"]
 
@@ -862,11 +862,11 @@ def test_two_guests_count_together(kvm, monkeypatch):
     seen = []
 
     def migrate(dom, *dummy):
-        second = moves.Asked({**PARAMS, "name": "h"}, False, "t1")
+        second = asked.Asked({**PARAMS, "name": "h"}, False, "t1")
         seen.append(second.answer(hypervisor.open_local(), kvm.tell))
         there = kvm.two.add("g", "paused", kvm.disk, uuid=dom.UUIDString())
         there.rss, kvm.two.free = 250, 350
-        seen.append(moves.Asked({**PARAMS, "name": "h"}, True, "t2").answer(hypervisor.open_local(), kvm.tell))
+        seen.append(asked.Asked({**PARAMS, "name": "h"}, True, "t2").answer(hypervisor.open_local(), kvm.tell))
         kvm.two.domains.clear()
         dom.arrive(kvm.two)
         dom._leave()
@@ -876,7 +876,7 @@ def test_two_guests_count_together(kvm, monkeypatch):
     assert seen[0]["failed"] and "of which 320 MiB are for guests on their way there (g)" in seen[0]["msg"] and other.word == "running"
     assert not seen[1].get("failed")
     kvm.two.free = 350
-    assert not moves.Asked({**PARAMS, "name": "h"}, False, "t3").answer(hypervisor.open_local(), kvm.tell).get("failed")
+    assert not asked.Asked({**PARAMS, "name": "h"}, False, "t3").answer(hypervisor.open_local(), kvm.tell).get("failed")
     assert sorted(kvm.two.domains) == ["g", "h"]
 
 

@@ -21,7 +21,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common.bounded import b
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import address, arrivals, idle, job, unit
-from ansible_collections.our.cloud.plugins.module_utils._move.move import Asked
+from ansible_collections.our.cloud.plugins.module_utils._move.asked import Asked
 
 MODULE_UTILS = pathlib.Path(__file__).resolve().parents[4] / "plugins/module_utils"
 PARAMS = {"name": "our-vm", "target": "two", "mode": "live", "timeout": 30, "uri": None, "port": 16514}
