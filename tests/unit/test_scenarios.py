@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -70,3 +72,21 @@ def test_what_two_take_is_found(tmp_path):
         (tmp_path / name / "molecule.yml").write_text(yaml.safe_dump({"platforms": [
             {"name": platform, "docker_networks": [{"name": "lan-" + name, "driver_options": {BRIDGE: "oc-school"}}]}]}), encoding="utf-8")
     assert shared(tmp_path.iterdir()) == ["one and two: bridge oc-school", "one and two: container otto"]
+
+
+@pytest.mark.parametrize("group, passwd, others", [
+    ("me:x:7:", "me:x:7:7::/:/bin/sh", ""), ("me:x:7:root,me", "me:x:7:7::/:/bin/sh\nyou:x:8:8::/:/bin/sh", ""),
+    ("users:x:7:you", "me:x:7:7::/:/bin/sh", "you"), ("users:x:7:", "me:x:7:7::/:/bin/sh\nyou:x:8:7::/:/bin/sh\nshe:x:9:7::/:/bin/sh", "she you"),
+])
+def test_docker_is_given_to_nobody_else(tmp_path, group, passwd, others):
+    """Who may write to its socket is root on the developer's computer."""
+    for name, script in (("getent", f"case $1 in group) echo '{group}' ;; passwd) echo '{passwd}' ;; esac"),
+                         ("id", f"case $1 in -gn) echo {group.partition(':')[0]} ;; -g) echo 7 ;; -un) echo me ;; esac")):
+        (tmp_path / name).write_text("#!/bin/sh\n" + script + "\n")
+        (tmp_path / name).chmod(0o755)
+    text = (CHECKOUT / "molecule/shared/docker-bed").read_text(encoding="utf-8")
+    function = text[text.index("own_group() {"):text.index("start_dockerd() {")]
+    done = subprocess.run(["bash", "-c", "set -euo pipefail\nsay() { echo \"$*\" >&2; }\n" + function + "group=$(own_group)\necho \"for $group\""],
+                          capture_output=True, text=True, check=False, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert done.returncode == (1 if others else 0), done.stderr
+    assert f"has others in it ({others})" in done.stderr if others else done.stdout == "for %s\n" % group.partition(":")[0]
