@@ -11,11 +11,12 @@ import json
 import os
 
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._registry import registry
 from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
 
-ERRORS = (registry.RegistryError, BootFileError, OSError)
+ERRORS = (registry.RegistryError, BootFileError, CloudError, OSError)
 COMMON = {
     "name": {"type": "str", "required": True},
     "path": {"type": "path"},

@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
+
+Answer = TypeVar("Answer")
 
 MARKER = ".our-cloud-store"
 # Seconds that a store has to answer: as long as a server needs to come up again
@@ -15,7 +19,15 @@ PATIENCE = 60
 
 
 def is_store(root: str) -> bool:
-    """Whether a directory is a site's store."""
+    """Whether a directory is a site's store. CloudError if its server does not answer."""
+    return _answered(lambda: _is_store(root), f"the store {root}")
+
+
+def _answered(call: Callable[[], Answer], what: str) -> Answer:
+    return bounded(call, PATIENCE, what, "Is its server up? Guests that wait for it go on when it is back")
+
+
+def _is_store(root: str) -> bool:
     return os.path.isfile(os.path.join(root, MARKER))
 
 
@@ -32,12 +44,12 @@ def is_anybodys(root: str) -> str:
 
 def store_of(path: str) -> str | None:
     """The root of the store that a path lies in; None if it lies in none. CloudError if its server does not answer."""
-    return bounded(lambda: _store_of(path), PATIENCE, f"the store of {path}", "Is its server up? Guests that wait for it go on when it is back")
+    return _answered(lambda: _store_of(path), f"the store of {path}")
 
 
 def _store_of(path: str) -> str | None:
     folder = os.path.dirname(path)
-    while not is_store(folder):
+    while not _is_store(folder):
         if folder == os.path.dirname(folder):
             return None
         folder = os.path.dirname(folder)

@@ -24,6 +24,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._registry import nfs_store, registration, registry
 from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
+from ansible_collections.our.cloud.plugins.module_utils._site import store as site_store
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Gone, Registry, RegistryError
 
@@ -312,6 +313,18 @@ def test_what_disks_may_still_take(root):
     assert 0 < room["free"] < room["size"]
     assert room["path"] == str(root)
     assert NfsStore(str(root / "none"), check_mode=True).room() is None
+
+
+def test_a_store_whose_server_is_away_is_not_waited_for(root, monkeypatch):
+    """A hard mount waits for ever, and so would who looks at it."""
+    away = threading.Event()
+    monkeypatch.setattr(os.path, "isfile", lambda path: away.wait(20))
+    monkeypatch.setattr(site_store, "PATIENCE", 0.1)
+    try:
+        with pytest.raises(registration.ERRORS, match="store .*: no answer within 0.1 s. Is its server up"):
+            NfsStore(str(root))
+    finally:
+        away.set()
 
 
 # --- collisions -----------------------------------------------------------------
