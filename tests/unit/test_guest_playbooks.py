@@ -59,6 +59,11 @@ if name == "vm_info":
 elif name == "instance_info":
     with open(os.path.join(folder, "cloud.json")) as stream:
         print(stream.read())
+elif name == "compute_log":
+    assert args["since"] > 1e9
+    print(json.dumps({"changed": False, "unread": "", "lines": ["Unsafe migration: of " + args["id"]]}))
+elif name == "instance_migrate" and os.path.exists(os.path.join(folder, "refuse")):
+    print(json.dumps({"failed": True, "msg": "c1: move of web to k2: it was not moved."}))
 elif name == "instance_migrate" and not args.get("_ansible_check_mode"):
     files = [os.path.join(folder, name + ".json") for name in ("k1", "k2")]
     told = [json.load(open(file)) for file in files]
@@ -105,7 +110,7 @@ def fixture_collections(tmp_path_factory):
         shutil.copytree(CHECKOUT / folder, ours / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("vm_migrate", "instance_migrate"):
         (ours / f"plugins/action/{name}.py").unlink()
-    for name in ("vm", "vm_info", "vm_migrate", "image_info", "instance_info", "instance_migrate"):
+    for name in ("vm", "vm_info", "vm_migrate", "image_info", "instance_info", "instance_migrate", "compute_log"):
         (ours / f"plugins/modules/{name}.py").write_text(STUB.replace("NAME", name), encoding="utf-8")
     return root
 
@@ -208,6 +213,14 @@ def test_an_instance_is_moved_by_the_cloud_and_looked_for_on_both_nodes(play):
     status, calls, said = play("migrate", {"k1": [DOMAIN], "k2": [], "x1": [guest("g")]}, [], "-e", "vm=web", cloud=CLOUDY)
     assert (status, calls) == (0, ["c1 instance_migrate id-web k2"]), said
     assert "web moved from k1 to k2 (live) in 2.4 s; 3 MiB were sent; 192.0.2.5 answers." in said
+
+
+def test_a_move_that_failed_is_explained_by_its_nodes(play, tmp_path):
+    (tmp_path / "refuse").touch()
+    status, calls, said = play("migrate", {"k1": [DOMAIN], "k2": []}, [], "-e", "vm=web", cloud=CLOUDY)
+    assert (status, calls) == (2, [])
+    assert ("move of web to k2: it was not moved. nova-compute on k1 wrote: Unsafe migration: of id-web. "
+            "nova-compute on k2 wrote: Unsafe migration: of id-web. On k1 the directory of one of its disks") in said
 
 
 def test_a_name_of_both_is_refused(play):

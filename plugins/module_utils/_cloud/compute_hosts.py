@@ -51,7 +51,7 @@ def ensure(server: Optional[database.Server], names: list, seconds: float, check
             if now() - began > seconds:
                 silent = ", ".join(sorted(wanted - _names(cursor, _SERVICES)))
                 raise CloudError(os.uname().nodename, silent, f"nova-compute there has not reported for {seconds:g} s",
-                                 "journalctl -u nova-compute and /var/log/nova/nova-compute.log there tell why; it speaks to the queue of the cloud controller")
+                                 "/var/log/nova/nova-compute.log there tells why; it speaks to the queue of the cloud controller")
             sleep(0.5)
         # those that this run is not about as well: nova-manage makes no difference
         fresh = _names(cursor, _SERVICES) - _names(cursor, _MAPPED)

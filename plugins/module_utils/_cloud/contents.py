@@ -64,7 +64,7 @@ def wait(seconds: float, nodes: Iterable = (), look_now: Callable = look, clock:
             if trouble:
                 raise trouble
             raise CloudError("", "nodes", f"nova-compute of {', '.join(late)} is not up after {seconds:g} s",
-                             "`journalctl -u nova-compute` there tells why; our.cloud.cloud_status looks at everything")
+                             "/var/log/nova/nova-compute.log there tells why; our.cloud.cloud_status looks at everything")
         pause(PAUSE)
 
 

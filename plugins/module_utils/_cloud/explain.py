@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LINES = 15
 CONTROLLERS = ("nova-conductor", "nova-scheduler")
 TAKEN = "compute__do_build_and_run_instance"
-LOGS = {"nova-scheduler": "/var/log/nova/nova-scheduler.log", "nova-conductor": "/var/log/nova/nova-conductor.log"}
+LOGS = {each: f"/var/log/nova/{each}.log" for each in ("nova-scheduler", "nova-conductor", "nova-compute")}
 
 
 @dataclasses.dataclass
@@ -133,7 +133,7 @@ def judge(facts: Facts) -> tuple[list[str], str]:
     for binary, host, since in down:
         if binary in CONTROLLERS or host in (facts.host, facts.chosen):
             found.append((f"{binary} on {host} is deaf since {since or 'its start'}",
-                          f"On {host}: `systemctl restart {binary}` and look at `journalctl -u {binary}`"))
+                          f"On {host}: `systemctl restart {binary}` and look at /var/log/nova/{binary}.log"))
     for port in facts.ports:
         if port["vif"] == "binding_failed":
             reason = _of_network(facts, port["host"] or "")
@@ -150,7 +150,7 @@ def judge(facts: Facts) -> tuple[list[str], str]:
     if facts.status == "BUILD" and not found:
         found.append(_stuck(facts))
     if not found and fault:
-        found.append((fault.rstrip("."), f"`journalctl -u nova-compute` on {facts.host} tells more" if facts.host else f"{LOGS['nova-conductor']} tells more"))
+        found.append((fault.rstrip("."), f"{LOGS['nova-compute']} on {facts.host} tells more" if facts.host else f"{LOGS['nova-conductor']} tells more"))
     lines = [text for text, dummy in found]
     lines += [text for text in [fault.rstrip(".")] if text and text not in lines]
     lines += [f"{event['event']}{' on ' + event['host'] if event['host'] else ''}: {event['why']}" for event in failed if event["why"] not in fault]
@@ -185,11 +185,11 @@ def _stuck(facts: Facts) -> tuple[str, str]:
     if facts.task == "spawning" and waiting:
         return _of_network(facts, host) or (
             f"its port {waiting[0]['mac']} is not plugged on {host}",
-            f"On {host}: `systemctl status ovn-controller`, `ovs-vsctl show`, and `journalctl -u nova-compute`")
+            f"On {host}: `systemctl status ovn-controller`, `ovs-vsctl show`, and {LOGS['nova-compute']}")
     if facts.task == "spawning" and facts.ports:
         return (f"nova-compute on {host} has not been told that its port is ready, or has not got its image yet",
                 "neutron.conf needs the section [nova] for that (the role cc writes it); /var/log/neutron/neutron-api.log tells of notifications that failed")
-    return f"{host} is still at it ({facts.task or 'no task'})", f"`journalctl -u nova-compute` on {host} tells how far it is"
+    return f"{host} is still at it ({facts.task or 'no task'})", f"{LOGS['nova-compute']} on {host} tells how far it is"
 
 
 def text(facts: Facts) -> tuple[str, str]:

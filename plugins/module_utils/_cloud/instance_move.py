@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud import explain, instances, session
+from ansible_collections.our.cloud.plugins.module_utils._cloud import compute_log, explain, instances, session
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._move import address
 
@@ -103,7 +103,7 @@ class Move:
                       address_answers=self.answers(known["address"], self.params["address_timeout"]) if answered else None)
         if result["address_answers"] is False:
             raise self.refuse(f"it runs on {self.target} and {known['address']} does not answer since, as it did before",
-                              f"On {self.target}: `ovs-vsctl show` and `journalctl -u ovn-controller`; a hard reboot plugs its card anew")
+                              f"On {self.target}: `ovs-vsctl show` and /var/log/ovn/ovn-controller.log; a hard reboot plugs its card anew")
         return result
 
     def ask(self, call: Callable[[], Any]) -> Any:
@@ -130,7 +130,7 @@ class Move:
                 self.give_up(server, number)
             self.pause(PAUSE)
         if now.compute_host != self.target:
-            raise self.failed(now)
+            raise self.failed(now, self.record(server, before), server.compute_host)
         return sent
 
     def record(self, server: Any, before: set[Any]) -> Optional[str]:
@@ -154,11 +154,12 @@ class Move:
             _action, events = explain.last_action(self.cloud, server)
         return "; ".join(f"{event['event']}{' on ' + event['host'] if event['host'] else ''}: {event['why']}" for event in events if event["why"])
 
-    def failed(self, now: Any) -> CloudError:
+    def failed(self, now: Any, record: Optional[str], source: str) -> CloudError:
         """The error of a move that did not come off."""
-        told = self.why(now) or (now.fault or {}).get("message") or "nova does not say why"
+        told = self.why(now) or (now.fault or {}).get("message") or (
+            f"nova's record of it says {record or 'nothing'}, and the nodes' logs alone say why")
         return self.refuse(f"it was not moved and is {now.status} on {now.compute_host}: {told}",
-                           f"`journalctl -u nova-compute` on {now.compute_host} and {self.target} tells more")
+                           f"`grep {now.id} {compute_log.PATH}` on {source} and {self.target} tells more")
 
 
 def run(params: dict[str, Any], check: bool, tell: Callable[[str], None] = lambda text: None) -> dict[str, Any]:

@@ -262,7 +262,7 @@ def judge_computes(ncs: list[str], clc: str, services: list[Mapping]) -> list[Ro
         if one["binary"] != "nova-compute":
             good = one["state"] == "up" and one["status"] == "enabled"
             rows.append(Row(one["binary"], one["host"], GOOD if good else BAD, f"{one['state']}, {one['status']}",
-                            "" if good else f"ssh {clc} journalctl -n 30 -u {one['binary']}"))
+                            "" if good else f"ssh {clc} tail -n 30 /var/log/nova/{one['binary']}.log"))
     by_host = {one["host"]: one for one in services if one["binary"] == "nova-compute"}
     for host in ncs:
         found = by_host.pop(host, None)
@@ -357,7 +357,7 @@ def _volume(host: str, one: Mapping) -> Row:
     # it has a name of its own, not the machine's
     good = one["state"] == "up" and one["status"] == "enabled"
     return Row(one["binary"], host, GOOD if good else BAD, f"{one['state']}, {one['status']}",
-               "" if good else f"ssh {host} journalctl -n 30 -u {one['binary']}")
+               "" if good else f"ssh {host} tail -n 30 /var/log/cinder/{one['binary']}.log")
 
 
 def overview(rows: list[Row]) -> dict:

@@ -284,7 +284,7 @@ READY = {"mac": "m", "status": "ACTIVE", "vif": "ovs", "host": "node1"}
      "ovn-controller"),
     ({"status": "BUILD", "task": "spawning", "host": "node1", "events": [TAKEN], "ports": [READY]}, "has not been told that its port is ready",
      "section \\[nova\\]"),
-    ({"status": "BUILD", "task": "block_device_mapping", "host": "node1", "events": [TAKEN]}, "node1 is still at it", "journalctl -u nova-compute"),
+    ({"status": "BUILD", "task": "block_device_mapping", "host": "node1", "events": [TAKEN]}, "node1 is still at it", "/var/log/nova/nova-compute.log on node1"),
     ({"status": "ERROR", "fault": "No valid host was found.", "room": False, "wants": "9 MiB, 1 CPUs and 1 GiB", "services": UP},
      "none of node1, node2 has 9 MiB, 1 CPUs and 1 GiB left", "smaller flavor"),
     ({"status": "ERROR", "fault": "No valid host was found.", "room": True, "services": UP}, "no node passes the scheduler's filters", "nova-scheduler.log"),
@@ -298,7 +298,7 @@ READY = {"mac": "m", "status": "ACTIVE", "vif": "ovs", "host": "node1"}
       "ports": [dict(READY, vif="binding_failed")]}, "OVN knows no chassis node1", "hostname=node1"),
     ({"status": "ERROR", "fault": "x", "host": "node1", "ports": [dict(READY, vif="binding_failed")]}, "its port m could not be bound on node1",
      "neutron-api.log"),
-    ({"status": "ERROR", "fault": "disk is gone.", "host": "node1"}, "^disk is gone$", "journalctl -u nova-compute` on node1"),
+    ({"status": "ERROR", "fault": "disk is gone.", "host": "node1"}, "^disk is gone$", "/var/log/nova/nova-compute.log on node1"),
     ({"status": "ERROR", "fault": "disk is gone."}, "disk is gone", "nova-conductor.log"),
     ({"status": "ACTIVE"}, "nothing tells why", "^$"),
     ({"status": "ERROR", "fault": "x", "console": ["a", "b"]}, "x. Its console's last lines: a | b", ""),
@@ -380,6 +380,13 @@ def test_a_move_that_nova_gives_up_is_explained():
     cloud = Cloud([server()], [port()], happens={"live_migrate_server": moves("node1", "error")}, actions=[
         Thing(start_time="1", request_id="r", action="live-migration", events=[{"event": "pre", "host": "node2", "details": "no shared storage"}])])
     with pytest.raises(CloudError, match="it was not moved and is ACTIVE on node1: pre on node2: no shared storage"):
+        move(cloud)
+
+
+def test_a_move_of_which_nova_tells_nothing_sends_to_the_logs():
+    cloud = Cloud([server()], [port()], happens={"live_migrate_server": moves("node1", "failed")})
+    with pytest.raises(CloudError, match="is ACTIVE on node1: nova's record of it says failed, and the nodes' logs alone say why. "
+                                         "`grep id-web /var/log/nova/nova-compute.log` on node1 and node2 tells more"):
         move(cloud)
 
 

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: move_failure
+short_description: Why an instance was not moved, and what to do about it
+version_added: 0.4.0
+author:
+  - The our.cloud founders (@our-cloud)
+description:
+  - Puts together what M(our.cloud.instance_migrate) said and what the nodes' logs say.
+options:
+  _input:
+    description: The message of M(our.cloud.instance_migrate).
+    type: str
+    required: true
+  said:
+    description: By node, what M(our.cloud.compute_log) returned there.
+    type: dict
+    required: true
+  plan:
+    description: What P(our.cloud.migration_plan#filter) said of the move.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Why it was not moved
+  ansible.builtin.fail:
+    msg: "{{ moved.msg | our.cloud.move_failure({'node1': on_node1, 'node2': on_node2}, plan) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Cause and remedy.
+  type: str
+"""
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import compute_log
+
+
+def move_failure(message, said, plan):
+    return compute_log.failure(message, said, plan["source"], plan["target"])
+
+
+class FilterModule:
+    """The filter our.cloud.move_failure."""
+
+    def filters(self):
+        return {"move_failure": move_failure}
