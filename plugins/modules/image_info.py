@@ -137,7 +137,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._registry import registration
 from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
-from ansible_collections.our.cloud.plugins.module_utils._registry.registry import PREFIX
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import PREFIX
 
 
 def main():

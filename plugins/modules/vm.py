@@ -200,7 +200,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES
 from ansible_collections.our.cloud.plugins.module_utils._guest.domain import GuestError
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
-from ansible_collections.our.cloud.plugins.module_utils._registry.registry import RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import RegistryError
 from ansible_collections.our.cloud.plugins.module_utils._vm.ensure import Guest
 
 

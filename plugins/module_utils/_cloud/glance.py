@@ -17,7 +17,7 @@ import uuid
 from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files, kernel_config
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import arch
-from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Gone
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import Gone
 
 TAG = "our-cloud"
 ID, NAMES = "our_cloud_id", "our_cloud_names"

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, remote_files
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, PATIENCE, store_of
 
@@ -135,7 +135,7 @@ def of_target(source, target, live: ET.Element, guest: dict, markers: dict, targ
 def gather(source, dom, params: dict) -> tuple[dict, object]:
     """What the prechecks decide over; opens the target. Returns the facts and the connection (or None)."""
     live = hypervisor.live_xml(dom)
-    guest = domain.facts(live)
+    guest = domain_facts.facts(live)
     guest.update(state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=bool(dom.isPersistent()), snapshots=snapshots(dom))
     stored = bounded(lambda: in_store(guest), PATIENCE, f"the store of guest {params['name']}",
                      "Is its server up? Guests that wait for it go on when it is back", source.getHostname())

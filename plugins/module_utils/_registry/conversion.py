@@ -26,8 +26,8 @@ def raw_copy(path):
             done = subprocess.run(["qemu-img", "convert", "-O", "raw", source, copy], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                   text=True, check=False)
         except FileNotFoundError:
-            raise BootFileError("%s is a qcow2 disk, and there is no qemu-img here to make a raw one of it. Install qemu-utils" % path) from None
+            raise BootFileError(f"{path} is a qcow2 disk, and there is no qemu-img here to make a raw one of it. Install qemu-utils") from None
         if done.returncode:
-            raise BootFileError("%s is a qcow2 disk, and no raw one could be made of it in %s: %s. TMPDIR names another directory"
-                                % (path, folder, done.stdout.strip()))
+            raise BootFileError(f"{path} is a qcow2 disk, and no raw one could be made of it in {folder}: {done.stdout.strip()}. "
+                                "TMPDIR names another directory")
         yield copy

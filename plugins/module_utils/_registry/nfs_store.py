@@ -27,7 +27,7 @@ import stat
 import tempfile
 
 from ansible_collections.our.cloud.plugins.module_utils._common import pinned, sparse
-from ansible_collections.our.cloud.plugins.module_utils._registry.registry import FILE, KEY, PREFIX, Gone, RegistryError, Storage, keys, kind_of
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import FILE, KEY, PREFIX, Gone, RegistryError, Storage, keys, kind_of
 from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import NEW, Workspace
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, is_anybodys, is_store
 
@@ -37,7 +37,6 @@ QCOW2 = b"QFI\xfb"
 SPARE = 16 << 20  # bytes that are left free beside what is put in
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
-DAMAGED = "%s is damaged (%s). Restore it, or remove its directory and register it again"
 
 
 def _sync(folder):
@@ -67,8 +66,13 @@ def check_room(folder, size):
     stat = os.statvfs(folder)
     free = stat.f_bavail * stat.f_frsize
     if size + SPARE > free:
-        raise RegistryError("%s has %d MiB free and %d MiB are needed. Remove images that nobody needs (the playbook prune), or make it larger"
-                            % (folder, free >> 20, (size + SPARE) >> 20))
+        raise RegistryError(f"{folder} has {free >> 20} MiB free and {(size + SPARE) >> 20} MiB are needed. "
+                            "Remove images that nobody needs (the playbook prune), or make it larger")
+
+
+def damaged(path: str, why: object) -> RegistryError:
+    """The error for a record that cannot be one."""
+    return RegistryError(f"{path} is damaged ({why}). Restore it, or remove its directory and register it again")
 
 
 class NfsStore(Storage):
@@ -83,10 +87,10 @@ class NfsStore(Storage):
         # a check changes nothing, not even for a moment
         self.check_mode, self.seen = check_mode, set()
         if not check_mode and not is_store(root):
-            raise RegistryError("%s is not the site's store (there is no %s in it). Is it mounted here? Run the image_store playbook" % (root, MARKER))
+            raise RegistryError(f"{root} is not the site's store (there is no {MARKER} in it). Is it mounted here? Run the image_store playbook")
         why = is_anybodys(root)
         if why:
-            raise RegistryError("%s %s, and whoever else can write there could give the guests any disk. Make it root's, mode 0755" % (root, why))
+            raise RegistryError(f"{root} {why}, and whoever else can write there could give the guests any disk. Make it root's, mode 0755")
 
     @contextlib.contextmanager
     def _at(self, *names, make=False):
@@ -125,9 +129,9 @@ class NfsStore(Storage):
         except ValueError as error:
             if isinstance(error, RegistryError):
                 raise
-            raise RegistryError(DAMAGED % (path, error)) from None
+            raise damaged(path, error) from None
         if not isinstance(about, dict) or about.get("kind") != kind_of(key) or not all(isinstance(about.get(each), str) for each in ("digest", "created")):
-            raise RegistryError(DAMAGED % (path, "it is no record of a%s %s" % ("n" if kind_of(key) == "image" else "", kind_of(key))))
+            raise damaged(path, f"it is no record of a{'n' if kind_of(key) == 'image' else ''} {kind_of(key)}")
         return dict(about, id=key)
 
     def _check_file(self, folder, key):
@@ -177,7 +181,7 @@ class NfsStore(Storage):
         return found
 
     def set_name(self, kind, name, key):
-        with self._writing("the name %s leads where it led" % name), self._at(NAMES, kind, make=True) as folder, self._workspace() as work:
+        with self._writing(f"the name {name} leads where it led"), self._at(NAMES, kind, make=True) as folder, self._workspace() as work:
             os.symlink(os.path.join("..", "..", key), os.path.join(work, name))
             os.rename(os.path.join(work, name), os.path.join(folder, name))
 
@@ -198,8 +202,8 @@ class NfsStore(Storage):
             with pinned.pin(work, "new", make=True) as folder, pinned.pin(work, "new", USES, make=True):
                 found = {name: sparse.copy(source, os.path.join(folder, name)) for name, source in sources.items()}[FILE[kind]]
                 if checksum not in (None, found):
-                    raise RegistryError("the %s's file is not what was announced: its checksum is %s instead of %s. Has it changed meanwhile? Try again"
-                                        % (kind, found, checksum))
+                    raise RegistryError(f"the {kind}'s file is not what was announced: its checksum is {found} instead of {checksum}. "
+                                        "Has it changed meanwhile? Try again")
                 record = describe(found)
                 _write(os.path.join(folder, ABOUT), record)
                 _sync(folder)
@@ -212,9 +216,8 @@ class NfsStore(Storage):
             yield
         except OSError as error:
             if error.errno in FULL:
-                raise RegistryError("%s is full; %s. Remove images that nobody needs (the playbook prune), or make it larger" % (self.root, instead)) from None
-            raise RegistryError("%s cannot be written, %s: %s"
-                                % (self.folder, instead, error.strerror or self._shown(str(error), (".part-", "new")))) from None
+                raise RegistryError(f"{self.root} is full; {instead}. Remove images that nobody needs (the playbook prune), or make it larger") from None
+            raise RegistryError(f"{self.folder} cannot be written, {instead}: {error.strerror or self._shown(str(error), ('.part-', 'new'))}") from None
 
     def _commit(self, folder, record, needs):
         for key in keys(record["kind"], record["digest"]):
@@ -234,7 +237,7 @@ class NfsStore(Storage):
                 there = self.get(key)
             if there is not None and there["digest"] == record["digest"]:
                 return there
-        raise RegistryError("id %s is taken by something else; look into %s" % (key, self.folder))
+        raise RegistryError(f"id {key} is taken by something else; look into {self.folder}")
 
     def _still_there(self, key, needs):
         """Before the image was there its uses stood for nothing, and whoever removed a kernel at that moment passed over them."""
@@ -273,7 +276,7 @@ class NfsStore(Storage):
                 self._put_back(top, key, away)
                 needed = self.uses(key)
                 if not needed:
-                    raise RegistryError("somebody looks at %s in this moment, and it was not removed; try again" % key)
+                    raise RegistryError(f"somebody looks at {key} in this moment, and it was not removed; try again")
                 return needed
             for need in _needs(record):
                 self.unuse(need, "image." + key)
@@ -367,7 +370,7 @@ class NfsStore(Storage):
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
-            raise Gone("%s is no longer in the registry; it was removed a moment ago. Choose another, or register it again" % key) from None
+            raise Gone(f"{key} is no longer in the registry; it was removed a moment ago. Choose another, or register it again") from None
         return True
 
     def unuse(self, key, user):
@@ -405,7 +408,7 @@ def _needs(record):
 
 
 def _planted(error, path):
-    return RegistryError("%s: %s. Find out who put it there, and remove it" % (path, error.strerror))
+    return RegistryError(f"{path}: {error.strerror}. Find out who put it there, and remove it")
 
 
 def _use(path):

@@ -9,14 +9,16 @@ import contextlib
 import getpass
 import json
 import os
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
-from ansible_collections.our.cloud.plugins.module_utils._registry import registry
 from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
+from ansible_collections.our.cloud.plugins.module_utils._registry.parts import Part, arrived, image_part, kernel_part, ramdisk_part, triple
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import RegistryError
 
-ERRORS = (registry.RegistryError, BootFileError, CloudError, OSError)
+ERRORS = (RegistryError, BootFileError, CloudError, OSError)
 COMMON = {
     "name": {"type": "str", "required": True},
     "path": {"type": "path"},
@@ -30,28 +32,27 @@ COMMON = {
 }
 
 
-def parts_of(kind, params, path):
+def parts_of(kind: str, params: dict, path: str) -> list[Part]:
     """The Parts that are to be registered; called where the files are."""
     if kind == "kernel":
-        return [registry.kernel_part(path)]
+        return [kernel_part(path)]
     if kind == "ramdisk":
-        return [registry.ramdisk_part(path)]
+        return [ramdisk_part(path)]
     facts = {key: params.get(key) or None for key in ("arch", "kernel", "ramdisk", "root_device", "cmdline")}
     if not os.path.isdir(path):
-        return [registry.image_part(path, facts)]
+        return [image_part(path, facts)]
     if facts["kernel"] or facts["ramdisk"]:
-        raise registry.RegistryError("%s is a directory, whose kernel and ramdisk are registered with it; leave kernel and ramdisk out, or give the file"
-                                     % path)
-    return registry.triple(path, facts)
+        raise RegistryError(f"{path} is a directory, whose kernel and ramdisk are registered with it; leave kernel and ramdisk out, or give the file")
+    return triple(path, facts)
 
 
-def text(record):
+def text(record: dict | None) -> str:
     """A record as a diff shows it."""
     shown = {key: value for key, value in (record or {}).items() if value is not None and key not in ("created", "digest")}
-    return "".join("%s: %s\n" % (key, value if isinstance(value, str) else json.dumps(value, sort_keys=True)) for key, value in sorted(shown.items()))
+    return "".join(f"{key}: {value if isinstance(value, str) else json.dumps(value, sort_keys=True)}\n" for key, value in sorted(shown.items()))
 
 
-def run(module, kind):
+def run(module: Any, kind: str) -> dict:
     """The module's work; its result."""
     params = module.params
     known = open_registry(params, module.check_mode)
@@ -63,7 +64,7 @@ def run(module, kind):
         else:
             stream = stack.enter_context(sparse.unpack(params["pack"])) if params["pack"] else None
             if params["parts"] is not None:
-                parts = [registry.arrived(told, stream) for told in params["parts"]]
+                parts = [arrived(told, stream) for told in params["parts"]]
             else:
                 parts = parts_of(kind, params, params["path"])
             for part in parts:
@@ -75,6 +76,6 @@ def run(module, kind):
                 del result["missing"]
     result["registered"] = result.pop("record")
     if module._diff:
-        result["diff"] = {"before_header": "%s %s" % (kind, params["name"]), "after_header": "%s %s" % (kind, params["name"]),
+        result["diff"] = {"before_header": f"{kind} {params['name']}", "after_header": f"{kind} {params['name']}",
                           "before": text(before), "after": text(after)}
     return result

@@ -12,302 +12,39 @@ Where the files are kept is a Storage's matter.
 
 from __future__ import annotations
 
-import abc
-import hashlib
-import json
-import os
 import re
 import time
 
-from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files, kernel_config
-from ansible_collections.our.cloud.plugins.module_utils._common import sparse
-from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
-from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES, arch
-from ansible_collections.our.cloud.plugins.module_utils._registry import conversion
+from ansible_collections.our.cloud.plugins.module_utils._registry.parts import Part, complete
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import KEY, PREFIX, RegistryError, Storage, digest, keys, kind_of
 
-PREFIX = {"kernel": "eki", "ramdisk": "eri", "image": "emi"}
-FILE = {"kernel": "vmlinuz", "ramdisk": "initrd.img", "image": "root.img"}
-KEY = re.compile(r"(eki|eri|emi)-[0-9a-f]{8,64}\Z")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
-# An id has so many digits of the digest; all of them if another content has the short one.
-DIGITS = (12, 64)
-NOT_BOOTED = ("swap",)
-WITH_LOADER = ("gpt", "mbr", "iso9660")
-IDENTITY = ("checksum", "arch", "kernel", "ramdisk", "root_device", "cmdline")
 
-
-class RegistryError(Refused, ValueError):
-    """Something cannot be registered, found or removed; the text says what, why and what to do."""
-
-
-class Gone(RegistryError):
-    """What is to be used has just been removed."""
-
-
-# --- ids --------------------------------------------------------------------
-
-def digest(kind, record):
-    """The digest, 64 hexadecimal digits, of all that makes a difference to who boots it."""
-    if kind != "image":
-        return record["checksum"].rpartition(":")[2]
-    return hashlib.sha256(json.dumps([record.get(key) for key in IDENTITY]).encode()).hexdigest()
-
-
-def keys(kind, whole):
-    """The ids that this digest may have, the usual one first."""
-    return ["%s-%s" % (PREFIX[kind], whole[:digits]) for digits in DIGITS]
-
-
-def kind_of(key):
-    """The kind of thing that an id stands for."""
-    return next(kind for kind, prefix in PREFIX.items() if key.startswith(prefix))
-
-
-# --- where the files are ----------------------------------------------------
-
-class Records(abc.ABC):
-    """What is known of the things of a registry: their records, names and uses, wherever their files are.
-
-    A record is a dict with `id`, `kind`, `digest` and what people want to know. It never changes. A use says that
-    somebody (`guest.NAME`, `image.ID`) needs a thing, and keeps it from being removed.
-    """
-
-    @abc.abstractmethod
-    def get(self, key):
-        """The record of an id; None if there is none."""
-
-    @abc.abstractmethod
-    def all(self, kind):
-        """The records of a kind, oldest first."""
-
-    @abc.abstractmethod
-    def names(self, kind):
-        """{name: id} of a kind."""
-
-    @abc.abstractmethod
-    def set_name(self, kind, name, key):
-        """Let a name lead to an id."""
-
-    @abc.abstractmethod
-    def drop_name(self, kind, name):
-        """Forget a name."""
-
-    @abc.abstractmethod
-    def uses(self, key):
-        """{user: what is known of the use}."""
-
-    @abc.abstractmethod
-    def use(self, key, user, about):
-        """Say that somebody needs it. True if that is new; Gone if there is nothing left to need."""
-
-    @abc.abstractmethod
-    def unuse(self, key, user):
-        """Say that somebody no longer needs it."""
-
-
-class Files(abc.ABC):
-    """Where the files of a registry are. root: the directory of the site's store, in which the guests' disks are, too."""
-
-    root = ""
-
-    @abc.abstractmethod
-    def add(self, kind, sources, checksum, describe, needs):
-        """Take files in, all or nothing. Returns the record, with its id: somebody else's if he was faster.
-        sources: {file name: source}; checksum: what the kind's FILE must have, None if that is not known;
-        describe: makes the record out of the checksum; needs: ids that this one uses."""
-
-    @abc.abstractmethod
-    def remove(self, key, force):
-        """Take a thing away and return {}; or leave it there and return who needs it (as `uses`)."""
-
-    @abc.abstractmethod
-    def path(self, key):
-        """Where a guest, and who asks, can read the file."""
-
-    @abc.abstractmethod
-    def key_of(self, path):
-        """The id whose file a path is; None if it is no file of the registry."""
-
-    @abc.abstractmethod
-    def is_image(self, path):
-        """Whether a path is the file of an image that is there."""
-
-
-class Storage(Records, Files):
-    """What a registry stands on: what goes in and out goes with its record."""
-
-
-# --- what is to be registered: looked at where the files are ------------------
-
-class Part:
-    """A kernel, ramdisk or image that is to be registered.
-
-    facts: what its record will say of it. size, checksum: of its file. sources: its files; without them it is known
-    from afar alone. inspect: what takes its time to find out, and is asked only of what is not registered yet.
-    """
-
-    def __init__(self, kind, facts, size, sources=None, checksum=None, inspect=None):
-        self.kind, self.facts, self.size, self.sources, self.checksum, self._inspect = kind, facts, size, sources, checksum, inspect
-
-    def measure(self):
-        """Read it for its checksum."""
-        if self.checksum is None:
-            self.checksum = sparse.checksum(self.sources[FILE[self.kind]])
-
-    def inspect(self):
-        """Look at all of it, once."""
-        if self._inspect is not None:
-            self._inspect(self)
-            self._inspect = None
-
-    def told(self):
-        """All but the files, for another machine."""
-        return {"kind": self.kind, "facts": self.facts, "size": self.size, "checksum": self.checksum,
-                "files": [[name, source.size, source.data()] for name, source in self.sources.items()]}
-
-    def close(self):
-        for source in (self.sources or {}).values():
-            source.close()
-
-
-def arrived(told, stream=None):
-    """The Part that another machine told of. Its files, if they were sent, come out of a pack's stream, in order."""
-    sources = None
-    if told["files"] is not None:
-        sources = {name: sparse.PackSource(stream, size, data) for name, size, data in told["files"]}
-    return Part(told["kind"], told["facts"], told["size"], sources, told["checksum"])
-
-
-def _open(path, follow):
-    try:
-        return sparse.FileSource(path, follow)
-    except OSError as error:
-        raise RegistryError("%s cannot be read: %s" % (path, error.strerror)) from None
-
-
-def kernel_part(path, follow=True):
-    """A kernel in a file. Its configuration, if that is known, comes with it. follow: it may be a link, as what somebody names himself."""
-    found = boot_files.kernel(path, follow=follow)
-    rows = [row for row in ARCHES.values() if row.kernel == found.arch or (found.arch == "x86" and row.kernel in ("x86_64", "i386"))]
-    if not rows:
-        raise RegistryError("kernel %s is for %s, and no guest is; architectures of guests: %s" % (path, found.arch, ", ".join(sorted(ARCHES))))
-    boot_files.kernel(path, rows[0].kernel)
-
-    def inspect(part):
-        boot_files.kernel(path, whole=True)
-        part.facts["version"] = kernel_config.release(found)
-        text = kernel_config.config(found)[1]
-        if text is not None:
-            part.sources["config"] = sparse.BytesSource(text.encode())
-
-    source = _open(path, follow)
-    return Part("kernel", {"arches": sorted(row.debian for row in rows), "format": found.format}, source.size, {FILE["kernel"]: source}, inspect=inspect)
-
-
-def ramdisk_part(path, follow=True):
-    """A ramdisk in a file."""
-    found = boot_files.ramdisk(path, follow=follow)
-    source = _open(path, follow)
-    return Part("ramdisk", {"compression": found.compression}, source.size, {FILE["ramdisk"]: source},
-                inspect=lambda part: boot_files.ramdisk(path, whole=True))
-
-
-def image_part(path, facts, follow=True, alone=None):
-    """A disk in a file: a root file system, or partitions. facts: what people say of it. Of a qcow2 disk it is a raw copy.
-    alone: whether it must boot without a kernel; if that is not said, whether the facts name none."""
-    alone = not facts["kernel"] if alone is None else alone
-    found = boot_files.disk(path, follow=follow)
-    if found.format == "qcow2":
-        # the copy stays as long as its source is open
-        with conversion.raw_copy(path) as copy:
-            return image_part(copy, facts, follow=False, alone=alone)
-    found = boot_files.disk(path, raw=True, follow=follow)
-    if found.format in NOT_BOOTED:
-        raise RegistryError("image %s is %s, and nothing boots from that" % (path, found.what))
-    if alone:
-        _refuse_unbootable(path, found)
-    source = _open(path, follow)
-    return Part("image", dict(facts, format=found.format), source.size, {FILE["image"]: source})
-
-
-def _refuse_unbootable(path, disk):
-    """What a BIOS starts wants something in a partition."""
-    if disk.format in ("gpt", "mbr") and not disk.partitions:
-        raise RegistryError("image %s is %s without partitions: nothing boots it. Has it been built to its end? Build it again, "
-                            "or give it a kernel and its ramdisk" % (path, disk.what))
-
-
-def triple(folder, facts):
-    """The Parts in a directory with vmlinuz, initrd.img and root.img, as builders leave them. Without vmlinuz, root.img has partitions.
-    A link is refused: it leads where whoever made the directory may not look, and whoever registers it may."""
-    paths = {kind: os.path.join(folder, name) for kind, name in FILE.items()}
-    there = {kind: os.path.lexists(path) for kind, path in paths.items()}
-    if there["ramdisk"] and not there["kernel"]:
-        raise RegistryError("%s has a ramdisk (%s) and no kernel (%s); build it again" % (folder, FILE["ramdisk"], FILE["kernel"]))
-    image = image_part(paths["image"], facts, follow=False, alone=not there["kernel"])
-    parts = [make(paths[kind], follow=False) for kind, make in (("kernel", kernel_part), ("ramdisk", ramdisk_part)) if there[kind]]
-    complete(folder, image.facts, parts[0].facts["arches"] if parts else None,
-             paths["kernel"] if there["kernel"] else None, paths["ramdisk"] if there["ramdisk"] else None)
-    return parts + [image]
-
-
-def complete(what, facts, arches, kernel, ramdisk):
-    """Fill in the architecture of an image (a name or path), and refuse one that boots nowhere.
-    arches: of guests that its kernel boots; kernel, ramdisk: paths. None: it has none."""
-    if not facts["arch"]:
-        if arches and len(arches) > 1:
-            raise RegistryError("image %s: its kernel boots guests of %s; say which with arch" % (what, " and ".join(arches)))
-        facts["arch"] = arches[0] if arches else "amd64"
-    try:
-        row = arch(facts["arch"])
-    except ValueError as error:
-        raise RegistryError("image %s: %s" % (what, error)) from None
-    if arches and row.debian not in arches:
-        raise RegistryError("image %s is said to be for %s and its kernel is for %s; give it another kernel or arch"
-                            % (what, row.debian, " and ".join(arches)))
-    if not kernel:
-        if not row.firmware:
-            raise RegistryError("image %s has no kernel, and %s guests have no firmware to boot without one; give it a kernel" % (what, row.debian))
-        if facts["format"] not in WITH_LOADER:
-            raise RegistryError("image %s has neither a kernel nor partitions, so nothing boots it; give it a kernel and its ramdisk" % what)
-        return
-    reasons = []
-    for hypervisor in row.drivers:
-        try:
-            boot_files.check(kernel, ramdisk, row, hypervisor, facts["format"])
-            return
-        except boot_files.BootFileError as error:
-            reasons.append(str(error))
-    raise RegistryError("image %s is not registered, as no guest could boot it: %s" % (what, reasons[-1]))
-
-
-# --- the registry -----------------------------------------------------------
 
 class Registry:
     """Rules over a Storage. With check_mode all is decided and nothing done."""
 
-    def __init__(self, storage, check_mode=False):
+    def __init__(self, storage: Storage, check_mode: bool = False) -> None:
         self.storage, self.check_mode = storage, check_mode
 
-    def find(self, kind, wanted):
+    def find(self, kind: str, wanted: str) -> dict | None:
         """The record of a name or id, or None."""
         if not KEY.match(wanted):
             wanted = self.storage.names(kind).get(wanted)
         return self.storage.get(wanted) if wanted and kind_of(wanted) == kind else None
 
-    def need(self, kind, wanted):
+    def need(self, kind: str, wanted: str) -> dict:
         """The record of a name or id; RegistryError says what there is instead."""
         record = self.find(kind, wanted)
         if record is None:
-            raise RegistryError("there is no %s %s in the registry; there are: %s"
-                                % (kind, wanted, ", ".join(sorted(self.storage.names(kind))) or "none"))
+            raise RegistryError(f"there is no {kind} {wanted} in the registry; there are: {', '.join(sorted(self.storage.names(kind))) or 'none'}")
         return record
 
-    def register(self, name, parts, owner="", origin=None):
+    def register(self, name: str, parts: list[Part], owner: str = "", origin: dict | None = None) -> dict:
         """Put what is not there yet into the storage, and let the name lead to it. Returns what was done, or would be.
         `missing`: kinds that are to be sent first; then nothing is done."""
         if not NAME.match(name) or KEY.match(name):
-            raise RegistryError("name %r is not letters, digits, dot, dash and underscore (63 at most), or is an id" % name)
+            raise RegistryError(f"name {name!r} is not letters, digits, dot, dash and underscore (63 at most), or is an id")
         kind = parts[-1].kind
         result = {"changed": False, "actions": [], "missing": [], "previous": self.storage.names(kind).get(name)}
         # what is wrong with one of them is said before anything is done
@@ -333,7 +70,7 @@ class Registry:
                 complete(name, facts, None, None, None)
             return
         if not facts["kernel"]:
-            raise RegistryError("image %s: a ramdisk without a kernel boots nothing; give the kernel too" % name)
+            raise RegistryError(f"image {name}: a ramdisk without a kernel boots nothing; give the kernel too")
         found = {each: self.need(each, facts[each]) for each in ("kernel", "ramdisk") if facts[each]}
         complete(name, facts, found["kernel"]["arches"], *(self.storage.path(found[each]["id"]) if each in found else None for each in ("kernel", "ramdisk")))
         facts.update((each, record["id"]) for each, record in found.items())
@@ -370,7 +107,7 @@ class Registry:
         else:
             needs = [part.facts[each] for each in ("kernel", "ramdisk") if part.facts.get(each)]
             record = self.storage.add(part.kind, part.sources, part.checksum, describe, needs)
-        result["actions"].append("register %s" % record["id"])
+        result["actions"].append(f"register {record['id']}")
         return record
 
     def _name(self, kind, name, record, result):
@@ -378,9 +115,9 @@ class Registry:
             return
         if not self.check_mode:
             self.storage.set_name(kind, name, record["id"])
-        result["actions"].append("name %s %s" % (record["id"], name))
+        result["actions"].append(f"name {record['id']} {name}")
 
-    def remove(self, kind, wanted, force=False):
+    def remove(self, kind: str, wanted: str, force: bool = False) -> dict:
         """Take a thing away with its names. An image's kernel and ramdisk lose these names, too, and go if they have no
         other name and nobody else needs them. If it has other names than the one by which it is called here, it loses that name alone."""
         result = {"actions": [], "previous": None, "record": None}
@@ -392,10 +129,10 @@ class Registry:
             result.update(previous=record["id"], record=record)
             needed = self._take(record, called, force, result)
             if needed:
+                users = ", ".join(said(user, about) for user, about in sorted(needed.items()))
                 raise RegistryError(
-                    "%s %s is needed by %s. Remove these first (the disk of a guest that is absent stays until somebody deletes the file), "
-                    "or take it away from them with force" % (kind, " ".join([record["id"], *sorted(called)]),
-                                                              ", ".join(said(user, about) for user, about in sorted(needed.items()))))
+                    f"{kind} {' '.join([record['id'], *sorted(called)])} is needed by {users}. Remove these first (the disk of a guest that is absent "
+                    "stays until somebody deletes the file), or take it away from them with force")
             for each in ("kernel", "ramdisk"):
                 part = self.storage.get(record[each]) if record.get(each) else None
                 names = self._called(part) if part else set()
@@ -410,7 +147,7 @@ class Registry:
         for name in sorted(names):
             if not self.check_mode:
                 self.storage.drop_name(kind, name)
-            result["actions"].append("forget %s %s" % (kind, name))
+            result["actions"].append(f"forget {kind} {name}")
 
     def _take(self, record, called, force, result, gone=None):
         """Remove a thing and its names, or return who needs it. gone: who needed it until a moment ago."""
@@ -419,11 +156,11 @@ class Registry:
         else:
             needed = self.storage.remove(record["id"], force)
         if not needed:
-            result["actions"].append("remove %s" % record["id"])
+            result["actions"].append(f"remove {record['id']}")
             self._forget(record["kind"], called, result)
         return needed
 
-    def listing(self, kind):
+    def listing(self, kind: str) -> list[dict]:
         """The records of a kind with their names, where the file is, who needs it, and whether nobody does or could by a name."""
         found = []
         for record in self.storage.all(kind):
@@ -433,7 +170,7 @@ class Registry:
                               guests=[user.partition(".")[2] for user, dummy in uses if user.startswith("guest.")], file=self.storage.path(record["id"])))
         return found
 
-    def used_by(self, user):
+    def used_by(self, user: str) -> list[str]:
         """{id: what is known of the use} of all that somebody needs."""
         found = {}
         for kind in PREFIX:
@@ -444,9 +181,9 @@ class Registry:
         return found
 
 
-def said(user, about):
+def said(user: str, about: dict) -> str:
     """A use as people read it."""
     kind, dummy, name = user.partition(".")
     if about.get("name"):
-        return "%s %s (%s)" % (kind, about["name"], name)
-    return "%s %s%s" % (kind, name, " (disk %s)" % about["disk"] if about.get("disk") else "")
+        return f"{kind} {about['name']} ({name})"
+    return f"{kind} {name}" + (f" (disk {about['disk']})" if about.get("disk") else "")

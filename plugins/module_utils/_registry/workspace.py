@@ -30,7 +30,7 @@ class Workspace:
 
     def __init__(self, folder, rescue=None):
         self.folder, self.rescue = folder, rescue or (lambda path: None)
-        self.owner = "%s-%d-" % (os.uname().nodename, os.getpid())
+        self.owner = f"{os.uname().nodename}-{os.getpid()}-"
 
     def __enter__(self):
         new = tempfile.mkdtemp(prefix=NEW + self.owner, dir=self.folder)

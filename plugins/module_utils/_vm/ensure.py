@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import functools
 import os
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
-from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job
 from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
 from ansible_collections.our.cloud.plugins.module_utils._site.store import is_store, store_of
+from ansible_collections.our.cloud.plugins.module_utils._vm import in_hand
 from ansible_collections.our.cloud.plugins.module_utils._vm.guest_image import GuestImage
 
 # Seconds in which a guest that is let go on after an I/O error stops again if the error is still there
 RELAPSE = 3
-# Less than this is a store that is full, bytes
-FULL = 1 << 20
 
 
 class Guest:
@@ -36,36 +37,36 @@ class Guest:
         self.actions, self.result, self.diff = [], {"restart_needed": False}, []
         self.image = None
 
-    def state(self):
+    def state(self) -> str:
         return hypervisor.state(self.dom) if self.dom is not None else "absent"
 
-    def active(self):
+    def active(self) -> bool:
         return self.dom is not None and hypervisor.active(self.dom)
 
-    def do(self, action, step):
+    def do(self, action: str, step: Callable[[], Any]) -> Any:
         """One path for check and real: only the last step differs."""
         self.actions.append(action)
         if not self.check_mode:
             return step()
         return None
 
-    def registered(self, image):
+    def registered(self, image: str | None) -> GuestImage | None:
         """What the registry has to do with this guest; None if there is no registry to ask."""
         if not image and not is_store(self.params["store"]):
             return None
         return GuestImage(open_registry(self.params, self.check_mode), dict(self.params, image=image), self.family)
 
-    def wanted(self):
+    def wanted(self) -> dict | None:
         """The description as it should be, complete; None if it is to be left alone."""
         if not self.params["kind"]:
             if self.dom is None and self.params["state"] != "absent":
-                raise CloudError(self.host, "guest %s" % self.name, "it is not defined here, and `kind` is not given to define it",
-                                 "Guests here: %s" % (", ".join(hypervisor.names(self.conn)) or "none"))
+                raise CloudError(self.host, f"guest {self.name}", "it is not defined here, and `kind` is not given to define it",
+                                 f"Guests here: {', '.join(hypervisor.names(self.conn)) or 'none'}")
             return None
         if domain.family(self.params["kind"]) != self.family:
-            raise CloudError(self.host, "guest %s" % self.name, "kind %s needs %s and this is %s" % (
-                self.params["kind"], *(("Xen", "a KVM host") if self.family == "qemu" else ("a KVM host", "Xen"))),
-                "Kinds that run here: %s" % ", ".join(domain.XEN_KINDS if self.family == "xen" else domain.QEMU_KINDS))
+            needs, this = ("Xen", "a KVM host") if self.family == "qemu" else ("a KVM host", "Xen")
+            raise CloudError(self.host, f"guest {self.name}", f"kind {self.params['kind']} needs {needs} and this is {this}",
+                             f"Kinds that run here: {', '.join(domain.XEN_KINDS if self.family == 'xen' else domain.QEMU_KINDS)}")
         self.image = self.registered(self.params["image"])
         guest = self.image.described() if self.image else self.params
         full = domain.complete(guest)
@@ -76,37 +77,37 @@ class Guest:
             boot_files.check(full["kernel"], full["ramdisk"], full["arch"], full["hypervisor"], file_system)
         return full
 
-    def disk_content(self, disk):
+    def disk_content(self, disk: str) -> tuple[str, str | None]:
         """What the guest's disk has in it, as far as is known, and what a qcow2 one is based on."""
         record, overlay = self.image.record if self.image else None, domain.is_overlay(disk)
         if record and self.image.is_new():
             return record["format"], self.image.store.path(record["id"]) if overlay else None
         if not os.path.exists(disk):
-            raise CloudError(self.host, "disk %s" % disk, "it does not exist", "Is the store mounted here? With an image it would be made")
+            raise CloudError(self.host, f"disk {disk}", "it does not exist", "Is the store mounted here? With an image it would be made")
         found = boot_files.disk(disk, known=False, raw=not overlay, backed_by=self.image.store.is_image if self.image else None)
         return record["format"] if record and overlay else found.format, found.backing
 
-    def need(self, full):
+    def need(self, full: dict) -> None:
         """What the guest needs of the registry, before it is defined."""
         if not self.image:
             return
         wants = self.image.wants(full)
         if wants:
-            self.do("use %s" % " ".join(wants), lambda: self.image.take(full))
+            self.do(f"use {' '.join(wants)}", lambda: self.image.take(full))
         if self.image.record:
             self.result.update(image=self.image.record["id"], disk=self.image.disk)
         if self.image.is_new():
-            self.diff.append({"before_header": "%s (disk)" % self.name, "after_header": "%s (disk)" % self.name, "before": "",
-                              "after": "%s, from %s\n" % (self.image.disk, self.image.record["id"])})
+            self.diff.append({"before_header": f"{self.name} (disk)", "after_header": f"{self.name} (disk)", "before": "",
+                              "after": f"{self.image.disk}, from {self.image.record['id']}\n"})
             self.do("disk", self.image.make_disk)
 
-    def release(self, full):
+    def release(self, full: dict | None) -> None:
         """What it needs no more. While it runs it may be as it was before, and need that."""
         if self.image and not (full and self.active()):
             for key in self.image.surplus(full):
-                self.do("give up %s" % key, functools.partial(self.image.give_up, key))
+                self.do(f"give up {key}", functools.partial(self.image.give_up, key))
 
-    def define(self):
+    def define(self) -> None:
         full = self.wanted()
         if full is None:
             return
@@ -114,7 +115,7 @@ class Guest:
         self.lay_over(domain.overlay(full, self.before))
         self.release(full)
 
-    def lay_over(self, wanted):
+    def lay_over(self, wanted: ET.Element) -> None:
         if self.before is not None and domain.same(self.before, wanted) and self.dom.isPersistent():
             return
         self.result["restart_needed"] = self.active() and not (self.before is not None and domain.runs_alike(self.before, wanted))
@@ -126,7 +127,7 @@ class Guest:
 
         self.do("define", step)
 
-    def start(self):
+    def start(self) -> None:
         if self.active():
             if hypervisor.state(self.dom) == "paused":
                 self.resume()
@@ -135,74 +136,30 @@ class Guest:
         def step():
             hypervisor.start(self.dom)
             if self.family == "xen":
-                for disk in domain.facts(self.before if self.before is not None else self.after)["disks"]:
+                for disk in domain_facts.facts(self.before if self.before is not None else self.after)["disks"]:
                     if disk["path"] and store_of(disk["path"]):
                         xen.direct_io(disk["path"])
 
         self.do("start", step)
 
-    def resume(self):
+    def resume(self) -> None:
         """Let it go on, and see that it does: after an I/O error it stops again if nothing has been mended."""
         broken = hypervisor.paused(self.dom) == hypervisor.IO_ERROR
 
         def step():
             self.dom.resume()
             if broken and hypervisor.wait(lambda: hypervisor.paused(self.dom) == hypervisor.IO_ERROR, RELAPSE):
-                raise self.io_error()
+                raise in_hand.io_error(self.host, self.name, self.dom, self.before)
 
-        if broken and self.full_stores():
-            raise self.io_error()
+        if broken and in_hand.full_stores(self.before):
+            raise in_hand.io_error(self.host, self.name, self.dom, self.before)
         self.do("resume", step)
 
-    def full_stores(self):
-        """The folders of its disks that have no room left."""
-        folders = {os.path.dirname(disk["path"]) for disk in domain.facts(self.before)["disks"] if disk["path"]}
-        found = []
-        for folder in sorted(folders):
-            try:
-                about = os.statvfs(folder)
-            except OSError:
-                # it is the guest's own error, that is told
-                continue
-            if about.f_bavail * about.f_frsize < FULL:
-                found.append(folder)
-        return found
-
-    def io_error(self):
-        """The refusal that says why it stands still and what to do."""
-        errors = ", ".join("%s: %s" % item for item in sorted(hypervisor.io_errors(self.dom).items()))
-        cause = "it is paused by an I/O error%s, and would stop again at once" % (" (%s)" % errors if errors else "")
-        full = self.full_stores()
-        if full:
-            return CloudError(self.host, "guest %s" % self.name, cause, "%s is full: make room there (playbooks/prune.yml removes images that nobody needs), "
-                              "then run this again; the guest goes on where it was" % ", ".join(full))
-        return CloudError(self.host, "guest %s" % self.name, cause, "Can its disk be read and written on this host, and is the store's server up? "
-                          "Mend that, then run this again; the guest goes on where it was")
-
-    def check_free(self):
-        """Refuse what somebody else has in hand: another manager, or a move."""
-        if self.dom is None:
-            return
-        thing, owner = "guest %s" % self.name, domain.owner(self.before)
-        if owner not in (None, domain.OURS):
-            raise CloudError(self.host, thing, "it belongs to %s, as its metadata says, and nothing here touches it" % owner, "Give the guest another name")
-        job = running_job(self.name)
-        if job:
-            raise CloudError(self.host, thing, "it is being moved to %s" % job["target"], "Wait for the move to end (vm_info shows it)")
-        if hypervisor.arrives(self.dom):
-            raise CloudError(self.host, thing, "it is on its way here, or waits for an arrival that broke off",
-                             "Wait for the move to end (playbooks/list.yml shows it); if nothing moves it, restart libvirtd here (guests go on)")
-        reason = hypervisor.paused(self.dom)
-        if xen.suspended(self.dom) or reason is not None and reason not in hypervisor.RESUMABLE:
-            why = " (%s)" % reason if reason else ", as a move leaves it that broke off"
-            raise CloudError(self.host, thing, "it stands still%s, and may go on elsewhere" % why,
-                             "playbooks/list.yml tells where it runs and what to do")
-
-    def stop(self):
+    def stop(self) -> None:
         if self.active():
             self.result["stopped"] = self.do("stop", lambda: hypervisor.stop(self.dom, self.params["timeout"], self.params["force"]))
 
-    def undefine(self):
+    def undefine(self) -> None:
         if self.dom is None:
             return
 
@@ -217,13 +174,14 @@ class Guest:
         self.do("undefine", step)
         self.release(None)
 
-    def drop_stale(self):
+    def drop_stale(self) -> None:
         """Take a definition away of a guest that runs elsewhere, and nothing else: what it needs of the registry it still needs."""
         if self.dom is None:
             return
         if self.active() or self.dom.hasManagedSaveImage():
-            raise CloudError(self.host, "guest %s" % self.name, "it is said to run elsewhere, and here it %s" % (
-                "is active" if self.active() else "has saved memory"), "playbooks/list.yml tells where it runs and what to do")
+            here = "is active" if self.active() else "has saved memory"
+            raise CloudError(self.host, f"guest {self.name}", f"it is said to run elsewhere, and here it {here}",
+                             "playbooks/list.yml tells where it runs and what to do")
 
         def step():
             hypervisor.undefine(self.dom)
@@ -232,17 +190,18 @@ class Guest:
         self.after = None
         self.do("undefine", step)
 
-    def set_autostart(self):
+    def set_autostart(self) -> None:
         wanted = self.params["autostart"]
         if wanted is None or (self.dom is not None and bool(self.dom.autostart()) == wanted) or (self.dom is None and not wanted):
             return
         self.do("autostart" if wanted else "no autostart", lambda: self.dom.setAutostart(int(wanted)))
 
-    def run(self):
+    def run(self) -> dict:
         target = self.params["state"]
         previous = self.state()
         self.after = self.before
-        self.check_free()
+        if self.dom is not None:
+            in_hand.check_free(self.host, self.name, self.dom, self.before)
         if target == "absent" and self.params["elsewhere"]:
             self.drop_stale()
         elif target == "absent":
@@ -263,11 +222,16 @@ class Guest:
         if xml:
             self.result["xml"] = xml
         if self.wants_diff:
-            running = {"running": "running", "stopped": "stopped", "absent": "absent"}.get(target, previous)
-            before = domain.shown(self.before) if self.before is not None else ""
-            self.result["diff"] = [{"before_header": "%s (definition)" % self.name, "after_header": "%s (definition)" % self.name,
-                                    "before": before, "after": xml or ""}] + self.diff
-            if {"start", "stop", "resume", "undefine"} & set(self.actions):
-                self.result["diff"].append({"before_header": "%s (state)" % self.name, "after_header": "%s (state)" % self.name,
-                                            "before": "%s\n" % previous, "after": "%s\n" % running})
+            self.result["diff"] = differences(self, target, previous, xml or "")
         return self.result
+
+
+def differences(guest: Guest, target: str, previous: str, xml: str) -> list[dict]:
+    """What --diff shows. target: the state that is asked for; previous: the one before; xml: the definition afterwards."""
+    running = {"running": "running", "stopped": "stopped", "absent": "absent"}.get(target, previous)
+    before = domain.shown(guest.before) if guest.before is not None else ""
+    found = [{"before_header": f"{guest.name} (definition)", "after_header": f"{guest.name} (definition)", "before": before, "after": xml}, *guest.diff]
+    if {"start", "stop", "resume", "undefine"} & set(guest.actions):
+        found.append({"before_header": f"{guest.name} (state)", "after_header": f"{guest.name} (state)",
+                      "before": f"{previous}\n", "after": f"{running}\n"})
+    return found

@@ -18,7 +18,7 @@ import time
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._guest.domain import is_overlay
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import check_room
-from ansible_collections.our.cloud.plugins.module_utils._registry.registry import KEY, Gone, RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import KEY, Gone, RegistryError
 from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import Workspace
 
 DISKS = "images"
@@ -50,12 +50,12 @@ class GuestImage:
         """The guest's own disk: what is said, or what it has already, or what is right for its hypervisor."""
         if self.params["disk"]:
             return self._path(self.params["disk"])
-        overlay, raw = (self._path("%s/%s%s" % (DISKS, self.name, suffix)) for suffix in (".qcow2", ".img"))
+        overlay, raw = (self._path(f"{DISKS}/{self.name}{suffix}") for suffix in (".qcow2", ".img"))
         if self.family == "qemu":
             return raw if os.path.exists(raw) and not os.path.exists(overlay) else overlay
         if os.path.exists(overlay) and not os.path.exists(raw):
-            raise RegistryError("guest %s: its disk %s is one for KVM, and Xen takes raw ones. Convert it (qemu-img convert -O raw %s %s), or remove it"
-                                % (self.name, overlay, overlay, raw))
+            raise RegistryError(f"guest {self.name}: its disk {overlay} is one for KVM, and Xen takes raw ones. "
+                                f"Convert it (qemu-img convert -O raw {overlay} {raw}), or remove it")
         return raw
 
     def _choose_image(self):
@@ -67,8 +67,8 @@ class GuestImage:
                 continue
             if (asked is None or asked["id"] != key) and about.get("image") != wanted:
                 raise RegistryError(
-                    "guest %s: its disk %s was made from %s (%s) and is never written over. Say that image, "
-                    "or stop the guest and remove the disk to have it made from %s" % (self.name, about.get("disk"), key, about.get("image"), wanted))
+                    f"guest {self.name}: its disk {about.get('disk')} was made from {key} ({about.get('image')}) and is never written over. "
+                    f"Say that image, or stop the guest and remove the disk to have it made from {wanted}")
             return self.store.get(key)
         return self.registry.need("image", wanted)
 
@@ -82,7 +82,7 @@ class GuestImage:
             return full
         record = self.record
         if full["arch"] not in (None, record["arch"]):
-            raise RegistryError("guest %s: image %s is for %s, not for %s" % (self.name, full["image"], record["arch"], full["arch"]))
+            raise RegistryError(f"guest {self.name}: image {full['image']} is for {record['arch']}, not for {full['arch']}")
         if not full["kernel"]:
             for kind in ("kernel", "ramdisk"):
                 full[kind] = full[kind] or (record[kind] and self.store.path(record[kind]))
@@ -132,7 +132,7 @@ class GuestImage:
         """Make the guest's disk. One that exists is never written to, nor one that appears meanwhile."""
         image, folder = self.store.path(self.record["id"]), os.path.dirname(self.disk)
         if not os.path.isdir(folder):
-            raise RegistryError("guest %s: there is no directory %s for its disk. Make it, or say another disk" % (self.name, folder))
+            raise RegistryError(f"guest {self.name}: there is no directory {folder} for its disk. Make it, or say another disk")
         try:
             with Workspace(folder) as work:
                 part = os.path.join(work, "disk")
@@ -150,7 +150,7 @@ class GuestImage:
         except FileExistsError:
             return
         except OSError as error:
-            raise RegistryError("guest %s: its disk %s cannot be made: %s" % (self.name, self.disk, error.strerror or error)) from None
+            raise RegistryError(f"guest {self.name}: its disk {self.disk} cannot be made: {error.strerror or error}") from None
         try:
             # Before there was a disk the use stood for nothing, and whoever removed the image at that moment passed over it.
             self.store.use(self.record["id"], self.user, self.about)
@@ -162,10 +162,10 @@ class GuestImage:
         try:
             done = subprocess.run(["qemu-img", *arguments], capture_output=True, text=True, check=False)
         except FileNotFoundError:
-            raise RegistryError("guest %s: its disk cannot be made, as qemu-img is missing. Install qemu-utils, or run the hypervisors playbook"
-                                % self.name) from None
+            raise RegistryError(f"guest {self.name}: its disk cannot be made, as qemu-img is missing. "
+                                "Install qemu-utils, or run the hypervisors playbook") from None
         if done.returncode:
-            raise RegistryError("guest %s: its disk cannot be made: %s" % (self.name, done.stderr.strip()))
+            raise RegistryError(f"guest {self.name}: its disk cannot be made: {done.stderr.strip()}")
 
     def give_up(self, key):
         """Say that it is no longer needed."""

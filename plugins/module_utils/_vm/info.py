@@ -9,7 +9,7 @@ import glob
 
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain, lease
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts, lease
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job, unheard
 from ansible_collections.our.cloud.plugins.module_utils._site.store import store_of
@@ -22,7 +22,7 @@ def describe(dom, kind_family: str) -> dict:
     """One domain, as the module vm_info documents it, but for what the store tells."""
     definition = hypervisor.persistent_xml(dom)
     # a running guest is what runs, not what it will be after its next start
-    guest = domain.facts(hypervisor.live_xml(dom) if hypervisor.active(dom) else definition)
+    guest = domain_facts.facts(hypervisor.live_xml(dom) if hypervisor.active(dom) else definition)
     persistent = bool(dom.isPersistent())
     guest.update(state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=persistent, autostart=bool(persistent and dom.autostart()),
                  reason=hypervisor.paused(dom), suspended=xen.suspended(dom), managed_save=bool(persistent and dom.hasManagedSaveImage()),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts
 
 GUEST = {"name": "our-vm", "kind": "pvh", "memory": 192, "vcpus": 1, "store": "/srv/cloud", "kernel": "boot/k", "ramdisk": "boot/r",
          "disk": "images/our-vm.img", "bridge": "br0", "mac": "00:16:3E:00:00:50"}
@@ -440,7 +440,7 @@ def test_a_disk_over_an_image():
         laid = domain.overlay(based, current)
         assert domain.same(laid.find("devices/disk/backingStore"), domain.ET.fromstring(
             '<backingStore type="file"><format type="raw"/><source file="/srv/cloud/registry/emi-0123456789ab/root.img"/><backingStore/></backingStore>'))
-        assert domain.facts(laid)["disks"][0]["backing"] == [based["backing"]]
+        assert domain_facts.facts(laid)["disks"][0]["backing"] == [based["backing"]]
         assert domain.same(domain.overlay(based, laid), laid)
     with pytest.raises(domain.GuestError, match="disk /srv/cloud/images/our-vm.qcow2 is a qcow2 one, and Xen takes raw ones"):
         domain.complete(guest)
@@ -459,23 +459,23 @@ def test_command_line(change, words):
 def test_facts_of_a_chain():
     text = NORMALISED.replace("</disk>", "<backingStore type='file'><format type='raw'/><source file='/srv/cloud/registry/emi-01/root.img'/>"
                               "<backingStore/></backingStore></disk>")
-    assert domain.facts(domain.parse(text))["disks"][0]["backing"] == ["/srv/cloud/registry/emi-01/root.img"]
+    assert domain_facts.facts(domain.parse(text))["disks"][0]["backing"] == ["/srv/cloud/registry/emi-01/root.img"]
 
 
 def test_facts():
-    facts = domain.facts(domain.parse(NORMALISED))
+    facts = domain_facts.facts(domain.parse(NORMALISED))
     assert (facts["name"], facts["kind"], facts["memory"], facts["vcpus"], facts["hostdevs"]) == ("our-vm", "qemu", 192, 1, 0)
     assert facts["disks"][0]["path"] == "/srv/cloud/images/our-vm.img" and facts["disks"][0]["cache"] == "none"
     assert facts["interfaces"] == [{"mac": "00:16:3e:00:00:50", "bridge": "br0", "type": "bridge"}]
 
 
 def test_facts_of_a_console():
-    assert domain.facts(domain.parse(xml(kind="kvm")))["console_log"] == "/var/log/libvirt/qemu/our-vm-console.log"
-    assert domain.facts(domain.parse(NORMALISED))["console_log"] is None
+    assert domain_facts.facts(domain.parse(xml(kind="kvm")))["console_log"] == "/var/log/libvirt/qemu/our-vm-console.log"
+    assert domain_facts.facts(domain.parse(NORMALISED))["console_log"] is None
 
 
 def test_facts_of_little():
-    facts = domain.facts(domain.parse("<domain type='xen'><name>x</name><memory unit='MiB'>64</memory><devices><disk/><interface/></devices></domain>"))
+    facts = domain_facts.facts(domain.parse("<domain type='xen'><name>x</name><memory unit='MiB'>64</memory><devices><disk/><interface/></devices></domain>"))
     assert facts["memory"] == 64 and facts["kind"] == "pv" and facts["disks"][0]["path"] is None
 
 

@@ -19,7 +19,8 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES
 from ansible_collections.our.cloud.plugins.module_utils._registry import registration
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
-from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry, RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import RegistryError
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 
 OURS, THEIRS = "project-service", "project-demo"

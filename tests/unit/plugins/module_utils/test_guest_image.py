@@ -18,7 +18,8 @@ from ansible_collections.our.cloud.plugins.module_utils._vm import guest_image
 from ansible_collections.our.cloud.plugins.module_utils._vm.guest_image import GuestImage
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
-from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Gone, Registry, RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import Gone, RegistryError
 
 PARAMS = {"name": "our-vm", "image": "debian", "disk": None, "kernel": None, "ramdisk": None, "arch": None, "cmdline": None}
 

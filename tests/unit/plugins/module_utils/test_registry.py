@@ -21,12 +21,14 @@ import boot_samples as sample
 import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
-from ansible_collections.our.cloud.plugins.module_utils._registry import nfs_store, registration, registry
+from ansible_collections.our.cloud.plugins.module_utils._registry import nfs_store, registration, storage
+from ansible_collections.our.cloud.plugins.module_utils._registry.parts import arrived
 from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
 from ansible_collections.our.cloud.plugins.module_utils._site import store as site_store
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
-from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Gone, Registry, RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import Gone, RegistryError
 
 UNIT = pathlib.Path(__file__).resolve().parents[2]
 OWN_CONFIG = "CONFIG_XEN_BLKDEV_FRONTEND=%s\nCONFIG_VIRTIO_BLK=%s\nCONFIG_VIRTIO_PCI=y\nCONFIG_EXT4_FS=y\n"
@@ -330,7 +332,7 @@ def test_a_store_whose_server_is_away_is_not_waited_for(root, monkeypatch):
 # --- collisions -----------------------------------------------------------------
 
 def test_a_collision_is_seen(root, folder, monkeypatch):
-    monkeypatch.setattr(registry, "DIGITS", (0, 64))
+    monkeypatch.setattr(storage, "DIGITS", (0, 64))
     one = register(root, folder / "initrd.img", "ramdisk", "one")["id"]
     (folder / "initrd.img").write_bytes(sample.cpio())
     other = register(root, folder / "initrd.img", "ramdisk", "other")["id"]
@@ -570,7 +572,7 @@ def send(root, parts, packed=None, check_mode=False):
         path = str(root.parent / "pack")
         sparse.pack([source for part in missing for source in part.sources.values()], path)
         stream = sparse.unpack(path)
-    return site(root, check_mode).register("debian", [registry.arrived(each, stream) for each in told], "me", None)
+    return site(root, check_mode).register("debian", [arrived(each, stream) for each in told], "me", None)
 
 
 def test_sent(root, folder):
@@ -805,7 +807,7 @@ def test_listing(root, folder):
     build(folder, kernel=sample.bzimage("6.13 (me)"))
     new = register(root, folder)
     guest(root, new["id"])
-    listed = {record["id"]: record for kind in registry.PREFIX for record in site(root).listing(kind)}
+    listed = {record["id"]: record for kind in storage.PREFIX for record in site(root).listing(kind)}
     assert [listed[old["id"]][key] for key in ("names", "needed_by", "unused")] == [[], [], True]
     assert [listed[new["id"]][key] for key in ("names", "needed_by", "unused")] == [["debian"], ["guest our-vm (disk images/our-vm.qcow2)"], False]
     assert listed[old["record"]["kernel"]]["needed_by"] == ["image " + old["id"]]
@@ -1078,5 +1080,5 @@ def test_leftovers_are_swept_before_room_is_asked_for(root, folder, monkeypatch)
 
 
 def test_the_store_is_a_storage():
-    assert issubclass(NfsStore, registry.Storage) and not NfsStore.__abstractmethods__
+    assert issubclass(NfsStore, storage.Storage) and not NfsStore.__abstractmethods__
     assert nfs_store.FOLDER == "registry"

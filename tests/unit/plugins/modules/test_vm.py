@@ -15,14 +15,15 @@ import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import xen as xen_calls
 from ansible_collections.our.cloud.plugins.module_utils._registry import registration
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import NfsStore
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
-from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry, RegistryError
-from ansible_collections.our.cloud.plugins.module_utils._vm import ensure
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._vm import ensure, in_hand
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "module_utils"))
 
@@ -93,7 +94,7 @@ def fixture_conn(monkeypatch):
     monkeypatch.setattr(hypervisor, "stop", stop)
     monkeypatch.setattr(xen_calls, "orphans", lambda where: [])
     monkeypatch.setattr(hypervisor, "host", lambda where: None)
-    monkeypatch.setattr(ensure, "running_job", lambda name: None)
+    monkeypatch.setattr(in_hand, "running_job", lambda name: None)
     monkeypatch.setattr(hypervisor, "paused", lambda dom: dom.paused)
     monkeypatch.setattr(xen_calls, "suspended", lambda dom: False)
     monkeypatch.setattr(hypervisor, "arrives", lambda dom: dom.arrives)
@@ -175,7 +176,7 @@ def test_a_guest_of_an_image(conn, root, family, kind, suffix, form):
     assert done["actions"] == ["use " + key, "disk", "define", "start"]
     assert (done["image"], done["disk"], done["state"]) == (key, disk, "running")
     assert done["diff"][1]["after"] == "%s, from %s\n" % (disk, key)
-    facts = domain.facts(conn.guests["our-vm"].root)
+    facts = domain_facts.facts(conn.guests["our-vm"].root)
     assert (facts["kernel"], facts["ramdisk"]) == tuple(NfsStore(str(root)).path(record[each]) for each in ("kernel", "ramdisk"))
     assert (facts["disks"][0]["path"], facts["disks"][0]["format"]) == (disk, form)
     # the name moves, the guest stays as it was

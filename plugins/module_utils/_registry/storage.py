@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ids of what is registered, and what a Storage, which keeps the records and the files, has to do."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import json
+import re
+
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+
+PREFIX = {"kernel": "eki", "ramdisk": "eri", "image": "emi"}
+FILE = {"kernel": "vmlinuz", "ramdisk": "initrd.img", "image": "root.img"}
+KEY = re.compile(r"(eki|eri|emi)-[0-9a-f]{8,64}\Z")
+# An id has so many digits of the digest; all of them if another content has the short one.
+DIGITS = (12, 64)
+IDENTITY = ("checksum", "arch", "kernel", "ramdisk", "root_device", "cmdline")
+
+
+class RegistryError(Refused, ValueError):
+    """Something cannot be registered, found or removed; the text says what, why and what to do."""
+
+
+class Gone(RegistryError):
+    """What is to be used has just been removed."""
+
+
+def digest(kind: str, record: dict) -> str:
+    """The digest, 64 hexadecimal digits, of all that makes a difference to who boots it."""
+    if kind != "image":
+        return record["checksum"].rpartition(":")[2]
+    return hashlib.sha256(json.dumps([record.get(key) for key in IDENTITY]).encode()).hexdigest()
+
+
+def keys(kind: str, whole: str) -> list[str]:
+    """The ids that this digest may have, the usual one first."""
+    return [f"{PREFIX[kind]}-{whole[:digits]}" for digits in DIGITS]
+
+
+def kind_of(key: str) -> str:
+    """The kind of thing that an id stands for."""
+    return next(kind for kind, prefix in PREFIX.items() if key.startswith(prefix))
+
+
+class Records(abc.ABC):
+    """What is known of the things of a registry: their records, names and uses, wherever their files are.
+
+    A record is a dict with `id`, `kind`, `digest` and what people want to know. It never changes. A use says that
+    somebody (`guest.NAME`, `image.ID`) needs a thing, and keeps it from being removed.
+    """
+
+    @abc.abstractmethod
+    def get(self, key):
+        """The record of an id; None if there is none."""
+
+    @abc.abstractmethod
+    def all(self, kind):
+        """The records of a kind, oldest first."""
+
+    @abc.abstractmethod
+    def names(self, kind):
+        """{name: id} of a kind."""
+
+    @abc.abstractmethod
+    def set_name(self, kind, name, key):
+        """Let a name lead to an id."""
+
+    @abc.abstractmethod
+    def drop_name(self, kind, name):
+        """Forget a name."""
+
+    @abc.abstractmethod
+    def uses(self, key):
+        """{user: what is known of the use}."""
+
+    @abc.abstractmethod
+    def use(self, key, user, about):
+        """Say that somebody needs it. True if that is new; Gone if there is nothing left to need."""
+
+    @abc.abstractmethod
+    def unuse(self, key, user):
+        """Say that somebody no longer needs it."""
+
+
+class Files(abc.ABC):
+    """Where the files of a registry are. root: the directory of the site's store, in which the guests' disks are, too."""
+
+    root = ""
+
+    @abc.abstractmethod
+    def add(self, kind, sources, checksum, describe, needs):
+        """Take files in, all or nothing. Returns the record, with its id: somebody else's if he was faster.
+        sources: {file name: source}; checksum: what the kind's FILE must have, None if that is not known;
+        describe: makes the record out of the checksum; needs: ids that this one uses."""
+
+    @abc.abstractmethod
+    def remove(self, key, force):
+        """Take a thing away and return {}; or leave it there and return who needs it (as `uses`)."""
+
+    @abc.abstractmethod
+    def path(self, key):
+        """Where a guest, and who asks, can read the file."""
+
+    @abc.abstractmethod
+    def key_of(self, path):
+        """The id whose file a path is; None if it is no file of the registry."""
+
+    @abc.abstractmethod
+    def is_image(self, path):
+        """Whether a path is the file of an image that is there."""
+
+
+class Storage(Records, Files):
+    """What a registry stands on: what goes in and out goes with its record."""
