@@ -69,6 +69,10 @@ class ActionModule(ActionBase):
                 continue
             # a line that is still being written waits for its end
             text = text[:text.rfind("\n") + 1]
-            for line in lines(text[len(seen):], who, began):
-                self._display.display(line)
+            try:
+                for line in lines(text[len(seen):], who, began):
+                    self._display.display(line)
+            except OSError:
+                # the pipe to a playbook that was killed a moment ago: the next look sees that
+                continue
             seen = text

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 
 from ansible_collections.our.cloud.plugins.action import appliance
@@ -54,6 +55,25 @@ def test_each_line_is_shown_once_and_when_it_is_whole(tmp_path, monkeypatch):
     shows = action()
     shows._show(str(path), "toy", Ended())
     assert shows._display.shown == ["[toy]    0 s: macrostep 1/1 a", "[toy]    1 s: microstep a/b"]
+
+
+def test_a_play_that_was_killed_while_a_line_was_shown_ends_the_build_all_the_same(tmp_path, monkeypatch):
+    """What is shown goes through a pipe to the play."""
+    class Broken:
+        def display(self, dummy):
+            monkeypatch.setattr(os, "getppid", lambda: 1)
+            raise BrokenPipeError
+
+    ended, killed = threading.Event(), []
+    monkeypatch.setattr(appliance, "PAUSE", 0)
+    monkeypatch.setattr(os, "getppid", lambda: 77)
+    monkeypatch.setattr(os, "getpgrp", os.getpid)
+    monkeypatch.setattr(os, "killpg", lambda *which: (killed.append(which), ended.set()))
+    (tmp_path / "progress").write_text("1000 macrostep 1/1 a\n")
+    shows = action()
+    shows._display = Broken()
+    shows._show(str(tmp_path / "progress"), "toy", ended)
+    assert set(killed) == {(0, signal.SIGTERM)}
 
 
 def test_a_build_that_says_nothing(tmp_path):
