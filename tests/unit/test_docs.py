@@ -14,7 +14,7 @@ import yaml
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 GUIDES = sorted((CHECKOUT / "docs").glob("*.md"))
-PAGES = [CHECKOUT / "README.md", *GUIDES]
+PAGES = [*sorted(CHECKOUT.glob("*.md")), *GUIDES]
 EXAMPLE = sorted((CHECKOUT / "inventories/example").rglob("*.yml"))
 ROW = re.compile(r"^\| `([a-z0-9_]+)` \| (.*?) \|")
 LONG = 60
