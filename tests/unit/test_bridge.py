@@ -23,8 +23,8 @@ networkctl() { :; }
 def fixture_keep(tmp_path):
     """A function that runs `keep` and takes the power away before its command of that number: what is in /etc then."""
     variables = {"bridge_name": "br0", "bridge__nic": {"ifname": "eth0"}, "bridge__before": {"ifname": "eth0"}, "bridge__expected": "", "bridge__now": {},
-                 "bridge_confirm_timeout": 60, "bridge_gateway": "", "bridge_address": "dhcp", "bridge__managed_by_ifupdown": True, "bridge__networkd_runs": True,
-                 "ansible_managed": "managed"}
+                 "bridge_confirm_timeout": 60, "bridge_gateway": "", "bridge_address": "dhcp", "bridge__managed_by_ifupdown": True,
+                 "bridge__networkd_runs": True, "ansible_managed": "managed"}
     text = (CHECKOUT / "roles/bridge/templates/bridge-switch.sh.j2").read_text(encoding="utf-8")
     script = Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text))
     script = script.replace("run=/run/", f"run={tmp_path}/run/").replace("etc=/etc/", f"etc={tmp_path}/etc/").rpartition('"$1"')[0]

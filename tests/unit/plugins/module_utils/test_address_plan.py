@@ -92,7 +92,8 @@ def test_hosts_with_half_of_the_values():
 
 def test_a_host_of_another_domain_is_found_by_its_whole_name():
     """The others call it as the inventory does."""
-    result = plan(machines=MACHINES + [{"name": "Barney.example.org", "mac": "", "address": "10.1.2.9"}, {"name": "lenny.lan.test", "mac": "", "address": "10.1.2.8"}])
+    result = plan(machines=MACHINES + [{"name": name, "mac": "", "address": address} for name, address in (
+        ("Barney.example.org", "10.1.2.9"), ("lenny.lan.test", "10.1.2.8"))])
     assert result["problems"] == []
     assert {"name": "barney", "address": "10.1.2.9", "whole": "barney.example.org"} in result["names"]
     assert {"name": "lenny", "address": "10.1.2.8"} in result["names"]

@@ -389,7 +389,8 @@ def test_ramdisks_that_are_not_compressed_cut_short(put):
     (sample.compress("gzip", sample.ext4()), "is an ext4 file system, compressed by gzip, and a ramdisk"),
     (sample.uimage(sample.cpio(), kind=3), "is a ramdisk wrapped for U-Boot, and a ramdisk is needed. Give the plain ramdisk, without its first 64 bytes"),
     (sample.cpio(magic=b"070707"), "is a cpio archive of the old kind, which Linux does not take, and a ramdisk is needed. Make it anew: cpio -H newc"),
-    (b"\x04\x22\x4d\x18" + b"\0" * 50, "is lz4 data of the kind that Linux does not take, and a ramdisk is needed. Unpack it first, or make the other kind: lz4 -l"),
+    (b"\x04\x22\x4d\x18" + b"\0" * 50, "is lz4 data of the kind that Linux does not take, and a ramdisk is needed. "
+     "Unpack it first, or make the other kind: lz4 -l"),
     (b"\0" * 1024 + b"0707x", "is data of no known kind, and"),
     (b"\0" * 1024 + sample.compress("gzip", sample.ext4()), "is data of no known kind, and"),
     (sample.cpio()[:60] + b"x" * 600, "is a cpio archive that is damaged at byte 0, and"),

@@ -37,6 +37,7 @@ def test_nothing():
     shown = tables.images(dict(empty, room={"path": "/srv/x", "size": 90 << 30, "free": 10 << 30, "promised": 2 << 30}))
     assert shown[1:] == ["", "/srv/x has 10240 of 92160 MiB free. The guests' disks there may still take 2048 MiB."]
     shown = tables.images(dict(empty, room={"path": "/srv/x", "size": 90 << 30, "free": 10 << 30, "promised": 11 << 30}))
-    assert shown[2].endswith("may still take 11264 MiB, which is more: guests stop when it is full. Make it larger, or remove what nobody needs (playbooks/prune.yml).")
+    assert shown[2].endswith("may still take 11264 MiB, which is more: guests stop when it is full. "
+                             "Make it larger, or remove what nobody needs (playbooks/prune.yml).")
     assert tables.images(dict(empty, room=None)) == tables.images(empty)
     assert tables.images(empty) == ["image  names  arch  MiB  kernel  release  ramdisk  recipe  owner  registered  guests"]
