@@ -241,3 +241,27 @@ def test_what_goes_into_files_as_it_is_is_looked_at(role, variable, good, bad):
 
 def test_the_inventories_have_names():
     assert {"homer", "marge", "maggie", "bart", "lisa", "our-vm", "their-vm"} <= names_of_sites()
+
+
+TEMPLATES = sorted(path for path in (CHECKOUT / "roles").glob("*/templates/**/*") if path.is_file())
+HEADING = "# {{{{ ansible_managed }}}}: role our.cloud.{}"
+
+
+def template_faults(path, text):
+    """What is not as in all other templates."""
+    role = path.relative_to(CHECKOUT / "roles").parts[0]
+    if path.suffix != ".j2":
+        yield "its name does not end in .j2"
+    for line in text.splitlines():
+        if "ansible_managed" in line and not line.startswith(HEADING.format(role)):
+            yield f"its heading is not {HEADING.format(role)}"
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: "/".join(path.parts[-3:]))
+def test_templates_are_told_by_their_names_and_begin_alike(path):
+    assert list(template_faults(path, path.read_text(encoding="utf-8"))) == []
+
+
+def test_a_template_of_another_form_is_found():
+    path = CHECKOUT / "roles/kvm/templates/kvm.conf"
+    assert len(list(template_faults(path, "{{ ansible_managed | comment }}\n"))) == 2
