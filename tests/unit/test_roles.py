@@ -265,3 +265,13 @@ def test_templates_are_told_by_their_names_and_begin_alike(path):
 def test_a_template_of_another_form_is_found():
     path = CHECKOUT / "roles/kvm/templates/kvm.conf"
     assert len(list(template_faults(path, "{{ ansible_managed | comment }}\n"))) == 2
+
+
+def test_private_variables_have_one_form():
+    """role__name, of any role; __name is nobody's."""
+    found = []
+    for path in sorted((CHECKOUT / "roles").glob("**/*")):
+        if path.suffix in (".yml", ".j2") and path.is_file():
+            found += [f"{path.relative_to(CHECKOUT)}: {name}" for name in re.findall(r"(?<![\w.$-])__[a-z0-9]+_\w+(?!__)\b", path.read_text(encoding="utf-8"))
+                      if not name.endswith("__")]
+    assert found == []
