@@ -326,24 +326,26 @@ EOF
 
 recipe_microstep units
 recipe_exec_chroot steps/debian/lab.yaml:57 <<'EOF'
-for unit in ; do
+cd /usr/lib/systemd/system
+units=''
+for unit in $units; do
     systemctl --quiet disable "$unit"
 done
 EOF
 
 recipe_microstep lists
-recipe_write_file steps/debian/lab.yaml:63 /etc/apt/apt.conf.d/lab <<'EOF'
+recipe_write_file steps/debian/lab.yaml:65 /etc/apt/apt.conf.d/lab <<'EOF'
 Acquire::GzipIndexes "true";
 Acquire::Languages "none";
 EOF
-recipe_exec_appliance steps/debian/lab.yaml:68 <<'EOF'
+recipe_exec_appliance steps/debian/lab.yaml:70 <<'EOF'
 apt-get --quiet --error-on=any -o Dir="$PWD" -o Dir::State::status="$PWD/var/lib/dpkg/status" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \\
     -o APT::Architecture=amd64 -o APT::Sandbox::User=root -o Acquire::GzipIndexes=true -o Acquire::Languages=none \\
     -o Acquire::Retries=5 update
 EOF
 
 recipe_microstep profiles
-recipe_exec_appliance steps/debian/lab.yaml:74 <<'EOF'
+recipe_exec_appliance steps/debian/lab.yaml:76 <<'EOF'
 mkdir -p etc/apparmor.d/disable
 for profile in etc/apparmor.d/*; do
     case $profile in

@@ -82,10 +82,11 @@ def test_the_scripts_of_the_small_guest():
 
 
 def test_variables_of_the_labs_machines():
-    resolved = recipe_resolve.resolve(DATA, recipe_load.load(DATA, "lab-machine", {"more_packages": ["dnsmasq", "nftables"], "disabled_units": ["dnsmasq.service"]}), "/w")
+    given = {"more_packages": ["dnsmasq", "nftables"], "disabled_units": ["dnsmasq.service"]}
+    resolved = recipe_resolve.resolve(DATA, recipe_load.load(DATA, "lab-machine", given), "/w")
     lab = {microstep.name: microstep.commands[0].arguments[0] for microstep in resolved.macrosteps[2].microsteps}
     assert resolved.variables["packages"].endswith(" zstd dnsmasq nftables")
-    assert "for unit in dnsmasq.service; do" in lab["units"]
+    assert "units='dnsmasq.service'\nfor unit in $units; do" in lab["units"]
 
 
 def test_the_labs_containers_have_what_its_machines_have_but_a_kernel():

@@ -182,8 +182,8 @@ def check(kernel_path: str, ramdisk_path: str | None, row: Arch, hypervisor: str
     if row.platform:
         source, text = kernel_config.config(found, inside=False)
         if text is not None and not re.search(rf"^CONFIG_{row.platform}=y$", text, re.MULTILINE):
-            raise BootFileError(f"kernel {kernel_path} is for other machines than a guest of arch {row.debian}: {source} says that CONFIG_{row.platform} is not built in. "
-                                "Give the guest a kernel for virtual machines")
+            raise BootFileError(f"kernel {kernel_path} is for other machines than a guest of arch {row.debian}: "
+                                f"{source} says that CONFIG_{row.platform} is not built in. Give the guest a kernel for virtual machines")
     if ramdisk_path:
         ramdisk(ramdisk_path)
         return found

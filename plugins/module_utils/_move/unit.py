@@ -62,7 +62,8 @@ def refuse_second(params: dict, host: str) -> None:
     """CloudError if the guest is being moved."""
     other = job.running_job(params["name"])
     if other is not None:
-        raise CloudError(host, f"guest {params['name']}", f"it is being moved to {other.get('target', 'another host')} already ({other.get('percent', 0)}% done)",
+        target, percent = other.get("target", "another host"), other.get("percent", 0)
+        raise CloudError(host, f"guest {params['name']}", f"it is being moved to {target} already ({percent}% done)",
                          "Wait for that to end; vm_info shows it")
 
 
