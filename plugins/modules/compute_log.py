@@ -43,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 lines:
-  description: The last errors, the newest at the end. Empty if there are none.
+  description: The first errors since then. What comes after them is what they led to. Empty if there are none.
   returned: always
   type: list
   elements: str

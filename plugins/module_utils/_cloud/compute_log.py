@@ -38,16 +38,17 @@ REMEDIES = (
 
 
 def told(text: str, instance: str, since: float) -> list[str]:
-    """The last errors of an instance that a log has since then, each once, without the ways of exceptions through the code."""
+    """The first errors of an instance that a log has since then, each once, without the ways of exceptions through the code."""
     entries = [found for found in map(ENTRY.match, text.splitlines())
                if found and time.mktime(time.strptime(found["time"], "%Y-%m-%d %H:%M:%S")) >= since - APART]
     requests = {request for each in entries if each["instance"] == instance for request in REQUEST.findall(each["request"] or "")}
-    found = []
+    found: list[str] = []
     for each in entries:
         ours = each["instance"] == instance or instance in each["text"] or requests & set(REQUEST.findall(each["request"] or ""))
-        if each["level"] in ("ERROR", "CRITICAL") and ours and each["text"].strip() and not TRACE.match(each["text"]):
-            found.append(once(each["text"]))
-    return [line for number, line in enumerate(found) if line not in found[number + 1:]][-LINES:]
+        text = once(each["text"])
+        if each["level"] in ("ERROR", "CRITICAL") and ours and text and not TRACE.match(each["text"]) and not any(text in line for line in found):
+            found.append(text)
+    return found[:LINES]
 
 
 def once(text: str) -> str:

@@ -35,10 +35,14 @@ def at(clock):
     return time.mktime(time.strptime(f"2026-11-27 {clock}", "%Y-%m-%d %H:%M:%S"))
 
 
-def test_the_last_errors_of_an_instance_each_once(monkeypatch):
+def test_the_first_errors_of_an_instance_each_once():
+    assert compute_log.told(LOG, WEB, at("23:30:05")) == [UNSAFE, "OSError: [Errno 16] Device or resource busy", "Migration operation has aborted"]
+
+
+def test_errors_of_the_request_belong_to_it(monkeypatch):
     monkeypatch.setattr(compute_log, "LINES", 9)
-    assert compute_log.told(LOG, WEB, at("23:30:05")) == [
-        UNSAFE, "OSError: [Errno 16] Device or resource busy", "Exception during message handling", "Migration operation has aborted"]
+    assert compute_log.told(LOG + LOG.splitlines()[-1] + " because: OSError", WEB, at("23:30:05"))[3:] == [
+        "Exception during message handling", "Migration operation has aborted because: OSError"]
 
 
 @pytest.mark.parametrize("instance, since, lines", [(WEB, "23:31:00", []), ("b" * 36, "23:00:00", []), (OTHER, "23:30:00", ["another's"])])
