@@ -20,14 +20,14 @@ OWN = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "..", "app
 
 def label(recipe, host):
     """Who is building: several hosts of an inventory may do so at once, each for itself."""
-    return recipe if host == "localhost" else "%s: %s" % (host, recipe)
+    return recipe if host == "localhost" else f"{host}: {recipe}"
 
 
 def lines(text, who, began):
     """What to show of a file of progress: "SECONDS macrostep 2/9 system", "SECONDS microstep system/greeting"."""
     for entry in text.splitlines():
         second, dummy, what = entry.partition(" ")
-        yield "[%s] %4d s: %s" % (who, int(second) - began, what)
+        yield f"[{who}] {int(second) - began:4d} s: {what}"
 
 
 class ActionModule(ActionBase):

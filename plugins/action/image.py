@@ -38,9 +38,9 @@ class ActionModule(ActionBase):
             return dict(result, **self._register(parts, task_vars))
         except AnsibleError as error:
             # found: a check may be told of a file that is yet to be made
-            return dict(result, failed=True, found=False, msg="%s %s: %s" % (kind, args.get("name"), error))
+            return dict(result, failed=True, found=False, msg=f"{kind} {args.get('name')}: {error}")
         except registration.ERRORS as error:
-            return dict(result, failed=True, msg="%s %s: %s" % (kind, args.get("name"), error))
+            return dict(result, failed=True, msg=f"{kind} {args.get('name')}: {error}")
         finally:
             for part in parts:
                 part.close()

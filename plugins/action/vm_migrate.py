@@ -31,14 +31,14 @@ BORDER = "--our.cloud--"
 
 def size(count):
     """Bytes as people read them."""
-    return "%.0f MiB" % (count / 1048576) if count >= 1048576 else "%.0f KiB" % (count / 1024)
+    return f"{count / 1048576:.0f} MiB" if count >= 1048576 else f"{count / 1024:.0f} KiB"
 
 
 def line(name, job):
     """One line of progress."""
-    text = "%s: %s -> %s: %s" % (name, job.get("source", "?"), job.get("target", "?"), job.get("phase", "?"))
+    text = f"{name}: {job.get('source', '?')} -> {job.get('target', '?')}: {job.get('phase', '?')}"
     if job.get("phase") == "moving":
-        text += " %d%%, %s left, %s/s" % (job.get("percent", 0), size(job.get("remaining", 0)), size(job.get("rate", 0)))
+        text += f" {job.get('percent', 0)}%, {size(job.get('remaining', 0))} left, {size(job.get('rate', 0))}/s"
     return text
 
 
@@ -50,8 +50,8 @@ def code():
 
 def question(name, unit_name):
     """The shell command that asks how a move goes: first the unit's state, or it could end in between."""
-    files = [shlex.quote("%s/%s.json" % (folder, name)) for folder in (JOB_DIR, ENDED_DIR)]
-    return "systemctl is-active %s; echo; echo %s; cat %s; echo; echo %s; cat %s" % (shlex.quote(unit_name), BORDER, files[0], BORDER, files[1])
+    files = [shlex.quote(f"{folder}/{name}.json") for folder in (JOB_DIR, ENDED_DIR)]
+    return f"systemctl is-active {shlex.quote(unit_name)}; echo; echo {BORDER}; cat {files[0]}; echo; echo {BORDER}; cat {files[1]}"
 
 
 def parts(text):
@@ -100,12 +100,12 @@ class ActionModule(ActionBase):
                 if os.getppid() != parent:
                     # the play was killed and this process of it was not: nobody has been told
                     return done
-                record = shlex.quote("%s/%s.json" % (ENDED_DIR, name))
-                self._ask("if grep -q %s %s; then rm -f %s; fi" % (begun["token"], record, record), host, name)
+                record = shlex.quote(f"{ENDED_DIR}/{name}.json")
+                self._ask(f"if grep -q {begun['token']} {record}; then rm -f {record}; fi", host, name)
                 return done
             if job and line(name, job) != shown:
                 shown = line(name, job)
-                self._display.display("[%s] %s" % (host, shown))
+                self._display.display(f"[{host}] {shown}")
             # a host that answers slowly has better things to do
             pause = max(PAUSE, min(10, 50 * (time.monotonic() - asked)))
             time.sleep(pause)
@@ -121,11 +121,11 @@ class ActionModule(ActionBase):
                     raise
                 if end is None:
                     end = time.monotonic() + PATIENCE
-                    self._display.warning("%s does not answer (%s). The move of %s goes on there without us; asking again" % (host, error, name))
+                    self._display.warning(f"{host} does not answer ({error}). The move of {name} goes on there without us; asking again")
                 if time.monotonic() > end:
                     raise AnsibleConnectionFailure(
-                        "%s has not answered for %d s. The move of %s goes on there without us; our.cloud.vm_info on %s tells how it ends" % (
-                            host, PATIENCE, name, host)) from error
+                        f"{host} has not answered for {PATIENCE} s. The move of {name} goes on there without us; "
+                        f"our.cloud.vm_info on {host} tells how it ends") from error
                 self._let_go()
                 time.sleep(BETWEEN)
 
@@ -136,4 +136,4 @@ class ActionModule(ActionBase):
                 forget()
             except Exception as error:  # it is broken, in whatever way
                 if not connection_is_lost(error):
-                    self._display.vvv("%s: %s" % (type(error).__name__, error))
+                    self._display.vvv(f"{type(error).__name__}: {error}")

@@ -134,7 +134,7 @@ def main():
     try:
         module.exit_json(**registration.run(module, "image"))
     except registration.ERRORS as error:
-        module.fail_json(msg="%s %s: %s" % ("image", module.params["name"], error))
+        module.fail_json(msg=f"image {module.params['name']}: {error}")
 
 
 if __name__ == "__main__":

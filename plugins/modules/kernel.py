@@ -85,7 +85,7 @@ def main():
     try:
         module.exit_json(**registration.run(module, "kernel"))
     except registration.ERRORS as error:
-        module.fail_json(msg="%s %s: %s" % ("kernel", module.params["name"], error))
+        module.fail_json(msg=f"kernel {module.params['name']}: {error}")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def main():
     def run(argv):
         status, out, err = module.run_command(argv)
         if status != 0:
-            raise oar.OarError("%s failed with status %d: %s" % (" ".join(argv), status, (err or out).strip()))
+            raise oar.OarError(f"{' '.join(argv)} failed with status {status}: {(err or out).strip()}")
         return out
 
     try:

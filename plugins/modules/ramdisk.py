@@ -84,7 +84,7 @@ def main():
     try:
         module.exit_json(**registration.run(module, "ramdisk"))
     except registration.ERRORS as error:
-        module.fail_json(msg="%s %s: %s" % ("ramdisk", module.params["name"], error))
+        module.fail_json(msg=f"ramdisk {module.params['name']}: {error}")
 
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ def main():
     except (CloudError, GuestError, BootFileError, RegistryError) as error:
         module.fail_json(msg=str(error))
     except (OSError, hypervisor.libvirt.libvirtError) as error:
-        module.fail_json(msg=unforeseen("guest %s" % module.params["name"], error), exception=traceback.format_exc())
+        module.fail_json(msg=unforeseen(f"guest {module.params['name']}", error), exception=traceback.format_exc())
 
 
 if __name__ == "__main__":

@@ -260,7 +260,7 @@ def main():
     except CloudError as error:
         result = {"failed": True, "msg": str(error), "target": params["target"], "mode": params["mode"]}
     except (hypervisor.libvirt.libvirtError, OSError) as error:
-        result = {"failed": True, "msg": unforeseen("move of %s to %s" % (params["name"], params["target"]), error),
+        result = {"failed": True, "msg": unforeseen(f"move of {params['name']} to {params['target']}", error),
                   "exception": traceback.format_exc()}
     for text in result.pop("warnings", ()):
         module.warn(text)

@@ -28,8 +28,8 @@ def code():
 
 def question(folder, unit):
     """The shell command that asks how a job goes: first the unit's state, or it could end in between."""
-    files = [shlex.quote("%s/%s" % (folder, name)) for name in ("steps", "result.json")]
-    return "systemctl is-active %s; echo; echo %s; cat %s 2>/dev/null; echo %s; cat %s 2>/dev/null" % (shlex.quote(unit), BORDER, files[0], BORDER, files[1])
+    files = [shlex.quote(f"{folder}/{name}") for name in ("steps", "result.json")]
+    return f"systemctl is-active {shlex.quote(unit)}; echo; echo {BORDER}; cat {files[0]} 2>/dev/null; echo {BORDER}; cat {files[1]} 2>/dev/null"
 
 
 def parts(text):
@@ -68,10 +68,10 @@ class Followed(ActionBase):
         while True:
             state, steps, found = parts(self._low_level_execute_command(question(folder, unit)).get("stdout") or "")
             for step in steps[shown:]:
-                self._display.display("%s: %s" % (name, step))
+                self._display.display(f"{name}: {step}")
             shown = max(shown, len(steps))
             result = job.verdict(state, found, unit)
             if result is not None:
-                self._low_level_execute_command("rm -rf %s" % shlex.quote(folder))
+                self._low_level_execute_command(f"rm -rf {shlex.quote(folder)}")
                 return result
             time.sleep(PAUSE)

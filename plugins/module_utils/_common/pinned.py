@@ -24,7 +24,7 @@ class Planted(OSError):
     """Something is no directory or file, but a link, a FIFO, a device or the like."""
 
     def __init__(self, path: str, what: str) -> None:
-        super().__init__(errno.ELOOP, "it is no %s, but a link or something else that does not belong there" % what, path)
+        super().__init__(errno.ELOOP, f"it is no {what}, but a link or something else that does not belong there", path)
 
 
 @contextlib.contextmanager
@@ -45,7 +45,7 @@ def pin(folder: str, *names: str, make: bool = False) -> Iterator[str]:
                 raise
             os.close(descriptor)
             descriptor = below
-        yield "/proc/self/fd/%d" % descriptor
+        yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
 

@@ -105,12 +105,12 @@ class FileSource:
                 yield offset, functools.partial(self._read, offset)
                 following = offset + BLOCK
         if self._state() != (self.size, self._written):
-            raise SparseError("%s changed while it was read" % self.path)
+            raise SparseError(f"{self.path} changed while it was read")
 
     def _read(self, offset):
         data = os.pread(self.descriptor, BLOCK, offset)
         if len(data) != min(BLOCK, self.size - offset):
-            raise SparseError("%s changed while it was read" % self.path)
+            raise SparseError(f"{self.path} changed while it was read")
         return data
 
 
@@ -164,7 +164,7 @@ class PackSource:
         try:
             data = self.stream.read(count)
         except (EOFError, zlib.error) as error:
-            raise SparseError("the pack is damaged: %s" % error) from None
+            raise SparseError(f"the pack is damaged: {error}") from None
         if len(data) != count:
             raise SparseError("the pack ends too early")
         return data
@@ -213,8 +213,8 @@ def _total(size, digests):
     """The checksum of a file, from {offset: digest} of its blocks with data."""
     whole = hashlib.sha256()
     for offset in range(0, size, BLOCK):
-        whole.update(("%s\n" % (digests.get(offset) or _digest_of_hole(min(BLOCK, size - offset)))).encode())
-    return "%s:%s" % (ALGORITHM, whole.hexdigest())
+        whole.update(f"{digests.get(offset) or _digest_of_hole(min(BLOCK, size - offset))}\n".encode())
+    return f"{ALGORITHM}:{whole.hexdigest()}"
 
 
 def checksum(source):
@@ -263,7 +263,7 @@ def copy(source, path):
         for offset in offsets:
             os.posix_fadvise(descriptor, offset, BLOCK, os.POSIX_FADV_DONTNEED)
             if zlib.crc32(os.pread(descriptor, BLOCK, offset)) != codes[offset]:
-                raise SparseError("%s is not what was written there (at byte %d)" % (path, offset))
+                raise SparseError(f"{path} is not what was written there (at byte {offset})")
 
     def steps():
         written = []

@@ -67,7 +67,7 @@ def arch(name):
     try:
         return ARCHES[name]
     except (KeyError, TypeError):
-        raise ValueError("architecture %r is not one of %s" % (name, ", ".join(sorted(ARCHES)))) from None
+        raise ValueError(f"architecture {name!r} is not one of {', '.join(sorted(ARCHES))}") from None
 
 
 def emulator_packages(guests, images=()):

@@ -30,7 +30,7 @@ HIDDEN = "********"
 # Whose a domain is, it says in its metadata. Ours: <our:cloud xmlns:our="urn:our-cloud:1" owner="guests" name="NAME in the inventory"/>
 OURS = "our.cloud"
 NAMESPACE = "urn:our-cloud:1"
-MARK = "{%s}cloud" % NAMESPACE
+MARK = f"{{{NAMESPACE}}}cloud"
 # Other managers, by the beginning of their namespaces. One that is not known here is told by its whole namespace.
 MANAGERS = (("http://openstack.org/xmlns/libvirt/nova/", "nova"), ("http://ovirt.org/", "oVirt"))
 # These say what is in a domain, not whose it is.
@@ -56,7 +56,7 @@ def family(kind):
         return "xen"
     if kind in QEMU_KINDS:
         return "qemu"
-    raise GuestError("kind %r is not one of %s" % (kind, ", ".join(KINDS)))
+    raise GuestError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
 
 
 def is_overlay(path):
@@ -68,7 +68,7 @@ def is_overlay(path):
 def _number(guest, key, least):
     value = guest[key]
     if isinstance(value, bool) or not str(value).isdigit() or int(value) < least:
-        raise GuestError("guest %s: %s is %r, a whole number of at least %d is needed" % (guest["name"], key, value, least))
+        raise GuestError(f"guest {guest['name']}: {key} is {value!r}, a whole number of at least {least} is needed")
     return int(value)
 
 
@@ -79,7 +79,7 @@ def _path(guest, key):
     store = guest.get("store")
     path = value if os.path.isabs(value) else os.path.join(store or "", value)
     if not os.path.isabs(path):
-        raise GuestError("guest %s: %s is the relative path %s and no store is given to begin it" % (guest["name"], key, value))
+        raise GuestError(f"guest {guest['name']}: {key} is the relative path {value} and no store is given to begin it")
     return os.path.normpath(path)
 
 
@@ -98,16 +98,15 @@ def _emulator(guest, row, where):
     """The path of the emulator that libvirt has for this guest there; GuestError says why it cannot run there."""
     name, kind = guest["name"], guest["kind"]
     if kind == "kvm" and where.arch and where.arch not in row.accelerated_by:
-        raise GuestError("guest %s: KVM runs %s guests on %s hosts, and this one is %s. Give it kind: qemu (emulated, slow), or another host"
-                         % (name, row.debian, " and ".join(row.accelerated_by), where.arch))
+        raise GuestError(f"guest {name}: KVM runs {row.debian} guests on {' and '.join(row.accelerated_by)} hosts, and this one is {where.arch}. "
+                         "Give it kind: qemu (emulated, slow), or another host")
     emulator = where.emulators.get(row.libvirt)
     if emulator is None:
-        raise GuestError("guest %s: this host has no emulator for %s (%s). "
-                         "Give the guest arch: %s in the inventory and run the hypervisors playbook, or install %s"
-                         % (name, row.debian, row.emulator, row.debian, row.package))
+        raise GuestError(f"guest {name}: this host has no emulator for {row.debian} ({row.emulator}). Give the guest arch: "
+                         f"{row.debian} in the inventory and run the hypervisors playbook, or install {row.package}")
     if kind not in emulator.types:
-        raise GuestError("guest %s: kind kvm needs hardware virtualization, and libvirt has none for %s here. "
-                         "Give it kind: qemu (emulated, slow), or another host" % (name, row.debian))
+        raise GuestError(f"guest {name}: kind kvm needs hardware virtualization, and libvirt has none for {row.debian} here. Give it kind: "
+                         "qemu (emulated, slow), or another host")
     return emulator.path
 
 
@@ -116,37 +115,36 @@ def complete(guest, where=None):
     `where`: the Host that is to run it; without one, nothing is said about whether it can, and libvirt finds the emulator."""
     name = guest.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise GuestError("guest name %r is not letters, digits, dot, dash and underscore (63 at most)" % (name,))
+        raise GuestError(f"guest name {name!r} is not letters, digits, dot, dash and underscore (63 at most)")
     kind = guest.get("kind")
     hypervisor = family(kind)
     try:
         row = arch(guest.get("arch") or "amd64")
     except ValueError as error:
-        raise GuestError("guest %s: %s" % (name, error)) from None
+        raise GuestError(f"guest {name}: {error}") from None
     if kind not in row.machine:
-        raise GuestError("guest %s: kind %s does not exist for %s; kinds that do: %s" % (name, kind, row.debian, ", ".join(sorted(row.machine))))
+        raise GuestError(f"guest {name}: kind {kind} does not exist for {row.debian}; kinds that do: {', '.join(sorted(row.machine))}")
     full = {"memory": 256, "vcpus": 1, "cpu": row.cpu.get(kind), **{key: value for key, value in guest.items() if value is not None}}
     full.update(arch=row, hypervisor=hypervisor, emulator=_emulator(full, row, where) if where and hypervisor == "qemu" else None,
                 memory=_number(full, "memory", 16), vcpus=_number(full, "vcpus", 1),
                 kernel=_path(full, "kernel"), ramdisk=_path(full, "ramdisk"), disk=_path(full, "disk"))
     if full["ramdisk"] and not full["kernel"]:
-        raise GuestError("guest %s: a ramdisk without a kernel boots nothing; give the kernel too" % name)
+        raise GuestError(f"guest {name}: a ramdisk without a kernel boots nothing; give the kernel too")
     if not full["kernel"] and (kind in ("pvh", "pv") or not row.firmware or not full["disk"]):
-        raise GuestError("guest %s: kind %s of %s has no firmware to boot from%s; give a kernel"
-                         % (name, kind, row.debian, "" if full["disk"] else " and no disk"))
+        raise GuestError(f"guest {name}: kind {kind} of {row.debian} has no firmware to boot from{'' if full['disk'] else ' and no disk'}; give a kernel")
     if hypervisor == "xen" and full["disk"] and is_overlay(full["disk"]):
-        raise GuestError("guest %s: disk %s is a qcow2 one, and Xen takes raw ones. Convert it: qemu-img convert -O raw" % (name, full["disk"]))
+        raise GuestError(f"guest {name}: disk {full['disk']} is a qcow2 one, and Xen takes raw ones. Convert it: qemu-img convert -O raw")
     if full["kernel"] and full.get("cmdline") is None:
-        full["cmdline"] = " ".join((["root=%s ro" % (full.get("root_device") or row.root[hypervisor])] if full["disk"] else [])
-                                   + ["console=%s" % row.console[hypervisor]] + ([full["append"]] if full.get("append") else []))
+        full["cmdline"] = " ".join(([f"root={full.get('root_device') or row.root[hypervisor]} ro"] if full["disk"] else [])
+                                   + [f"console={row.console[hypervisor]}"] + ([full["append"]] if full.get("append") else []))
     mac = full.get("mac")
     if mac is not None:
         try:
             full["mac"] = normalise_mac(mac)
         except ValueError as error:
-            raise GuestError("guest %s: mac: %s" % (name, error)) from None
+            raise GuestError(f"guest {name}: mac: {error}") from None
     if mac is not None and not full.get("bridge"):
-        raise GuestError("guest %s: a MAC address without a bridge; name the bridge" % name)
+        raise GuestError(f"guest {name}: a MAC address without a bridge; name the bridge")
     return full
 
 
@@ -302,7 +300,7 @@ def _nic(devices, full):
 
 def machine_matches(machine, alias):
     """libvirt turns an alias into the version of the day (q35 -> pc-q35-10.0) and the guest keeps that one."""
-    return machine is not None and (machine == alias or re.match(r"^(pc-)?%s-\d" % re.escape(alias), machine) is not None)
+    return machine is not None and (machine == alias or re.match(rf"^(pc-)?{re.escape(alias)}-\d", machine) is not None)
 
 
 def overlay(full, current=None):
@@ -351,9 +349,9 @@ def parse(text):
     try:
         root = ET.fromstring(text)
     except ET.ParseError as error:
-        raise ValueError("not XML: %s" % error) from None
+        raise ValueError(f"not XML: {error}") from None
     if root.tag != "domain":
-        raise ValueError("not a domain but a <%s>" % root.tag)
+        raise ValueError(f"not a domain but a <{root.tag}>")
     return root
 
 

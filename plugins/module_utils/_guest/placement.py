@@ -53,7 +53,7 @@ def places(name, hosts):
 def rescue(silent):
     """What to do about hypervisors that could not be asked."""
     names = ", ".join(sorted(silent))
-    return "Bring %s up, or, if it is lost, run playbooks/rescue.yml -e host=%s" % (names, sorted(silent)[0])
+    return f"Bring {names} up, or, if it is lost, run playbooks/rescue.yml -e host={sorted(silent)[0]}"
 
 
 def _arrives(guest):
@@ -87,13 +87,13 @@ def locate(name, hosts, silent=()):
     known = places(name, hosts)
     others = [host for host, guest in known.items() if is_others(guest)]
     if others:
-        return Whereabouts(REFUSED, text="%s on %s belongs to %s, and nothing here touches it. Give the guest of the inventory another name" % (
-            name, _among(others), known[others[0]]["owner"]))
+        return Whereabouts(REFUSED, text=f"{name} on {_among(others)} belongs to {known[others[0]]['owner']}, and nothing here touches it. "
+                                         "Give the guest of the inventory another name")
     # while it is moved it is on both, and that is as it should be
     for host, guest in known.items():
         if guest.get("migration"):
-            return Whereabouts(MOVING, host, "%s is being moved from %s to %s already (%s%% done). Wait for that to end" % (
-                name, host, guest["migration"].get("target", "?"), guest["migration"].get("percent", "?")))
+            target, percent = (guest["migration"].get(key, "?") for key in ("target", "percent"))
+            return Whereabouts(MOVING, host, f"{name} is being moved from {host} to {target} already ({percent}% done). Wait for that to end")
     active = {host: guest for host, guest in known.items() if guest["active"]}
     arriving = [host for host, guest in known.items() if _arrives(guest)]
     running = [host for host, guest in active.items() if not _stands(guest) and host not in arriving]
@@ -109,60 +109,62 @@ def locate(name, hosts, silent=()):
 
 
 def _both(name, running, holder):
-    text = "%s runs on %s at once, which ruins its disk. Look again at once (playbooks/list.yml), for a move may just have ended" % (name, _among(running))
+    text = f"{name} runs on {_among(running)} at once, which ruins its disk. Look again at once (playbooks/list.yml), for a move may just have ended"
     if holder in running:
         ends = [host for host in running if host != holder]
-        return Whereabouts(REFUSED, text="%s. If it is so: its lease is %s's, so the one on %s must end: `virsh destroy %s` there. "
-                           "Then check its file system" % (text, holder, _among(ends), name))
-    return Whereabouts(REFUSED, text="%s. If it is so: nothing tells which is right. Pause both (`virsh suspend %s` on %s), which loses neither; look at both, "
-                       "end the one that is not wanted (`virsh destroy %s` there), let the other one go on, and check its file system" % (
-                           text, name, _among(running), name))
+        return Whereabouts(REFUSED, text=f"{text}. If it is so: its lease is {holder}'s, so the one on {_among(ends)} must end: "
+                                         f"`virsh destroy {name}` there. Then check its file system")
+    return Whereabouts(REFUSED, text=f"{text}. If it is so: nothing tells which is right. "
+                                     f"Pause both (`virsh suspend {name}` on {_among(running)}), which loses neither; look at both, "
+                                     f"end the one that is not wanted (`virsh destroy {name}` there), let the other one go on, and check its file system")
 
 
 def _arrival(name, known, arriving, running, silent):
     to, sources = arriving[0], [host for host in known if host not in arriving]
     if sources and (running or any(known[host]["active"] for host in sources)):
-        return Whereabouts(MOVING, sources[0], "%s is being moved from %s to %s already. Wait for that to end; if nothing moves it "
-                           "(`virsh domjobinfo %s` on %s), restart libvirtd on %s, which takes its half away" % (name, sources[0], to, name, sources[0], to))
+        return Whereabouts(MOVING, sources[0], f"{name} is being moved from {sources[0]} to {to} already. Wait for that to end; "
+                                               f"if nothing moves it (`virsh domjobinfo {name}` on {sources[0]}), restart libvirtd on {to}, "
+                                               "which takes its half away")
     if silent:
-        return Whereabouts(UNKNOWN, text="%s waits on %s for its arrival, and its source may be %s, which could not be asked. %s" % (
-            name, to, _among(sorted(silent)), rescue(silent)))
-    return Whereabouts(REFUSED, text="%s waits on %s for an arrival that broke off. Restart libvirtd there (guests go on meanwhile)" % (name, to))
+        return Whereabouts(UNKNOWN, text=f"{name} waits on {to} for its arrival, and its source may be {_among(sorted(silent))}, "
+                                         f"which could not be asked. {rescue(silent)}")
+    return Whereabouts(REFUSED, text=f"{name} waits on {to} for an arrival that broke off. Restart libvirtd there (guests go on meanwhile)")
 
 
 def _one_runs(name, known, host):
     """One copy runs. What a move has left standing elsewhere is dead; a definition alone is stale."""
     dead = [other for other, guest in known.items() if other != host and guest["active"]]
     if dead:
-        return Whereabouts(REFUSED, host, "%s runs on %s; the copy on %s stands still because of a move. If that is still so in a minute, the move has broken "
-                           "off and that copy is dead and only holds memory: end that one, and no other (`virsh destroy %s` on %s)" % (
-                               name, host, _among(dead), name, _among(dead)))
+        return Whereabouts(REFUSED, host, f"{name} runs on {host}; the copy on {_among(dead)} stands still because of a move. "
+                                          "If that is still so in a minute, the move has broken off and that copy is dead and only holds memory: "
+                                          f"end that one, and no other (`virsh destroy {name}` on {_among(dead)})")
     return Whereabouts(HERE, host, stale=tuple(other for other in known if other != host))
 
 
 def _all_stand(name, active, silent):
     if silent:
-        return Whereabouts(UNKNOWN, text="%s stands still on %s since a move that broke off, and may run on %s, which could not be asked. %s" % (
-            name, _among(active), _among(sorted(silent)), rescue(silent)))
+        return Whereabouts(UNKNOWN, text=f"{name} stands still on {_among(active)} since a move that broke off, "
+                                         f"and may run on {_among(sorted(silent))}, which could not be asked. {rescue(silent)}")
     if len(active) > 1:
-        return Whereabouts(REFUSED, text="%s stands still on %s since a move that broke off, and runs nowhere. What is whole is on the host that it came from: "
-                           "end the other copy (`virsh destroy %s`) before you let that one go on (`virsh resume %s`; on Xen `xl resume %s`)" % (
-                               name, _among(active), name, name, name))
-    return Whereabouts(REFUSED, text="%s stands still on %s since a move that broke off, and runs nowhere else. It goes on by `virsh resume %s` there; "
-                       "on Xen by `xl resume %s`" % (name, active[0], name, name))
+        return Whereabouts(REFUSED, text=f"{name} stands still on {_among(active)} since a move that broke off, and runs nowhere. "
+                                         "What is whole is on the host that it came from: "
+                                         f"end the other copy (`virsh destroy {name}`) before you let that one go on (`virsh resume {name}`; "
+                                         f"on Xen `xl resume {name}`)")
+    return Whereabouts(REFUSED, text=f"{name} stands still on {active[0]} since a move that broke off, and runs nowhere else. "
+                                     f"It goes on by `virsh resume {name}` there; on Xen by `xl resume {name}`")
 
 
 def _stopped(name, known, silent):
     if silent:
         holder, where = _holder(known), _among(sorted(silent))
         if known:
-            text = "%s is stopped on %s, and %s could not be asked and may run it" % (name, _among(known), where)
+            text = f"{name} is stopped on {_among(known)}, and {where} could not be asked and may run it"
         else:
-            text = "%s is on no hypervisor that could be asked, and %s could not be asked and may run it" % (name, where)
-        return Whereabouts(UNKNOWN, text="%s%s. It is not started. %s" % (
-            text, " (it has its lease)" if holder in silent else "", rescue([holder] if holder in silent else silent)))
+            text = f"{name} is on no hypervisor that could be asked, and {where} could not be asked and may run it"
+        return Whereabouts(UNKNOWN, text=f"{text}{' (it has its lease)' if holder in silent else ''}. It is not started. "
+                                         f"{rescue([holder] if holder in silent else silent)}")
     if len(known) > 1:
-        return Whereabouts(REFUSED, text="%s is stopped and defined on %s. %s" % (name, _among(known), _which(name, known)))
+        return Whereabouts(REFUSED, text=f"{name} is stopped and defined on {_among(known)}. {_which(name, known)}")
     return Whereabouts(HERE, list(known)[0]) if known else Whereabouts(NOWHERE)
 
 
@@ -170,22 +172,22 @@ def _which(name, known):
     """Which of several definitions is stale, by what is known, and the command that removes it. That one removes no memory that was saved."""
     states = sorted({path for guest in known.values() for path in guest.get("state_files") or ()})
     if states:
-        return ("Its memory is saved in %s, by a move that broke off, and a start anew would lose it. On the host that is to have it: `virsh restore %s`; "
-                "then remove the definition of the other one: `virsh undefine %s`" % (", ".join(states), states[0], name))
+        return (f"Its memory is saved in {', '.join(states)}, by a move that broke off, and a start anew would lose it. "
+                f"On the host that is to have it: `virsh restore {states[0]}`; then remove the definition of the other one: `virsh undefine {name}`")
     saved = [host for host, guest in known.items() if guest.get("managed_save")]
     holder, defined = _holder(known), {host: guest.get("defined") for host, guest in known.items()}
     if len(saved) == 1:
-        keep, why = saved[0], "its memory is saved on %s" % saved[0]
+        keep, why = saved[0], f"its memory is saved on {saved[0]}"
     elif holder in known:
-        keep, why = holder, "its lease is %s's" % holder
+        keep, why = holder, f"its lease is {holder}'s"
     elif all(defined.values()) and len(set(defined.values())) > 1:
         keep = max(defined, key=defined.get)
-        why = "the definition on %s is the newest (%s)" % (keep, ", ".join("%s: %s" % (host, _date(when)) for host, when in defined.items()))
+        why = f"the definition on {keep} is the newest ({', '.join(f'{host}: {_date(when)}' for host, when in defined.items())})"
     else:
-        return ("Nothing tells which definition is stale. Compare them (`virsh dumpxml %s`) and remove the one that is not wanted: `virsh undefine %s` there"
-                % (name, name))
+        return (f"Nothing tells which definition is stale. Compare them (`virsh dumpxml {name}`) and remove the one that is not wanted: "
+                f"`virsh undefine {name}` there")
     stale = _among(host for host in known if host != keep)
-    return "By what is known the definition on %s is stale: %s. Remove it: `virsh undefine %s` on %s" % (stale, why, name, stale)
+    return f"By what is known the definition on {stale} is stale: {why}. Remove it: `virsh undefine {name}` on {stale}"
 
 
 # --- what the role guests is to do ------------------------------------------
@@ -217,7 +219,7 @@ def declare(guests, hosts, families, asked):
         elif known or guest.host in asked:
             result["refused"].append(found.text + ".")
     names = {guest.name for guest in guests}
-    result["left"] += ["%s on %s has left the inventory. It stays as it is; to have it removed, say it with state: absent." % (copy["name"], host)
+    result["left"] += [f"{copy['name']} on {host} has left the inventory. It stays as it is; to have it removed, say it with state: absent."
                        for host, info in sorted(hosts.items()) for copy in info["guests"] if copy.get("owner") == OURS and copy["name"] not in names]
     return result
 
@@ -225,8 +227,8 @@ def declare(guests, hosts, families, asked):
 def _leave(guest, host, other, copy, result):
     """A definition on another host than the one that runs the guest: it goes, unless something is kept beside it."""
     if copy.get("managed_save") or not copy["persistent"]:
-        result["left"].append("%s runs on %s, and %s has a definition of it with saved memory, which is older than what runs. Remove both there: "
-                              "`virsh managedsave-remove %s`, then `virsh undefine %s`." % (guest.name, host, other, guest.name, guest.name))
+        result["left"].append(f"{guest.name} runs on {host}, and {other} has a definition of it with saved memory, which is older than what runs. "
+                              f"Remove both there: `virsh managedsave-remove {guest.name}`, then `virsh undefine {guest.name}`.")
         return
     result["here"][other].append({"name": guest.name, "state": "absent", "elsewhere": True})
 
@@ -234,7 +236,7 @@ def _leave(guest, host, other, copy, result):
 # --- what migrate.yml is to do ----------------------------------------------
 
 def _listing(hosts):
-    found = ["%s (%s)" % (guest["name"], host) for host, info in sorted(hosts.items()) for guest in info["guests"] if not is_others(guest)]
+    found = [f"{guest['name']} ({host})" for host, info in sorted(hosts.items()) for guest in info["guests"] if not is_others(guest)]
     return ", ".join(sorted(found)) or "none"
 
 
@@ -245,25 +247,25 @@ def unfit(host, source, guest, hosts, silent=()):
     info = hosts[host]
     family = hosts[source]["hypervisor"]
     if info["hypervisor"] != family:
-        return "is a %s hypervisor and %s is a %s guest on a %s one" % (info["hypervisor"], guest["name"], guest["kind"], family)
+        return f"is a {info['hypervisor']} hypervisor and {guest['name']} is a {guest['kind']} guest on a {family} one"
     if info["memory"]["free"] < need(guest, family):
-        return "has %d MiB free and %s needs %d MiB" % (info["memory"]["free"], guest["name"], need(guest, family))
+        return f"has {info['memory']['free']} MiB free and {guest['name']} needs {need(guest, family)} MiB"
     return None
 
 
 def asked_for(hypervisors, target=None, mode=None):
     """What is wrong with what migrate.yml was asked for, as far as that can be told before anybody is asked; empty if nothing is."""
     if mode and mode not in MODES:
-        return "mode is %s, which is none of %s." % (mode, ", ".join(MODES))
+        return f"mode is {mode}, which is none of {', '.join(MODES)}."
     if target and target not in hypervisors:
-        return "The target %s is no hypervisor of this inventory. There are: %s." % (target, ", ".join(sorted(hypervisors)) or "none")
+        return f"The target {target} is no hypervisor of this inventory. There are: {', '.join(sorted(hypervisors)) or 'none'}."
     return ""
 
 
 def plan(name, hosts, target=None, mode=None, silent=(), families=None):
     """What `migrate.yml -e vm=NAME` is to do: source, target and mode, or the error that says why not and what would do.
     families: {hypervisor: xen or qemu} as the inventory says, for those that are silent."""
-    unasked = " These could not be asked: %s." % ", ".join(sorted(silent)) if silent else ""
+    unasked = f" These could not be asked: {', '.join(sorted(silent))}." if silent else ""
     result = {"name": name, "source": None, "target": None, "mode": mode, "error": "", "already": False, "wrong": ""}
 
     def error(text):
@@ -273,12 +275,12 @@ def plan(name, hosts, target=None, mode=None, silent=(), families=None):
     if wrong:
         return dict(error(wrong), wrong=wrong)
     if not name:
-        return error("Which guest? Give it with -e vm=NAME. Guests: %s.%s" % (_listing(hosts), unasked))
+        return error(f"Which guest? Give it with -e vm=NAME. Guests: {_listing(hosts)}.{unasked}")
     known = places(name, hosts)
     if not known:
         if not silent:
-            return error("There is no guest %s. Guests: %s." % (name, _listing(hosts)))
-        return error("No hypervisor that answered has a guest %s. Guests: %s.%s %s." % (name, _listing(hosts), unasked, rescue(silent)))
+            return error(f"There is no guest {name}. Guests: {_listing(hosts)}.")
+        return error(f"No hypervisor that answered has a guest {name}. Guests: {_listing(hosts)}.{unasked} {rescue(silent)}.")
     family = hosts[list(known)[0]]["hypervisor"]
     found = locate(name, hosts, [host for host in silent if (families or {}).get(host, family) == family])
     if found.verdict != HERE:
@@ -288,15 +290,15 @@ def plan(name, hosts, target=None, mode=None, silent=(), families=None):
     result.update(source=source, mode=mode or ("live" if guest["active"] else "offline"))
     fit = sorted((host for host in hosts if host != source and unfit(host, source, guest, hosts) is None),
                  key=lambda host: (-hosts[host]["memory"]["free"], host))
-    would_do = " These would do: %s." % ", ".join(fit) if fit else " No other host would do either: %s." % "; ".join(
-        "%s %s" % (host, unfit(host, source, guest, hosts)) for host in sorted(hosts) if host not in (source, target)) if set(hosts) - {source, target} else ""
+    others = [f"{host} {unfit(host, source, guest, hosts)}" for host in sorted(hosts) if host not in (source, target)]
+    would_do = f" These would do: {', '.join(fit)}." if fit else f" No other host would do either: {'; '.join(others)}." if others else ""
     if target:
         if target == source:
             return dict(result, target=target, already=True)
         reason = unfit(target, source, guest, hosts, silent)
         if reason:
-            return error("%s cannot go to %s: it %s.%s%s" % (name, target, reason, would_do, " %s." % rescue([target]) if target in silent else ""))
+            return error(f"{name} cannot go to {target}: it {reason}.{would_do}" + (f" {rescue([target])}." if target in silent else ""))
         return dict(result, target=target)
     if not fit:
-        return error("%s on %s has nowhere to go.%s%s" % (name, source, would_do, unasked))
+        return error(f"{name} on {source} has nowhere to go.{would_do}{unasked}")
     return dict(result, target=fit[0])

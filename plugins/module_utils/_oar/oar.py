@@ -31,12 +31,12 @@ def cores(node, text):
         if line.startswith("#") or not line.strip():
             continue
         if not re.match(r"\d+,\d*,\d*$", line):
-            raise OarError("Node %s: lscpu says '%s', which is no line of CPU,CORE,SOCKET" % (node, line))
+            raise OarError(f"Node {node}: lscpu says '{line}', which is no line of CPU,CORE,SOCKET")
         # what a machine does not tell is empty: a core of its own, for all that is known
         cpu, core, socket = line.split(",")
         threads.setdefault((int(socket or 0), not core, int(core or cpu)), []).append(int(cpu))
     if not threads:
-        raise OarError("Node %s: lscpu names no CPU" % node)
+        raise OarError(f"Node {node}: lscpu names no CPU")
     return [Core(socket, "+".join(map(str, sorted(cpus)))) for (socket, dummy, dummy2), cpus in sorted(threads.items())]
 
 
@@ -50,7 +50,7 @@ def _number(resource, name):
 
 
 def _line(node, cpu, core, cpuset, its_state):
-    return "%s cpu %d core %d cpuset %s %s" % (node, cpu, core, cpuset, its_state)
+    return f"{node} cpu {cpu} core {core} cpuset {cpuset} {its_state}"
 
 
 def plan(nodes, resources, properties):
@@ -84,7 +84,7 @@ def plan(nodes, resources, properties):
             if core.socket not in cpus:
                 cpus[core.socket], next_cpu = next_cpu, next_cpu + 1
             values = {"host": node, "cpu": cpus[core.socket], "core": next_core, "cpuset": core.cpuset}
-            commands.append(["oarnodesetting", "-a", "-h", node] + [word for item in values.items() for word in ("-p", "%s=%s" % item)])
+            commands.append(["oarnodesetting", "-a", "-h", node] + [word for key, value in values.items() for word in ("-p", f"{key}={value}")])
             after.append(_line(node, cpus[core.socket], next_core, core.cpuset, "Alive"))
             next_core += 1
     return Plan(commands, sorted(before), sorted(after))
@@ -97,7 +97,7 @@ def ensure(nodes, run, check_mode):
     try:
         resources = list(json.loads(answer).values())
     except ValueError as exc:
-        raise OarError("oarnodes does not say what resources there are, but: %s" % answer.strip()) from exc
+        raise OarError(f"oarnodes does not say what resources there are, but: {answer.strip()}") from exc
     decided = plan(detected, resources, run(["oarproperty", "--list"]).split())
     if not check_mode:
         for command in decided.commands:

@@ -24,7 +24,7 @@ def guest_mac(name):
     00:16:3e is Xen's prefix; its users keep the top bit of the fourth byte clear.
     """
     digest = hashlib.sha256(str(name).encode("utf-8")).digest()
-    return "00:16:3e:%02x:%02x:%02x" % (digest[0] & 0x7F, digest[1], digest[2])
+    return f"00:16:3e:{digest[0] & 127:02x}:{digest[1]:02x}:{digest[2]:02x}"
 
 
 def guest_port(mac: str) -> str:
@@ -39,19 +39,18 @@ def normalise_mac(value):
     """A MAC address in lower case with colons; ValueError says what is wrong with it."""
     if isinstance(value, int) or str(value).isdigit() and len(str(value)) != 12:
         # 52:54:00:12:34:56 is a number to the base of sixty in YAML 1.1.
-        raise ValueError("was read by YAML as the number %s: put the MAC address in quotes" % value)
+        raise ValueError(f"was read by YAML as the number {value}: put the MAC address in quotes")
     mac = str(value).strip().lower().replace("-", ":")
     if not _MAC.match(mac):
         raise ValueError(
-            "%r is not a MAC address: write six pairs of hexadecimal digits, such as 52:54:00:12:34:56"
-            % str(value)
+            f"{str(value)!r} is not a MAC address: write six pairs of hexadecimal digits, such as 52:54:00:12:34:56"
         )
     if int(mac[:2], 16) & 1:
         raise ValueError(
-            "%s is a multicast address: the first pair of a machine's MAC address is even" % mac
+            f"{mac} is a multicast address: the first pair of a machine's MAC address is even"
         )
     if mac == "00:00:00:00:00:00":
-        raise ValueError("%s belongs to no machine: give the one that is printed on the card" % mac)
+        raise ValueError(f"{mac} belongs to no machine: give the one that is printed on the card")
     return mac
 
 
@@ -64,16 +63,16 @@ def parse_network(value):
     """An IPv4 network with room for a LAN; ValueError says what is wrong with it."""
     text = str(value)
     if "/" not in text:
-        raise ValueError("%r has no length: write a network such as 192.168.77.0/24" % text)
+        raise ValueError(f"{text!r} has no length: write a network such as 192.168.77.0/24")
     try:
         network = ipaddress.IPv4Network(text, strict=False)
     except ValueError:
-        raise ValueError("%r is not an IPv4 network: write one such as 192.168.77.0/24" % text) from None
+        raise ValueError(f"{text!r} is not an IPv4 network: write one such as 192.168.77.0/24") from None
     address = text.split("/", 1)[0]
     if address != str(network.network_address):
-        raise ValueError("%s is an address in a network: write %s" % (text, network))
+        raise ValueError(f"{text} is an address in a network: write {network}")
     if network.prefixlen > 30:
-        raise ValueError("%s has no room for a gateway and a machine: take /30 or larger" % network)
+        raise ValueError(f"{network} has no room for a gateway and a machine: take /30 or larger")
     return network
 
 
@@ -82,13 +81,13 @@ def parse_address(value, network):
     try:
         address = ipaddress.IPv4Address(str(value))
     except ValueError:
-        raise ValueError("%r is not an IPv4 address: write one of %s" % (str(value), network)) from None
+        raise ValueError(f"{str(value)!r} is not an IPv4 address: write one of {network}") from None
     if address not in network:
-        raise ValueError("%s is outside of %s: take an address of that network" % (address, network))
+        raise ValueError(f"{address} is outside of {network}: take an address of that network")
     if address == network.network_address:
-        raise ValueError("%s is the address of the network %s itself: take another one" % (address, network))
+        raise ValueError(f"{address} is the address of the network {network} itself: take another one")
     if address == network.broadcast_address:
-        raise ValueError("%s is the broadcast address of %s: take another one" % (address, network))
+        raise ValueError(f"{address} is the broadcast address of {network}: take another one")
     return address
 
 
@@ -96,27 +95,27 @@ def address_range(text, network):
     """The first and the last address of a range of a network, written FIRST-LAST; ValueError says what is wrong with it."""
     parts = [part.strip() for part in str(text).split("-")]
     if len(parts) != 2:
-        raise ValueError("%r is not a range: write its first and its last address with a hyphen between" % str(text))
+        raise ValueError(f"{str(text)!r} is not a range: write its first and its last address with a hyphen between")
     first, last = (parse_address(part, network) for part in parts)
     if first > last:
-        raise ValueError("%s begins after its end: write the lower address first" % text)
+        raise ValueError(f"{text} begins after its end: write the lower address first")
     return first, last
 
 
 def tunnel_mac(name):
     """The MAC address of a node's end of the tunnels between node controllers. The locally administered ones (02) are free for that."""
-    return "02:%02x:%02x:%02x:%02x:%02x" % tuple(hashlib.sha256(("tunnel " + str(name)).encode("utf-8")).digest()[:5])
+    return ":".join(f"{byte:02x}" for byte in (2, *hashlib.sha256(f"tunnel {name}".encode()).digest()[:5]))
 
 
 def tunnel_address(address, lan, tunnels):
     """A node's address in the tunnels' network: the same as on the LAN, but for the network's part. ValueError says what is wrong."""
     lan, tunnels = parse_network(lan), parse_network(tunnels)
     if lan.overlaps(tunnels):
-        raise ValueError("%s overlaps the LAN %s: take a network that is used nowhere else" % (tunnels, lan))
+        raise ValueError(f"{tunnels} overlaps the LAN {lan}: take a network that is used nowhere else")
     offset = int(parse_address(address, lan)) - int(lan.network_address)
     if offset >= tunnels.num_addresses - 1:
-        raise ValueError("%s is too small for the host part of %s: make it as large as the LAN (/%d)" % (tunnels, address, lan.prefixlen))
-    return ipaddress.IPv4Interface("%s/%d" % (tunnels.network_address + offset, tunnels.prefixlen))
+        raise ValueError(f"{tunnels} is too small for the host part of {address}: make it as large as the LAN (/{lan.prefixlen})")
+    return ipaddress.IPv4Interface(f"{tunnels.network_address + offset}/{tunnels.prefixlen}")
 
 
 def find_interface(links, name, mac):
@@ -129,24 +128,24 @@ def find_interface(links, name, mac):
     if name:
         if any(link["ifname"] == name for link in links):
             return name
-        raise ValueError("no interface is named %s; there are %s" % (name, ", ".join(_describe(links))))
+        raise ValueError(f"no interface is named {name}; there are {', '.join(_describe(links))}")
     mac = normalise_mac(mac)
     found = [link for link in links if link.get("address", "").lower() == mac]
     bridges = [link for link in found if link.get("linkinfo", {}).get("info_kind") == "bridge"]
     if len(bridges) == 1:
         found = bridges
     if not found:
-        raise ValueError("no interface has the MAC address %s; there are %s" % (mac, ", ".join(_describe(links))))
+        raise ValueError(f"no interface has the MAC address {mac}; there are {', '.join(_describe(links))}")
     if len(found) > 1:
         raise ValueError(
-            "%s all have the MAC address %s: give the name" % (", ".join(sorted(link["ifname"] for link in found)), mac)
+            f"{', '.join(sorted((link['ifname'] for link in found)))} all have the MAC address {mac}: give the name"
         )
     return found[0]["ifname"]
 
 
 def _describe(links):
     return sorted(
-        "%s (%s)" % (link["ifname"], link["address"]) for link in links if link.get("link_type") == "ether"
+        f"{link['ifname']} ({link['address']})" for link in links if link.get("link_type") == "ether"
     ) or ["none"]
 
 
@@ -176,7 +175,7 @@ class _Plan:
         except ValueError as error:
             self.complain("%s: %s %s.", owner, variable, error)
             return ""
-        self._claim("address", address, owner, "change %s of one of them" % variable)
+        self._claim("address", address, owner, f"change {variable} of one of them")
         return address
 
     def mac(self, owner, variable, value):
@@ -186,7 +185,7 @@ class _Plan:
         except ValueError as error:
             self.complain("%s: %s %s.", owner, variable, error)
             return ""
-        self._claim("MAC address", mac, owner, "change %s of one of them" % variable)
+        self._claim("MAC address", mac, owner, f"change {variable} of one of them")
         return mac
 
     def name(self, owner, value):
@@ -209,7 +208,7 @@ class _Plan:
     def whole(self, owner, value):
         """The name of a machine with a domain that is not the LAN's, else an empty string."""
         whole = str(value).lower()
-        if "." not in whole or whole == "%s.%s" % (short_name(value), str(self.domain).lower()):
+        if "." not in whole or whole == f"{short_name(value)}.{str(self.domain).lower()}":
             return ""
         if not all(_LABEL.match(label) for label in whole.split(".")):
             self.complain("%s: %r cannot be a host name: use letters, digits and hyphens, at most 63.", owner, whole)
@@ -298,7 +297,7 @@ def _overlap(plan, links, interface):
         for each in link.get("addr_info", []) if link["ifname"] == interface else []:
             if each.get("family") != "inet":
                 continue
-            outer = ipaddress.IPv4Interface("%s/%s" % (each["local"], each["prefixlen"])).network
+            outer = ipaddress.IPv4Interface(f"{each['local']}/{each['prefixlen']}").network
             if outer.overlaps(plan.network):
                 plan.complain(
                     "The network %s of the public interface %s overlaps the LAN %s: choose another gateway_network.",
@@ -338,13 +337,13 @@ def make_plan(
     try:
         network = parse_network(network)
     except ValueError as error:
-        result["problems"].append("The LAN: gateway_network %s." % error)
+        result["problems"].append(f"The LAN: gateway_network {error}.")
         return result
     plan = _Plan(network, domain)
     if not all(_LABEL.match(label) for label in str(domain).split(".")):
         plan.complain("The LAN: gateway_domain %r is not a domain: write one such as lab.lan.", str(domain))
 
-    owner = "Gateway %s" % gateway
+    owner = f"Gateway {gateway}"
     name = plan.name(owner, gateway)
     plan.add(name, "", plan.address(owner, "gateway_address", address), reserve=False)
     for machine in machines:
@@ -352,7 +351,7 @@ def make_plan(
             if machine.get("mac"):
                 plan.mac(owner, "site_mac", machine["mac"])
             continue
-        owner = "Host %s" % machine["name"]
+        owner = f"Host {machine['name']}"
         plan.add(
             plan.name(owner, machine["name"]),
             plan.mac(owner, "site_mac", machine["mac"]) if machine.get("mac") else "",
@@ -366,7 +365,7 @@ def make_plan(
             continue
         if guest.get("state") == "absent":
             continue
-        owner = "Guest %s" % guest["name"]
+        owner = f"Guest {guest['name']}"
         plan.add(
             plan.name(owner, guest["name"]),
             plan.mac(owner, "mac", guest.get("mac") or guest_mac(guest["name"])),

@@ -38,8 +38,8 @@ def is_anybodys(root: str) -> str:
     except FileNotFoundError:
         return ""
     if status.st_uid not in (0, os.geteuid()):
-        return "belongs to user %d" % status.st_uid
-    return "can be written to by others than its owner (mode %04o)" % (status.st_mode & 0o7777) if status.st_mode & 0o022 else ""
+        return f"belongs to user {status.st_uid}"
+    return f"can be written to by others than its owner (mode {status.st_mode & 4095:04o})" if status.st_mode & 0o022 else ""
 
 
 def store_of(path: str) -> str | None:

@@ -33,7 +33,7 @@ def images(registry):
 def room(told):
     """How full the store is, and will be: disks take room as they are written to."""
     free, size, promised = (told[each] >> 20 for each in ("free", "size", "promised"))
-    text = "%s has %d of %d MiB free. The guests' disks there may still take %d MiB" % (told["path"], free, size, promised)
+    text = f"{told['path']} has {free} of {size} MiB free. The guests' disks there may still take {promised} MiB"
     if promised <= free:
         return text + "."
     return text + ", which is more: guests stop when it is full. Make it larger, or remove what nobody needs (playbooks/prune.yml)."
