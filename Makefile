@@ -68,10 +68,10 @@ unit: test-deps ## unit tests of the Python code
 sanity: test-deps ## ansible-test sanity and the collection's documentation, on the built artifact
 	tests/all sanity
 
-molecule: test-deps ## the scenarios of make test: moves (KVM), gateway and bridge in containers, default (Xen) in virtual machines
+molecule: test-deps ## the scenarios of make test: moves (KVM), gateway and bridge in containers, default (Xen) in virtual machines, the cloud in containers
 	tests/all molecule
 
-long: test-deps ## the scenarios that make test has no time for: the cloud, KVM in virtual machines, and those that build appliances
+long: test-deps ## the scenarios that make test has no time for: all cases of the cloud, KVM in virtual machines, and those that build appliances
 	tests/all molecule cloud kvm oar batch arm images
 
 ROUNDS ?= 50
