@@ -18,9 +18,11 @@ TITLES = {
     "appliance": "Building an appliance",
     "register": "Registering an image",
     "identify": "Telling kernels, ramdisks and disks by their content",
+    "cloud": "The cloud, on fresh machines",
     "rest": "The cloud at rest",
     "instances": "Instances",
     "upload": "Images to the cloud",
+    "growth": "A cloud that grows",
 }
 WHAT = {
     "layers": "Each layer's playbook, and a plain shell script that makes the same changes over ssh (bench/plain/), both with all "
@@ -39,10 +41,18 @@ WHAT = {
     "register": "An image of 2 GiB with 512 MiB of data that cannot be compressed, from and to directories of this computer's disk; the "
                 "original is in its memory. Its registration reads it once, computes its checksum, and reads the copy back from the disk; "
                 "when it ends the copy is safe there, as after `cp` and `sync`. Who begins changes from pair to pair.",
+    "cloud": "`cloud.yml`, and a plain shell script that makes the same changes over ssh (bench/plain/cloud.sh), both on containers that were made anew and "
+             "have layers 1 to 3: a front end with all controllers, two nodes. The script finds configuration files, units and certificates made, "
+             "those of the playbook, and unpacks them. At the end an instance must answer at its floating address; after the script `cloud.yml` "
+             "runs, and what it changes is told.",
     "rest": "`cloud.yml` where all is as it should be (every run must report `changed=0`), and the memory of all processes of each machine when no "
             "instance runs, shared pages shared out among those that share them.",
     "instances": "The small instance, from the request to the API until it is active, and until port 22 of its floating address answers on the gateway; and "
                  "its live move to and fro, by nova's bare call until it is done, and by `migrate.yml`, whose module looks at both nodes before and after.",
+    "growth": "A front end and nodes, all containers of this computer, which the nodes share: `site.yml` for the first ones, and with `--limit` for those that "
+              "come; then `cloud.yml` with nothing to do, limited to the front end and the nodes that are there; an instance, from the "
+              "request until it is active; and the front end at rest. At last nova-computes whose instances are nova's make-believe, which tell what is the "
+              "controllers' share.",
     "upload": "A file of 512 random MiB, by `cp` and `sync -f` into the store, and to Glance through TLS, from the clc.",
     "identify": "1,000 files, a quarter each of kernels, ramdisks, disks and web pages, one after the other in one thread.",
 }

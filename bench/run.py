@@ -24,6 +24,7 @@ import figures
 import page
 from appliances import appliance
 from cloud import instances, rest, upload
+from clouds import fresh_cloud, growth
 from images import identify, register
 from layers import layers
 from machines import CACHE, CHECKOUT, NotTaken, Site, no_op, say, take
@@ -64,7 +65,8 @@ def hosts(site, pairs, result):
 
 BENCHES = {
     "layers": (layers, 1), "noop": (noop, 2), "hosts": (hosts, 3), "migrate": (migrate, 5), "appliance": (appliance, 3), "register": (register, 5),
-    "identify": (identify, 5), "rest": (rest, 2), "instances": (instances, 3), "upload": (upload, 3),
+    "identify": (identify, 5), "cloud": (fresh_cloud, 1), "rest": (rest, 2), "instances": (instances, 3),
+    "upload": (upload, 3), "growth": (growth, 2),
 }
 # which work on the site as it is
 ON_SITE = ("noop", "hosts", "migrate")

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs on the clc: instance.py create NAME IMAGE FLAVOR | move NAME | delete NAME, with bare calls of the API. The last line is JSON."""
+"""Runs on the clc, with bare calls of the API: instance.py create NAME IMAGE FLAVOR | alone NAME IMAGE FLAVOR | move NAME | delete NAME | only PREFIX.
+
+alone: without a network. only: nodes whose names begin so take new instances, and no others. The last line is JSON.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,23 @@ def create(cloud, name, image, flavor):
     return {"active": active, "all": time.monotonic() - began, "address": address}
 
 
+def alone(cloud, name, image, flavor):
+    image, flavor = cloud.image.find_image(image, ignore_missing=False), cloud.compute.find_flavor(flavor, ignore_missing=False)
+    began = time.monotonic()
+    server = cloud.compute.create_server(name=name, image_id=image.id, flavor_id=flavor.id, networks="none")
+    until(cloud, server, lambda one: one.status == "ACTIVE")
+    return {"active": time.monotonic() - began}
+
+
+def only(cloud, prefix):
+    for service in cloud.compute.services(binary="nova-compute"):
+        if service.host.startswith(prefix):
+            cloud.compute.enable_service(service)
+        else:
+            cloud.compute.disable_service(service)
+    return {}
+
+
 def move(cloud, name):
     server = cloud.compute.get_server(cloud.compute.find_server(name, ignore_missing=False).id)
     source, began = server.compute_host, time.monotonic()
@@ -62,4 +82,5 @@ def delete(cloud, name):
     return {}
 
 
-print(json.dumps({"create": create, "move": move, "delete": delete}[sys.argv[1]](openstack.connect(cloud="admin"), *sys.argv[2:])))
+VERBS = {"create": create, "alone": alone, "move": move, "delete": delete, "only": only}
+print(json.dumps(VERBS[sys.argv[1]](openstack.connect(cloud="admin"), *sys.argv[2:])))

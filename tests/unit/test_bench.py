@@ -16,6 +16,7 @@ BENCH = pathlib.Path(__file__).resolve().parents[2] / "bench"
 sys.path.insert(0, str(BENCH))
 
 import cloud  # noqa: E402  pylint: disable=wrong-import-position
+import clouds  # noqa: E402  pylint: disable=wrong-import-position
 import figures  # noqa: E402  pylint: disable=wrong-import-position
 import machines  # noqa: E402  pylint: disable=wrong-import-position
 import moves  # noqa: E402  pylint: disable=wrong-import-position
@@ -195,9 +196,11 @@ def test_page_says_what_was_not_measured():
         "- Building an appliance (`--only appliance`): not run on this machine.",
         "- Registering an image (`--only register`): not run on this machine.",
         "- Telling kernels, ramdisks and disks by their content (`--only identify`): not run on this machine.",
+        "- The cloud, on fresh machines (`--only cloud`): not run on this machine.",
         "- The cloud at rest (`--only rest`): not run on this machine.",
         "- Instances (`--only instances`): not run on this machine.",
-        "- Images to the cloud (`--only upload`): not run on this machine."]
+        "- Images to the cloud (`--only upload`): not run on this machine.",
+        "- A cloud that grows (`--only growth`): not run on this machine."]
     assert "noop 1/3" not in text.partition("## What was not measured\n")[0]
 
 
@@ -207,7 +210,7 @@ def test_memory():
 
 
 def test_page_without_anything():
-    assert page.page({}).count("not run on this machine") == 10
+    assert page.page({}).count("not run on this machine") == 12
 
 
 def test_newest(tmp_path):
@@ -265,3 +268,50 @@ def test_take_tells_the_reason(capsys):
     assert told["notes"] == ["noop 1/1: not taken: it rained"]
     assert machines.take(told, "noop 2/2", lambda: 3.0) == 3.0
     assert "noop 2/2: 3.0 s" in capsys.readouterr().out
+
+
+def test_a_cloud_of_its_own_beside_the_one_of_make_cloud(tmp_path, monkeypatch):
+    monkeypatch.setattr(clouds, "CACHE", tmp_path)
+    site = machines.Site(clouds.inventory(3), tmp_path)
+    there = machines.Site(clouds.INVENTORY, tmp_path)
+    assert site.groups["nc"] == ["bench-1", "bench-2", "bench-3"] and site.groups["clc"] == ["bench-front"] == site.groups["cc"]
+    assert not set(site.hosts) & set(there.hosts)
+    for name in ("site_address", "site_mac", "lab_forward_ssh", "cloud_public_address", "site_domain", "nc_tunnel_network"):
+        ours, theirs = ({own[name] for own in one.vars.values() if name in own} for one in (site, there))
+        assert ours and theirs and not ours & theirs, name
+    assert site.vars["bench-1"]["lab_packages"] == there.vars["bart"]["lab_packages"], "one image for both"
+
+
+@pytest.mark.parametrize("script, answers, seconds, noted", [
+    (30.0, True, {"by_playbook": 40.0, "by_script": 30.0}, ["What cloud.yml found to change after the plain script: 2 things."]),
+    (None, True, {"by_playbook": 40.0, "by_script": None}, ["cloud 1/1 plain script: not taken: it broke"]),
+    (30.0, False, {"by_playbook": None, "by_script": None}, ["cloud 1/1 cloud.yml: an instance answers: not taken: it is silent"]),
+])
+def test_a_cloud_counts_when_an_instance_answers(tmp_path, monkeypatch, script, answers, seconds, noted):
+    class Twin:
+        inventory = tmp_path
+
+    def fails(text):
+        raise machines.NotTaken(text)
+
+    def by_playbook(site, known):
+        return 40.0
+
+    def by_script(site, known):
+        assert known["nodes"] == "bench-1 ..."
+        return script or fails("it broke")
+
+    done = []
+    for name, function in {
+            "by_playbook": by_playbook, "by_script": by_script, "fresh": lambda site: done.append("fresh"), "capture": lambda site, files: done.append("capture"),
+            "nodes_of": lambda site: "bench-1 ...", "works": lambda site: 5.0 if answers else fails("it is silent"), "left_to_do": lambda site: 2}.items():
+        monkeypatch.setattr(clouds, name, function)
+    result, taken = {"notes": []}, {by_playbook: [None], by_script: [None]}
+    clouds.pair_of_clouds(Twin, "cloud 1/1", result, taken, tmp_path)
+    assert {way.__name__: values for way, values in taken.items()} == {name: [value] for name, value in seconds.items()}
+    assert result["notes"] == noted
+    assert done == (["fresh", "capture", "fresh"] if answers else ["fresh"])
+
+
+def test_growing_takes_each_node_once():
+    assert list(clouds.COUNTS) == sorted(set(clouds.COUNTS)) and clouds.COUNTS[0] == 2 and clouds.COUNTS[-1] == 10
