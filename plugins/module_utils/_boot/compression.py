@@ -42,8 +42,8 @@ class Unreadable(CompressionError):
 
 
 def kind(data):
-    """The kind of compression that `data` (bytes; 32 are enough) begins with, "" if none. The magic alone decides
-    for no kind whose magic is short: what follows it must make sense too."""
+    """The kind of compression that `data` (bytes; 32 are enough) begins with, "" if none. Where the magic number is
+    short, the header after it is checked, too."""
     if data[:3] == b"\x1f\x8b\x08" and len(data) > 3 and not data[3] & 0xE0:
         return "gzip"
     if data[:6] == b"\xfd7zXZ\x00" and len(data) >= 12 and struct.unpack_from("<I", data, 8)[0] == zlib.crc32(data[6:8]):

@@ -91,7 +91,7 @@ class FileSource:
         os.close(self.descriptor)
 
     def skip(self):
-        """Nothing has been read that would have to be."""
+        """Nothing to skip: no data is read before it is asked for."""
 
     def data(self):
         """Bytes that a copy takes."""

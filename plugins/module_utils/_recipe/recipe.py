@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a recipe consists of, and the one error that all about it raises.
+"""The parts of a recipe, and RecipeError, which everything about recipes raises.
 
 A data directory has ``recipes/NAME.yaml``, ``steps/DISTRIB/MACROSTEP.yaml`` and ``steps/common/MACROSTEP.yaml``, in the form
-that Kameleon gave them in 2009. recipe_files reads them, recipe_load takes them for what they mean, recipe_resolve fills in what
-they refer to, all before anything runs. Whatever is wrong is a RecipeError with file and line.
+that Kameleon gave them in 2009. recipe_files reads the files, recipe_load checks their contents, recipe_resolve replaces the
+variables, all before anything runs. An error names file and line.
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHELL_COMMANDS = ("exec_current", "exec_appliance", "exec_chroot", "set_var")
 
 
 class RecipeError(Refused):
-    """What is wrong with a recipe or its build, where, and what to do. ``details`` are for those who go on from there."""
+    """What is wrong with a recipe or its build, where, and what to do. ``details`` is returned by the module beside the message."""
 
     def __init__(self, text: str, details: dict | None = None) -> None:
         super().__init__(text)
@@ -65,7 +65,7 @@ class Where:
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable of ``global``: its text, or none if it is something that cannot stand in a value. given: by who builds, not by the recipe."""
+    """A variable of ``global``. text: None if it is a mapping or a nested list. given: set by the user, not by the recipe."""
 
     text: str | None
     where: Where
@@ -74,7 +74,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its arguments as the recipe has them, or, in Resolved, filled in."""
+    """One command. Its arguments are as written in the recipe; in Resolved, variables are replaced."""
 
     kind: str
     arguments: tuple[str, ...]
@@ -83,7 +83,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Microstep:
-    """Commands that stand together under a name, within which a build can stop."""
+    """A named list of commands. A build can stop before any microstep."""
 
     name: str
     commands: tuple[Command, ...]
@@ -92,7 +92,7 @@ class Microstep:
 
 @dataclass(frozen=True)
 class Macrostep:
-    """What one file of steps describes, and what a checkpoint is made of."""
+    """The contents of one file of steps. A checkpoint is made after each macrostep."""
 
     name: str
     microsteps: tuple[Microstep, ...]
@@ -118,14 +118,14 @@ class Recipe:
     where: Where
 
     def text(self, name: str, default: str = "") -> str:
-        """A variable's text, filled in, for those that the build itself looks at."""
+        """The text of a variable that the build itself uses, with its references replaced."""
         variable = self.variables.get(name)
         return Globals(self.variables).text(name) or default if variable and variable.text else default
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A recipe with everything filled in: what a build does."""
+    """A recipe with all variables replaced: exactly what a build does."""
 
     name: str
     variables: dict[str, str]
@@ -134,17 +134,17 @@ class Resolved:
 
 
 class Globals:
-    """A recipe's ``global``. build: {name: text} of what the build itself knows, nothing before it does."""
+    """The variables in a recipe's ``global``. build: {name: text} of the variables that the build sets; empty while they are not known."""
 
     def __init__(self, variables: dict[str, Variable], build: dict[str, str] | None = None) -> None:
         self.variables, self.build = variables, build or {}
 
     def texts(self) -> dict[str, str]:
-        """{name: text} of all, filled in."""
+        """{name: text} of all variables, with references replaced."""
         return {name: self.text(name) for name, variable in self.variables.items() if variable.text is not None}
 
     def text(self, name: str, names: tuple[str, ...] = ()) -> str:
-        """A variable with its own references replaced. names: those that led here."""
+        """The text of a variable with its references replaced. names: the chain of variables that refers to it, to find loops."""
         variable, names = self.variables[name], (*names, name)
 
         def replace(match):
@@ -164,14 +164,14 @@ class Globals:
         return REFERENCE.sub(replace, variable.text)
 
     def is_given(self, name: str) -> bool:
-        """Whether a variable has text in it that is not the recipe's own, unquoted."""
+        """Whether the text of a variable contains, unquoted, text that the user has set."""
         variable = self.variables.get(name)
         return variable is not None and (variable.given or any(
             not match["quoted"] and not match["literal"] and self.is_given(match["inside"] or match["plain"])
             for match in REFERENCE.finditer(variable.text)))
 
     def why_not(self, name: str) -> str:
-        """Why there is no text for a name."""
+        """Why a name cannot be replaced, as the end of a sentence."""
         if name in self.variables:
             return "is a mapping or a nested list, which has no text"
         if name in BUILD_VARIABLES:
@@ -183,5 +183,5 @@ class Globals:
 
 
 def quoted_if(match: re.Match, value: str) -> str:
-    """What a reference is replaced by: the value, or what the shell takes for it."""
+    """The replacement of a reference: the value itself, or, for @Q, the value quoted for the shell."""
     return "'" + value.replace("'", "'\\''") + "'" if match["quoted"] else value

@@ -27,11 +27,11 @@ from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_workdir i
 
 
 class Interrupted(BaseException):
-    """Somebody wants the build to end."""
+    """A signal has asked the build to end; its argument is the signal's name."""
 
 
 class Signals:
-    """Signals that would end the process end the build in order."""
+    """Turns SIGTERM, SIGHUP and SIGINT into Interrupted, so that the build can clean up."""
 
     def __init__(self) -> None:
         self.before: dict = {}
@@ -61,11 +61,11 @@ class Build:
         self.state = State(job)
 
     def run(self) -> dict:
-        """Build; the result. Whoever stops it, nothing stays running or mounted."""
+        """Build, and return the result. However it ends, no process and no mount is left."""
         with Signals():
             try:
                 with Lock(self.paths, waits=bool(self.job.options.output_base)) as lock:
-                    # what there was before another build ended is out of date
+                    # another build may have changed things while this one waited for the lock
                     self.state = State(self.job)
                     if self.state.is_kept():
                         return self.state.expected()
@@ -78,7 +78,7 @@ class Build:
                 raise RecipeError(f"the build of {self.job.name} was ended by {exc}. The next one resumes where it was") from exc
 
     def clean_up(self) -> None:
-        """Remove what a build that was killed has left."""
+        """Remove the remains of a build that was killed."""
         live = self.state.place.live
         left = [name for name in os.listdir(self.paths.layers)
                 if name.endswith(".partial") or name in ("work", "probe") or name == LIVE and not live]
@@ -92,7 +92,7 @@ class Build:
             self.state.memory.update(live=None)
 
     def logged(self, lock: IO) -> dict:
-        """Build with a log and with what the room needs."""
+        """Open the log, write the shell library, and build."""
         write(self.paths.library, LIBRARY)
         with log.Log(self.job) as file:
             try:
@@ -102,7 +102,7 @@ class Build:
                 raise
 
     def build(self, bench: Bench) -> dict:
-        """From the place where it begins to the end, or the breakpoint."""
+        """Build from the starting place to the end or to the breakpoint."""
         job, place, macrosteps = self.job, self.state.place, Macrosteps(bench)
         began = place.at
         bench.log.tell(f"log {self.paths.log}")
@@ -123,7 +123,7 @@ class Build:
         return self.state.finished(changed, place.key)
 
     def make_output(self, bench: Bench, place: Place) -> None:
-        """Make the output, whole or not at all."""
+        """Make the output. It appears complete, in one rename, or not at all."""
         job, paths = self.job, self.paths
         bench.log.tell(f"output {job.kind}")
         partial = paths.output + ".partial"
@@ -145,7 +145,7 @@ class Build:
             self.state.memory.update(output={"key": job.output_key(place.key), "files": job.files(place.key)})
 
     def collect_garbage(self, place: Place) -> None:
-        """Remove the checkpoints that led to something else."""
+        """Remove the checkpoints that neither this state nor this recipe uses."""
         kept = {EMPTY, *place.layers, *(key for keys in self.job.keys for key in keys)}
         doomed = [self.paths.layer(name) for name in os.listdir(self.paths.layers) if name.partition(".")[0] not in kept]
         if doomed:
@@ -153,7 +153,7 @@ class Build:
 
 
 def preflight(job: Job, planned: list[planning.Planned], room: Room) -> None:
-    """Refuse after a second what would fail after an hour."""
+    """Check now what would otherwise make the build fail late: missing programs, too many layers."""
     packages = output.missing_programs(job.kind)
     if packages:
         raise RecipeError(f"an appliance of type {job.kind} needs programs that this computer lacks. Remedy: apt-get install {' '.join(packages)}")
@@ -171,7 +171,7 @@ def preflight(job: Job, planned: list[planning.Planned], room: Room) -> None:
 
 
 def ensure(params: dict, check_mode: bool, diff_mode: bool) -> dict:
-    """What the module appliance does; its result."""
+    """Do what the module appliance is asked for, and return its result."""
     options = Options.of(params)
     try:
         if params["state"] == "absent":
@@ -187,7 +187,7 @@ def ensure(params: dict, check_mode: bool, diff_mode: bool) -> dict:
 
 
 def remove_build(options: Options, check_mode: bool) -> bool:
-    """Remove what builds of an appliance have left, its output included. Whether there was anything."""
+    """Remove the working directory of an appliance and its output. Returns whether there was anything to remove."""
     paths = workdir(options, load(DataDirectory(options.data_dir), options.recipe, options.variables))
     paths.refuse_foreign()
     doomed = [paths.workdir]

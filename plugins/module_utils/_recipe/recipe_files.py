@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of a data directory: where they are, and their YAML nodes taken for what they have to be.
+"""Finds the files of a data directory and reads them as YAML nodes, with type checks.
 
 Files are read as YAML nodes, not as Python values: every node knows its line, and a value is the text that somebody typed
 (``0644`` and ``yes`` stay what they are).
@@ -40,12 +40,12 @@ class DataDirectory:
         return path
 
     def macrostep_file(self, distrib: str, name: str) -> str | None:
-        """The file of a macrostep, or none: under the distribution, then under common."""
+        """The file of a macrostep: in the distribution's folder, else in common; None if it is in neither."""
         candidates = (os.path.join(self.path, "steps", folder, name + ".yaml") for folder in (distrib, "common"))
         return next(filter(os.path.isfile, candidates), None)
 
     def included_file(self, value: str, distrib: str, where: Where) -> str:
-        """The file that an include means. The data directory of an absolute path is the one in use, wherever its author's was."""
+        """The file that an include names. In an absolute path, the part before /steps/ is ignored: it was the data directory of whoever wrote it."""
         below_steps = value.rpartition("/steps/")[2] if value.startswith("/") else value.removeprefix("steps/")
         below_steps = os.path.normpath(below_steps)
         if below_steps.startswith(("/", "..")):
@@ -95,7 +95,7 @@ def parse(data: bytes, where: Where) -> yaml.Node:
 
 
 class Reader:
-    """Takes nodes of one file for what they have to be."""
+    """Reads the nodes of one file. Each method checks that a node has the type that is needed there."""
 
     def __init__(self, data: DataDirectory, path: str) -> None:
         self.data, self.path = data, path
@@ -108,7 +108,7 @@ class Reader:
         return self.where(node).error(text)
 
     def kind(self, node: yaml.Node) -> str:
-        """What a person calls it."""
+        """The type of a node, for messages."""
         if isinstance(node, yaml.MappingNode):
             return "a mapping"
         if isinstance(node, yaml.SequenceNode):

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a build is asked for: the recipe resolved, the keys of its states, from where to where, and where things go."""
+"""What a build has been asked to do: the resolved recipe, the keys of its states, the first and last step, and all paths."""
 from __future__ import annotations
 
 import dataclasses
@@ -26,7 +26,7 @@ BUILDS = ".builds"
 
 @dataclass(frozen=True)
 class Options:
-    """What the module appliance takes; its documentation says what each means."""
+    """The parameters of the module appliance, which documents them."""
 
     recipe: str
     data_dir: str
@@ -42,23 +42,23 @@ class Options:
 
     @classmethod
     def of(cls, params: dict) -> Options:
-        """The options with paths as whoever started the playbook means them, wherever the module runs."""
+        """The options. Relative paths are relative to the directory in which the playbook was started."""
         options = cls(**{field.name: params[field.name] for field in dataclasses.fields(cls)})
         paths = {name: options.located(params[name]) for name in ("data_dir", "workdir_base", "output_base") if params[name]}
         return dataclasses.replace(options, **paths)
 
     def located(self, path: str) -> str:
-        """A path that may be relative to the directory that the playbook was started in."""
+        """A path made absolute, from the directory in which the playbook was started."""
         return os.path.join(self.directory or os.getcwd(), os.path.expanduser(path))
 
     @property
     def base_option(self) -> str:
-        """The option that says where it is built."""
+        """The name of the option that sets the place of the build, for messages."""
         return "output_base" if self.output_base else "workdir_base"
 
 
 class Job:
-    """One build as it is asked for. Nothing in here looks at what earlier builds have left, or changes anything."""
+    """One build as it was requested. It neither looks at the results of earlier builds nor changes anything."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -83,21 +83,21 @@ class Job:
 
     @property
     def last_key(self) -> str:
-        """The key of the whole appliance, as the recipe alone gives it."""
+        """The key of the finished appliance, computed from the recipe alone."""
         return self.keys[-1][-1]
 
     def key_before(self, macro: int, micro: int) -> str:
-        """The key of the state in which a microstep begins."""
+        """The key of the state before a microstep."""
         if micro:
             return self.keys[macro][micro - 1]
         return self.keys[macro - 1][-1] if macro else planning.first_key(self.epoch)
 
     def output_key(self, key: str) -> str:
-        """The key of the output that is made of the state of that key."""
+        """The key of the output made from the state with this key."""
         return planning.digest(output.FORMAT, key, self.kind, sorted(output.variables("", "", 0, self.resolved).items()))
 
     def kept(self, key: str) -> str | None:
-        """Where the output of that state is kept for good, if it is to be."""
+        """The final directory of that output below output_base; None without output_base."""
         base = self.options.output_base
         return os.path.join(os.path.realpath(base), f"{self.name}-{self.output_key(key)}") if base else None
 
@@ -106,7 +106,7 @@ class Job:
         return {what: os.path.join(self.kept(key) or self.paths.output, file) for what, file in output.files(self.kind, self.name).items()}
 
     def script(self, number: int, keys: list[str], start: int = 0, stop: int | None = None) -> str:
-        """The script of a macrostep from one microstep to another. keys: of the microsteps from start on."""
+        """The script of a macrostep, or of its microsteps from start to before stop. keys: those of the microsteps from start on."""
         macrostep = self.macrosteps[number]
         checkpoints = dict(zip(names_of(macrostep.microsteps)[start:-1], keys)) if self.options.checkpoints == "microstep" else {}
         return script(self.name, macrostep, start, stop, checkpoints)
@@ -120,7 +120,7 @@ class Job:
 
 
 def workdir(options: Options, recipe: Recipe) -> Workdir:
-    """Where a recipe is built. For what is kept for good that is a directory for these variables alone."""
+    """The working directory of a recipe. With output_base, each set of variables has a working directory of its own."""
     if options.output_base:
         values = sorted((name, variable.text) for name, variable in recipe.variables.items())
         return Workdir(os.path.join(options.output_base, BUILDS), f"{recipe.name}-{planning.digest(values)}")
@@ -132,7 +132,7 @@ def names_of(steps: tuple[Macrostep, ...] | tuple[Microstep, ...]) -> list[str]:
 
 
 def read_date(resolved: Resolved) -> int:
-    """SOURCE_DATE_EPOCH of a recipe: its snapshot_date, in the form of snapshot.debian.org or as a day."""
+    """SOURCE_DATE_EPOCH of a recipe: its snapshot_date, written as on snapshot.debian.org or as a date."""
     text = resolved.variables.get("snapshot_date", "")
     if not text:
         return EPOCH

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A recipe's own file and those of its macrosteps, checked: names, commands and their arguments; what is there twice is refused."""
+"""Reads a recipe and its macrosteps, and checks names, commands and arguments. Duplicate names are refused."""
 from __future__ import annotations
 
 import os
@@ -13,7 +13,7 @@ from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_files imp
 
 
 def load(data: DataDirectory, name: str, overrides: dict | None = None) -> Recipe:
-    """The recipe of that name. overrides: {variable: value} that replace those of its ``global``."""
+    """The recipe with this name. overrides: {variable: value}, replacing variables of its ``global``."""
     reader = Reader(data, data.recipe_file(name))
     parts = {key: value for key, dummy, value in reader.pairs(reader.root, "a recipe")}
     for key in parts:
@@ -49,7 +49,7 @@ def read_variables(reader: Reader, node: yaml.Node) -> dict[str, Variable]:
 
 
 def value_text(reader: Reader, node: yaml.Node, what: str) -> str | None:
-    """A scalar's text, a list's items with spaces between them; a mapping has none."""
+    """The text of a scalar, or the items of a list joined by spaces; None for a mapping or a nested list."""
     if isinstance(node, yaml.ScalarNode):
         return reader.scalar(node, what)
     if isinstance(node, yaml.SequenceNode) and all(isinstance(item, yaml.ScalarNode) for item in node.value):
@@ -58,7 +58,7 @@ def value_text(reader: Reader, node: yaml.Node, what: str) -> str | None:
 
 
 def override(variables: dict[str, Variable], overrides: dict, where: Where) -> None:
-    """Replace variables by what the caller of the build says."""
+    """Replace variables by the values that the user has given."""
     for name, value in overrides.items():
         if name not in variables:
             raise where.error(f"the recipe has no variable {name} in global that could be set. Variables: {', '.join(sorted(variables)) or 'none'}")
@@ -87,7 +87,7 @@ def read_steps(reader: Reader, node: yaml.Node) -> tuple[Step, ...]:
 
 
 def refuse_twice(named: list[tuple[str, Where]], what: str, of: str = "") -> None:
-    """Names lead to one place: breakpoints and messages go by them."""
+    """Refuse duplicate names: breakpoints and messages refer to steps by name."""
     seen = {}
     for name, where in named:
         if name in seen:
@@ -98,7 +98,7 @@ def refuse_twice(named: list[tuple[str, Where]], what: str, of: str = "") -> Non
 # Files of macrosteps
 
 def read_macrostep(data: DataDirectory, distrib: str, name: str, where: Where) -> Macrostep:
-    """All microsteps of a macrostep, as its file has them. where: who asks for it."""
+    """A macrostep with all microsteps of its file. where: the line that refers to it."""
     path = data.macrostep_file(distrib, name)
     if path is None:
         raise where.error(f"there is no macrostep {name}: neither steps/{distrib}/{name}.yaml nor steps/common/{name}.yaml is in {data.path}")
@@ -109,7 +109,7 @@ def read_macrostep(data: DataDirectory, distrib: str, name: str, where: Where) -
 
 
 def read_microsteps(data: DataDirectory, distrib: str, reader: Reader, macrostep: str | None, files: tuple[str, ...]) -> list[Microstep]:
-    """The microsteps of a file, includes followed. macrostep: which one it must be, if any. files: those that led here."""
+    """The microsteps of a file and of the files it includes. macrostep: the name it must have, or None. files: the chain of includes, to find loops."""
     root = reader.root
     if isinstance(root, yaml.MappingNode):
         name, key, root = reader.pair(root, "a file of a macrostep")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a build says: its log, the lines of its progress, and why a macrostep has failed."""
+"""The log of a build, its progress, and the message when a macrostep fails."""
 from __future__ import annotations
 
 import os
@@ -14,14 +14,14 @@ from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_job impor
 
 TAIL = 15  # lines
 LOG_END = 256 << 10  # bytes in which these lines are
-FULL = 4  # MiB: with less, whatever fails may have failed for that
+FULL = 4  # MiB; with less, lack of space may be the reason for any failure
 # The kernel's words, and apt's.
 NO_SPACE = re.compile("No space left on device|enough free space")
 READ_ONLY = " exec_appliance may write below the working directory alone: the appliance's /etc is ./etc there"
 
 
 class Log:
-    """The log of a build, and the file in which others follow its progress."""
+    """The log of a build, and the progress file that the action plugin shows."""
 
     def __init__(self, job: Job) -> None:
         self.path = job.paths.log
@@ -40,20 +40,20 @@ class Log:
         self.file.flush()
 
     def tell(self, text: str) -> None:
-        """A line of progress."""
+        """Write a line to the log and to the progress file."""
         self.say(f"=== {text}")
         with open(self.progress, "a", encoding="utf-8") as file:
             file.write(f"{int(time.time())} {text}\n")
 
     def tail(self) -> str:
-        """The last lines of what the last command said."""
+        """The last lines that the last command has written."""
         with open(self.path, "rb") as file:
             file.seek(max(0, os.path.getsize(self.path) - LOG_END))
             return last_lines(file.read().decode(errors="replace"))
 
 
 def last_lines(text: str) -> str:
-    """The last lines after the last heading of a log."""
+    """The last lines of a log after its last heading."""
     # of a line that was written over and over the last state counts, as on a terminal
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip("\n").split("\n")]
     begin = max((number for number, line in enumerate(lines) if line.startswith(("-- ", "=== "))), default=-1)
@@ -62,18 +62,18 @@ def last_lines(text: str) -> str:
 
 @dataclass(frozen=True)
 class Ending:
-    """How the script of a macrostep has ended."""
+    """How the script of a macrostep ended."""
 
     status: int
-    told: bytes  # what its trap has said: status, microstep, kind of command, its line, its text; or nothing
-    known: str  # where it last said that it was: microstep, kind of command, its line
+    told: bytes  # reported by its ERR trap: status, microstep, kind of command, line, text; empty if the trap did not run
+    known: str  # the last place that it reported: microstep, kind of command, line
     tail: str  # the last lines of the log
     free: int  # MiB that could be written to the working directory
     stays: bool  # whether its state is kept for people to look at
 
 
 def failure(job: Job, macrostep: Macrostep, ending: Ending) -> RecipeError:
-    """What went wrong, what happens next, and what to do."""
+    """The error for a macrostep that failed: what failed, what happens next, and what to do."""
     names = names_of(macrostep.microsteps)
     microstep, said = cause(job, names, ending)
     paths = job.paths
@@ -91,7 +91,7 @@ def failure(job: Job, macrostep: Macrostep, ending: Ending) -> RecipeError:
 
 
 def cause(job: Job, names: list[str], ending: Ending) -> tuple[str, str]:
-    """(microstep, what is said of its command). names: of the macrostep's microsteps."""
+    """(microstep, description of the failure). names: those of the macrostep's microsteps."""
     told = ending.told.decode(errors="replace").split("\0")
     if len(told) >= 5 and told[1] in names:
         status, microstep, kind, where, command = told[:5]
@@ -107,7 +107,7 @@ def cause(job: Job, names: list[str], ending: Ending) -> tuple[str, str]:
 
 
 def space(job: Job, tail: str, free: int) -> str:
-    """What to say when the disk may be full. tail: the last lines of what has failed; free: MiB"""
+    """A sentence about disk space if the disk may be full, else "". tail: the last lines of the log; free: MiB"""
     if not NO_SPACE.search(tail) and free >= FULL:
         return ""
     return f" {job.paths.base} has {free} MiB free. Remedy: free some space, or choose another {job.options.base_option}"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Macrosteps, run in the room: up to their end, where each becomes a checkpoint, or up to where one fails or is told to stop."""
+"""Runs macrosteps in the room. A finished macrostep becomes a checkpoint; a build stops in one that fails or has the breakpoint."""
 from __future__ import annotations
 
 import os
@@ -17,12 +17,12 @@ from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_room impo
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_state import State
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_workdir import LIVE, read, remove, write
 
-FINISHED = b"finished\0"  # what a script tells at its end
+FINISHED = b"finished\0"  # the report of a script that has run to its end
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What all parts of a build that runs work with."""
+    """The objects that the parts of a running build share."""
 
     job: Job
     state: State
@@ -31,13 +31,14 @@ class Bench:
     lock: IO  # held as long as anything of the build lives
 
     def in_room(self, argv: list[str], variables: dict[str, str], place: Place, writes: bool = True) -> tuple[int, bytes]:
-        """Run a command over the layers of a place; its status and what it told. writes: into the layer LIVE, rather than nowhere."""
+        """Run a command in the appliance at a place. Returns its status and its report. writes: changes go to the layer LIVE;
+        without it the appliance is read-only."""
         environment = self.room.environment(place.layers, LIVE if writes else "", place.start, variables)
         return self.room.run(argv, environment, self.log.file, (self.lock,))
 
 
 class Macrosteps:
-    """Runs macrosteps."""
+    """Runs macrosteps one by one."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench, self.job, self.state, self.room, self.paths = bench, bench.job, bench.state, bench.room, bench.job.paths
@@ -47,7 +48,7 @@ class Macrosteps:
         self.where_it_is = os.path.join(self.paths.state, "place")
 
     def run(self, place: Place) -> Place:
-        """Run a macrostep from a place on; the place that it has come to: its end, or the breakpoint. RecipeError if it fails."""
+        """Run the macrostep at a place. Returns the place reached: after the macrostep, or at the breakpoint. RecipeError if it fails."""
         macrostep = self.job.macrosteps[place.macro]
         stop = self.job.stop_at[1] if place.macro == self.job.stop_at[0] else len(macrostep.microsteps)
         keys = planning.microstep_keys(place.key, macrostep, place.micro) or [place.key]
@@ -66,7 +67,7 @@ class Macrosteps:
         return self.commit(replace(place, key=keys[-1], live=True, start=""), macrostep)
 
     def attempt(self, place: Place, macrostep: Macrostep) -> RecipeError | None:
-        """Run the program once; what went wrong, if anything did."""
+        """Run the macrostep's program once. Returns the error if it failed, else None."""
         remove(self.where_it_is)
         if not place.live:
             source = place.start or place.below
@@ -84,11 +85,11 @@ class Macrosteps:
         }
 
     def stays(self, place: Place) -> bool:
-        """Whether a state in which something fails is kept: if that was asked for, or if it had been kept before."""
+        """Whether the state is kept after a failure: with on_error=keep, or when the build went on in a kept state."""
         return self.job.options.on_error == "keep" or place.live
 
     def left_behind(self, place: Place, macrostep: Macrostep, failure: RecipeError) -> RecipeError:
-        """Keep or remove the state in which a macrostep has failed; the failure to raise."""
+        """Keep or remove the state after a failure. Returns the error to raise."""
         if not self.stays(place):
             self.room.remove(self.paths.layer(LIVE))
             return failure
@@ -100,13 +101,13 @@ class Macrosteps:
         return failure
 
     def keep(self, place: Place, clean: bool) -> None:
-        """Leave the working directory as it is, for people to look at and for start_at."""
+        """Keep the working directory as it is, for inspection and for start_at."""
         macrostep, microstep = planning.shown(self.job.resolved, place.at).split("/")
         self.memory.update(live={"macrostep": macrostep, "microstep": microstep, "key": place.key, "clean": clean})
         self.room.write_shell(place.layers, LIVE)
 
     def commit(self, place: Place, macrostep: Macrostep) -> Place:
-        """Make what has been written the checkpoint of a macrostep; the place behind it."""
+        """Turn the layer LIVE into the checkpoint of a macrostep. Returns the place after it."""
         if self.state.has_layer(place.key):
             self.room.remove(self.paths.layer(place.key))
         write(self.paths.variables(place.key), read(self.variables))

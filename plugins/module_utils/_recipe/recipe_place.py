@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a build begins: decisions over the plan, and over what earlier builds have left."""
+"""Decides where a build begins, from its plan and from what earlier builds have left."""
 from __future__ import annotations
 
 import uuid
@@ -17,7 +17,7 @@ Chain = tuple[tuple[str, str], ...]  # (macrostep, key) of the layers that lie o
 
 @dataclass(frozen=True)
 class Place:
-    """Where a build is."""
+    """A position in a build, with the state of the appliance there."""
 
     macro: int  # the number of the macrostep that is next, or half done
     micro: int  # the number of the microstep to go on with
@@ -53,7 +53,7 @@ class Left:
 
 
 def found(job: Job, planned: list[planning.Planned]) -> Place:
-    """After the last checkpoint before the breakpoint."""
+    """The place after the last usable checkpoint before the breakpoint."""
     number = next((number for number, step in enumerate(planned) if step.runs), job.stop_at[0])
     chain = tuple((step.name, keys[-1]) for step, keys in zip(planned[:number], job.keys))
     place = Place(number, 0, chain[-1][1] if chain else planning.first_key(job.epoch), chain)
@@ -65,7 +65,8 @@ def found(job: Job, planned: list[planning.Planned]) -> Place:
 
 
 def half_done(job: Job, left: Left) -> Place | None:
-    """Where the last build left a macrostep half done, if it did. What is not clean goes on from its beginning, under no key."""
+    """The place at which the last build left a macrostep unfinished, or None. If its state was changed by hand or failed, the key is
+    empty and the place is the beginning of the macrostep."""
     number = len(left.chain)
     if not left.live or not left.has_live or number == job.end[0] or left.live["macrostep"] != job.macrosteps[number].name:
         return None
@@ -75,8 +76,8 @@ def half_done(job: Job, left: Left) -> Place | None:
 
 
 def told(job: Job, left: Left) -> Place:
-    """Where start_at says, in the state that the last build left. A state that the recipe alone would not give gets a key that no
-    other build has, so that nothing made from it is taken for the recipe's."""
+    """The place that start_at names, in the state that the last build left. A state that the recipe alone would not produce gets a
+    unique key, so that nothing made from it is ever taken for a checkpoint of the recipe."""
     macro, micro = job.start_at
     wanted = planning.shown(job.resolved, job.start_at)
     if job.start_at > job.stop_at:
@@ -86,7 +87,7 @@ def told(job: Job, left: Left) -> Place:
     if half and half.macro == macro and (micro or half.micro == 0):
         place = Place(macro, micro, half.key if half.micro == micro else "", chain, live=True)
     elif half and half.macro == macro - 1 and not micro:
-        # what is half done is to count as done
+        # the user declares the unfinished macrostep finished
         place = Place(half.macro, len(job.keys[half.macro]), "", chain, live=True)
     elif len(chain) >= macro and micro and left.has_layer(expected):
         place = Place(macro, micro, expected, chain[:macro], start=expected)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What there is of an appliance already, so what a build has to do and where it begins."""
+"""What earlier builds have left, and so what this build has to do and where it begins."""
 from __future__ import annotations
 
 import os
@@ -13,7 +13,7 @@ from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_workdir i
 
 
 class State:
-    """What earlier builds have left, at one moment: ``planned``, what a build would do, and ``place``, where it would begin."""
+    """A snapshot of what earlier builds have left. ``planned``: what a build would do; ``place``: where it would begin."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.paths = job, job.paths
@@ -41,7 +41,7 @@ class State:
         return bool(made) and made["key"] == self.job.output_key(key) and all(os.path.isfile(path) for path in made["files"].values())
 
     def is_kept(self) -> bool:
-        """Whether there is nothing to do but to say where the output is."""
+        """Whether the output is already below output_base, so that nothing has to be built."""
         job = self.job
         return bool(job.options.output_base) and not job.start_at and job.stop_at == job.end and self.has_output(job.last_key)
 

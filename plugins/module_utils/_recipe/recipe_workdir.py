@@ -103,7 +103,7 @@ class Lock:
         return self.file
 
     def take(self):
-        """Whether the lock is ours now, and is that of the file that others find there."""
+        """Try to take the lock. False if another build holds it, or if the file was replaced meanwhile."""
         self.file = os.fdopen(os.open(self.paths.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+", encoding="utf-8")
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)

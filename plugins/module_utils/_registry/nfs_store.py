@@ -52,12 +52,12 @@ def _write(path, content):
 
 
 def _refresh(folder):
-    """Make the NFS client forget what it remembers of a directory, for up to a minute otherwise.
-    It does when it sees that a change of its own was not the only one."""
+    """Make the NFS client drop its cached contents of a directory, which may be a minute old. It does so when, after a change
+    of its own, it notices that somebody else has changed the directory, too."""
     try:
         os.rmdir(tempfile.mkdtemp(dir=folder, prefix=NEW))
     except OSError:
-        # it is not there, or not to be written to: then this is as good as it gets
+        # the directory is missing or read-only; then the cache is used as it is
         pass
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
@@ -54,3 +54,8 @@ def _store_of(path: str) -> str | None:
             return None
         folder = os.path.dirname(folder)
     return folder
+
+
+def store_host(groups: Mapping[str, Sequence[str]]) -> str:
+    """The first host of image_store, or of hypervisors where that group has none; empty if there is no such host."""
+    return next((host for group in ("image_store", "hypervisors") for host in groups.get(group) or ()), "")

@@ -45,3 +45,11 @@ def test_address_plan():
     )
     assert result["problems"] == []
     assert [entry["name"] for entry in result["reservations"]] == ["our-vm", "left"]
+
+
+def test_store_host():
+    nodes = {"hypervisors": ["n1", "n2"]}
+    assert render("groups | our.cloud.store_host", groups={**nodes, "image_store": ["s", "t"]}) == "s"
+    assert render("groups | our.cloud.store_host", groups={**nodes, "image_store": []}) == "n1"
+    assert render("groups | our.cloud.store_host", groups=nodes) == "n1"
+    assert render("groups | our.cloud.store_host | default('nobody', true)", groups={"all": []}) == "nobody"
