@@ -14,8 +14,8 @@ import time
 from ansible.plugins.action import ActionBase
 
 PAUSE = 0.5
-# The recipes that come with the collection.
-OWN = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "..", "appliances")
+# The recipes that come with the collection, in the role of this name.
+OWN = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "..", "roles", "appliance", "files")
 
 
 def label(recipe, host):

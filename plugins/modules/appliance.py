@@ -30,7 +30,7 @@ options:
   data_dir:
     description:
       - The data directory, which has the folders C(recipes) and C(steps).
-      - By default the collection's own, the folder C(appliances).
+      - By default the collection's own, the folder C(roles/appliance/files).
     type: path
   state:
     description:

@@ -21,9 +21,9 @@ from appliance_scripts import (
 )
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
-DATA = recipe_files.DataDirectory(CHECKOUT / "appliances")
+DATA = recipe_files.DataDirectory(CHECKOUT / "roles/appliance/files")
 GUIDE = (CHECKOUT / "docs/recipes.md").read_text(encoding="utf-8")
-SHOWN = re.findall(r"^`(appliances/[^`]+)`:\n\n```yaml\n(.*?)```", GUIDE, re.MULTILINE | re.DOTALL)
+SHOWN = re.findall(r"^`(roles/appliance/files/[^`]+)`:\n\n```yaml\n(.*?)```", GUIDE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("name", DATA.recipes())
@@ -196,7 +196,7 @@ def test_the_guide_shows_the_file(name, text):
 
 def test_the_guide_shows_all_of_the_example():
     assert sorted(name for name, dummy in SHOWN) == [
-        "appliances/recipes/hello.yaml", "appliances/steps/common/greeting.yaml", "appliances/steps/this-computer/bootstrap.yaml"]
+        f"roles/appliance/files/{name}.yaml" for name in ("recipes/hello", "steps/common/greeting", "steps/this-computer/bootstrap")]
 
 
 def test_the_guide_has_every_command_and_type():
@@ -206,7 +206,7 @@ def test_the_guide_has_every_command_and_type():
 
 
 def test_the_example_says_hello(tmp_path):
-    params = {"recipe": "hello", "data_dir": str(CHECKOUT / "appliances"), "workdir_base": str(tmp_path), "output_base": None, "state": "present",
+    params = {"recipe": "hello", "data_dir": str(CHECKOUT / "roles/appliance/files"), "workdir_base": str(tmp_path), "output_base": None, "state": "present",
               "variables": {}, "directory": None,
               "break_at": None, "start_at": None, "on_error": "abort", "checkpoints": "macrostep", "dry_run": False, "progress": None}
     with tarfile.open(recipe_build.ensure(params, False, False)["files"]["image"]) as tar:

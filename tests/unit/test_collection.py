@@ -9,6 +9,7 @@ import pathlib
 import re
 
 import yaml
+from ansible_collections.our.cloud.plugins.action import appliance
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -38,3 +39,19 @@ def test_an_execution_environment_gets_open_ranges_and_no_ansible():
     ranges, pins = requirements(asked), requirements("requirements.txt")
     assert set(ranges) == set(pins) - {"ansible", "ansible-core", "mitogen"}
     assert all(wanted.startswith(">=") and number(wanted) <= number(pins[name]) for name, wanted in ranges.items())
+
+
+def test_nothing_needs_a_file_outside_of_what_collections_may_have():
+    """Ansible's rule: it must work if every file outside of plugins, roles, playbooks and meta is deleted."""
+    found = []
+    for path in (path for folder in ("plugins", "roles", "playbooks") for path in (CHECKOUT / folder).rglob("*")):
+        if path.suffix not in (".py", ".yml", ".j2") or "documentation" in path.parts:
+            continue
+        for led in re.findall(r'(?:role_path|playbook_dir)[^\n"\']*?\}\}/((?:\.\./)+[\w./-]+)', path.read_text(encoding="utf-8")):
+            top = path.relative_to(CHECKOUT).parts
+            target = (CHECKOUT.joinpath(*top[:2 if top[0] == "roles" else 1]) / led).resolve()
+            if target.relative_to(CHECKOUT).parts[0] not in ("plugins", "roles", "playbooks", "meta"):
+                found.append(f"{path.relative_to(CHECKOUT)}: {led}")
+    assert found == []
+    own = (CHECKOUT / "plugins/action" / appliance.OWN).resolve()
+    assert (own / "recipes").is_dir() and own.relative_to(CHECKOUT).parts[0] == "roles"

@@ -74,7 +74,7 @@ def quotations():
 
 def sources():
     """The text of every file of the collection's code, string literals joined, white space made one."""
-    for folder in ("roles", "plugins", "playbooks", "appliances"):
+    for folder in ("roles", "plugins", "playbooks"):
         for path in sorted((CHECKOUT / folder).rglob("*")):
             if path.is_file() and path.suffix in (".py", ".yml", ".yaml", ".j2", "") and "__pycache__" not in path.parts:
                 text = path.read_text(encoding="utf-8").replace('\\"', '"')

@@ -19,7 +19,7 @@ ROLES = sorted((CHECKOUT / "roles").iterdir())
 # What people read may have examples with names in them; what machines run may not.
 DOCUMENTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 # Roles that are not configured by the inventory of a physical site.
-NOT_OF_A_SITE = ("certificates", "lab", "nft_table", "openstack_service", "packages")
+NOT_OF_A_SITE = ("appliance", "certificates", "lab", "nft_table", "openstack_service", "packages")
 MISSING = object()
 
 
