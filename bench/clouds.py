@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 
 import figures
-from cloud import FLAVOR, IMAGE, INVENTORY, NAME, SCRIPTS, created, front, machines, python, registered, resident
+from cloud import FLAVOR, INVENTORY, MEMORY, NAME, SCRIPTS, created, front, machines, python, registered, resident
 from machines import CACHE, NotTaken, Site, Ssh, no_op, say, take
 
 # Beside those of inventories/cloud: names, networks and a port of their own.
@@ -111,8 +111,7 @@ def by_script(site, known):
 
 def works(site):
     """An instance can be made, whoever made the cloud: seconds until its sshd answers."""
-    registered(site)
-    return created(site)["ssh"]
+    return created(site, registered(site))["ssh"]
 
 
 def left_to_do(site):
@@ -160,15 +159,15 @@ def fresh_cloud(site, pairs, result):
 
 def front_at_rest(site):
     """(MiB that all of its processes take, seconds of processor time that they use in a minute)."""
-    memory = resident(site.ssh.read(FRONT, "cat /proc/[0-9]*/smaps_rollup 2>/dev/null || true"))
+    memory = resident(site.ssh.read(FRONT, MEMORY))
     told = site.ssh.read(FRONT, "grep ^usage_usec /sys/fs/cgroup/cpu.stat; sleep %d; grep ^usage_usec /sys/fs/cgroup/cpu.stat" % REST).split()
     return memory, (int(told[3]) - int(told[1])) / 1e6 * 60 / REST
 
 
-def alone(site):
+def alone(site, image):
     """Seconds until an instance without a network is active. It goes again."""
     try:
-        return python(site, "instance", "alone", NAME, IMAGE, FLAVOR)["active"]
+        return python(site, "instance", "alone", NAME, image, FLAVOR)["active"]
     finally:
         python(site, "instance", "delete", NAME)
 
@@ -203,17 +202,17 @@ def growth(site, pairs, result):
                          "unit": "s", "values": [done.seconds]})
             if not there:
                 twin.ssh = Ssh(twin.state_dir / "ssh_config")
-                registered(twin)
+                image = registered(twin)
             there = count
             for pair in range(pairs):
                 what = "growth %d/%d with %d nodes" % (pair + 1, pairs, count)
                 idle[count].append(take(result, what + ", nothing to do", lambda limit=limit: no_op(twin, "playbooks/cloud.yml", "--limit", limit)))
-                active[count].append(take(result, what + ", an instance", lambda: created(twin)["active"]))
+                active[count].append(take(result, what + ", an instance", lambda image=image: created(twin, image)["active"]))
             at_rest.append(("%d nodes" % count, front_at_rest(twin)))
         began = 1
         for count in PRETENDERS:
             pretend(twin, began, count)
-            values = [take(result, "growth %d/%d with %d that pretend" % (pair + 1, pairs, count), lambda: alone(twin)) for pair in range(pairs)]
+            values = [take(result, "growth %d/%d with %d that pretend" % (pair + 1, pairs, count), lambda image=image: alone(twin, image)) for pair in range(pairs)]
             rows.append({"what": "an instance without a network, until it is active, on one of %d nodes that pretend" % count, "unit": "s", "values": values})
             at_rest.append(("%d nodes and %d that pretend" % (there, count), front_at_rest(twin)))
             began = count + 1

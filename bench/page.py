@@ -45,8 +45,8 @@ WHAT = {
              "have layers 1 to 3: a front end with all controllers, two nodes. The script finds configuration files, units and certificates made, "
              "those of the playbook, and unpacks them. At the end an instance must answer at its floating address; after the script `cloud.yml` "
              "runs, and what it changes is told.",
-    "rest": "`cloud.yml` where all is as it should be (every run must report `changed=0`), and the memory of all processes of each machine when no "
-            "instance runs, shared pages shared out among those that share them.",
+    "rest": "`cloud.yml` where all is as it should be (every run must report `changed=0`), and the memory of all processes of each machine but "
+            "instances, shared pages shared out among those that share them.",
     "instances": "The small instance, from the request to the API until it is active, and until port 22 of its floating address answers on the gateway; and "
                  "its live move to and fro, by nova's bare call until it is done, and by `migrate.yml`, whose module looks at both nodes before and after.",
     "growth": "A front end and nodes, all containers of this computer, which the nodes share: `site.yml` for the first ones, and with `--limit` for those that "
