@@ -51,6 +51,7 @@ class State:
     nodes: dict = dataclasses.field(default_factory=dict)  # {host: name of its resource provider}
     instances: dict = dataclasses.field(default_factory=dict)  # {host: names}
     providers: dict = dataclasses.field(default_factory=dict)  # {name of a root provider: id}
+    agents: list = dataclasses.field(default_factory=list)  # {id, host} of each agent that neutron knows by OVN's chassis
     services: set = dataclasses.field(default_factory=set)  # names in the catalog
     users: set = dataclasses.field(default_factory=set)  # names of services' users
     held: dict = dataclasses.field(default_factory=dict)  # {group: sentence of what users have there}
@@ -61,7 +62,7 @@ class Step:
     """One thing to do: `verb` a `kind` of this name."""
 
     verb: str  # remove, release
-    kind: str  # compute, provider, service
+    kind: str  # compute, provider, agent, service
     name: str
     id: str = ""
 
@@ -108,6 +109,9 @@ def plan(ncs: Iterable[str], absent: Iterable[str], state: State, back: Iterable
             steps.append(Step("release", "compute", one["host"], one["id"]))
     # nova removes the provider of a service that it removes; these have lost theirs before
     steps += [Step("remove", "provider", name, uuid) for name, uuid in sorted(state.providers.items()) if name not in state.nodes.values()]
+    # each API process keeps them in memory until it is told, whatever becomes of the chassis
+    steps += [Step("remove", "agent", one["host"], one["id"]) for one in sorted(state.agents, key=lambda one: (one["host"], one["id"]))
+              if one["host"] not in wanted]
     for name in absent:
         steps += [Step("remove", "service", service) for service in LAYERS[name]["services"] if service in state.services or service in state.users]
     return steps
@@ -147,6 +151,9 @@ def look(connection: Any, absent: Iterable[str]) -> State:
     if "placement" in services.values():
         found = body(connection, "placement", "/resource_providers", "placement", microversion=PROVIDER_API)["resource_providers"]
         state.providers = {one["name"]: one["uuid"] for one in found if one["parent_provider_uuid"] is None}
+    if "network" in services.values():
+        found = body(connection, "network", "/agents", "neutron")["agents"]
+        state.agents = [{"id": one["id"], "host": one["host"]} for one in found if one["agent_type"].startswith("OVN")]
     for group in absent:
         for kind, path, key, what in LAYERS[group]["holds"]:
             if kind in services.values():
@@ -178,6 +185,8 @@ def do(connection: Any, step: Step) -> None:
             sent(connection.compute.delete(f"/os-services/{step.id}", microversion=COMPUTE_API), str(step))
         elif step.kind == "provider":
             sent(connection.placement.delete(f"/resource_providers/{step.id}", microversion=PROVIDER_API), str(step))
+        elif step.kind == "agent":
+            sent(connection.network.delete(f"/agents/{step.id}"), str(step))
         else:
             identity.ensure({"services": [{"name": step.name, "state": "absent"}], "users": [{"name": step.name, "state": "absent"}]}, False)
 

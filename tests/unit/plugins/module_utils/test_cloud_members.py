@@ -61,6 +61,12 @@ def test_the_plan():
     assert members.absent_groups({"clc": ["x"], "walrus": [], "cc": ["x"]}) == ["walrus", "sc"]
 
 
+def test_agents_of_a_node_that_has_left():
+    known = state(agents=[{"id": "b", "host": "n2"}, {"id": "c", "host": "n1"}, {"id": "a", "host": "n2"}])
+    assert [(str(step), step.id) for step in members.plan(["n1"], [], known)] == [("remove agent n2", "a"), ("remove agent n2", "b")]
+    assert members.refusals(["n1"], [], known) == []
+
+
 # --- on a machine -----------------------------------------------------------
 
 @pytest.mark.parametrize("units, host, gone", [
@@ -149,14 +155,17 @@ def cloud(servers=(), forced=False, **more):
     providers = [{"name": name, "uuid": uuid, "parent_provider_uuid": parent}
                  for name, uuid, parent in (("n2.lan", "p2", None), ("gone", "p9", None), ("child", "p3", "p2"))]
     placement = Service({"resource_providers": {"resource_providers": providers}})
-    return type("Connection", (), {"identity": Keystone(nova="compute", placement="placement", cinder="block-storage"), "compute": nova,
-                                   "placement": placement, "block_storage": Service({"volumes": {"volumes": [1, 2]}})})()
+    agents = [{"id": f"{kind}-{host}", "host": host, "agent_type": kind} for host in ("n1", "n2") for kind in ("OVN Controller agent", "Other agent")]
+    return type("Connection", (), {"identity": Keystone(nova="compute", placement="placement", cinder="block-storage", neutron="network"), "compute": nova,
+                                   "placement": placement, "block_storage": Service({"volumes": {"volumes": [1, 2]}}),
+                                   "network": Service({"agents": {"agents": agents}, "ports": {"ports": []}})})()
 
 
 def test_looking():
     found = members.look(cloud([server("a")]), ["sc", "cc"])
     assert found.instances == {"n1": [], "n2": ["a"]} and found.providers == {"n2.lan": "p2", "gone": "p9"}
-    assert found.held == {"sc": "volumes (2)"} and found.services == {"nova", "placement", "cinder"}
+    assert found.held == {"sc": "volumes (2)"} and found.services == {"nova", "placement", "cinder", "neutron"}
+    assert found.agents == [{"id": "OVN Controller agent-n1", "host": "n1"}, {"id": "OVN Controller agent-n2", "host": "n2"}]
     assert found.nodes == {"n2": "n2.lan"} and [one["forced_down"] for one in found.computes] == [False, False]
 
 
@@ -166,7 +175,8 @@ def test_doing(monkeypatch):
     monkeypatch.setattr(members.identity, "ensure", lambda wanted, check: gone.append((wanted, check)))
     connection.block_storage.paths["volumes"] = {"volumes": []}
     done = members.ensure(["n1"], ["sc"], [], [], True, False)
-    assert [str(step) for step in done["steps"]] == ["remove compute n2", "remove provider gone", "remove service cinder"]
+    assert [str(step) for step in done["steps"]] == ["remove compute n2", "remove provider gone", "remove agent n2", "remove service cinder"]
+    assert connection.network.done == [("DELETE", "/agents/OVN Controller agent-n2")]
     assert connection.compute.done == [("DELETE", "/os-services/id-n2")] and connection.placement.done == [("DELETE", "/resource_providers/p9")]
     assert gone == [({"services": [{"name": "cinder", "state": "absent"}], "users": [{"name": "cinder", "state": "absent"}]}, False)]
 
