@@ -303,7 +303,8 @@ def test_a_cloud_counts_when_an_instance_answers(tmp_path, monkeypatch, script, 
 
     done = []
     for name, function in {
-            "by_playbook": by_playbook, "by_script": by_script, "fresh": lambda site: done.append("fresh"), "capture": lambda site, files: done.append("capture"),
+            "by_playbook": by_playbook, "by_script": by_script, "fresh": lambda site: done.append("fresh"),
+            "capture": lambda site, files: done.append("capture"),
             "nodes_of": lambda site: "bench-1 ...", "works": lambda site: 5.0 if answers else fails("it is silent"), "left_to_do": lambda site: 2}.items():
         monkeypatch.setattr(clouds, name, function)
     result, taken = {"notes": []}, {by_playbook: [None], by_script: [None]}

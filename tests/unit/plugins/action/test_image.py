@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import sys
 import types
+from unittest import mock
 
 import pytest
 from ansible.errors import AnsibleError
@@ -128,7 +129,7 @@ def test_nothing_there(folder):
 def test_a_path_from_where_the_playbook_was_started(folder, monkeypatch):
     """Where Ansible itself looks is beside the playbook, which is the collection's own."""
     action = Action(folder, path="built")
-    monkeypatch.setattr(action, "_find_needle", lambda *dummy: (_ for _ in ()).throw(AnsibleError("Could not find or access 'built'")))
+    monkeypatch.setattr(action, "_find_needle", mock.Mock(side_effect=AnsibleError("Could not find or access 'built'")))
     assert action.run(task_vars={})["found"] is False
     monkeypatch.chdir(folder.parent)
     assert action.run(task_vars={})["changed"]

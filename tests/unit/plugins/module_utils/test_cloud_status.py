@@ -104,7 +104,8 @@ def test_no_store_no_row():
     ([service(rpc=None), service(host="n2")], "nova-compute", "n1", "BAD", "(no hypervisor)", "restart nova-compute"),
     ([service(status="disabled"), service(host="n2")], "nova-compute", "n1", "look", "it is disabled", "--enable n1"),
     ([service(), service(host="n2"), service(host="old")], "nova-compute", "old", "look", "no nc of the inventory", "our.cloud.cloud"),
-    ([service(), service(host="n2"), service("nova-conductor", "front", state="down")], "nova-conductor", "front", "BAD", "down, enabled", "nova-conductor.log"),
+    ([service(), service(host="n2"), service("nova-conductor", "front", state="down")], "nova-conductor", "front", "BAD", "down, enabled",
+     "nova-conductor.log"),
 ])
 def test_computes(services, part, where, state, says, remedy):
     row = only(status.judge_computes(["n1", "n2"], "front", services))
