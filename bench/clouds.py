@@ -212,7 +212,8 @@ def growth(site, pairs, result):
         began = 1
         for count in PRETENDERS:
             pretend(twin, began, count)
-            values = [take(result, "growth %d/%d with %d that pretend" % (pair + 1, pairs, count), lambda image=image: alone(twin, image)) for pair in range(pairs)]
+            values = [take(result, "growth %d/%d with %d that pretend" % (pair + 1, pairs, count), lambda image=image: alone(twin, image))
+                      for pair in range(pairs)]
             rows.append({"what": "an instance without a network, until it is active, on one of %d nodes that pretend" % count, "unit": "s", "values": values})
             at_rest.append(("%d nodes and %d that pretend" % (there, count), front_at_rest(twin)))
             began = count + 1
