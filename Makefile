@@ -71,8 +71,8 @@ sanity: test-deps ## ansible-test sanity and the collection's documentation, on 
 molecule: test-deps ## the scenarios of make test: moves (KVM), gateway and bridge in containers, default (Xen) in virtual machines, the cloud in containers
 	tests/all molecule
 
-long: test-deps ## the scenarios that make test has no time for: all cases of the cloud, KVM in virtual machines, and those that build appliances
-	tests/all molecule cloud kvm oar batch arm images
+long: test-deps ## the scenarios that make test has no time for: all cases of Xen and of the cloud, KVM in virtual machines, and those that build appliances
+	tests/all molecule default cloud kvm oar batch arm images
 
 ROUNDS ?= 50
 torture: test-deps ## nodes that die, a LAN that is cut, moves that are killed, in random order, on the machines of scenario moves; not in make test
