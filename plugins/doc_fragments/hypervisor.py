@@ -16,15 +16,4 @@ options:
     type: str
 requirements:
   - libvirt and its Python binding (python3-libvirt) on the hypervisor
-author:
-  - The our.cloud founders (@our-cloud)
-"""
-
-    ATTRIBUTES = r"""
-options: {}
-attributes:
-  check_mode:
-    description: Can run in check_mode and return changed status prediction without modifying the target.
-  diff_mode:
-    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
 """

@@ -13,8 +13,6 @@ options:
     description: The site's shared store, in which the registry is. It must be mounted on the machine that the module runs on.
     type: path
     default: /srv/cloud
-author:
-  - The our.cloud founders (@our-cloud)
 """
 
     ENTRY = r"""

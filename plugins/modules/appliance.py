@@ -14,7 +14,8 @@ description:
     beginning is not built again, and after a failure the next build resumes with the macrostep that failed.
   - Runs on the control machine, as root or as an ordinary user with subordinate ids. What a build mounts or starts ends with it.
   - The guide to writing recipes is docs/recipes.md.
-author: The our.cloud founders (@our-cloud)
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

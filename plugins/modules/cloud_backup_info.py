@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: cloud_backup_info
 short_description: A backup of the cloud, and whether it may be restored
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Reads the manifest of a backup on the control machine, compares the archives with it, and the cloud that it is of with the inventory's.
 options:
@@ -31,6 +29,8 @@ options:
     type: list
     elements: str
     required: true
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

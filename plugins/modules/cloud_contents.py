@@ -9,12 +9,9 @@ DOCUMENTATION = r"""
 module: cloud_contents
 short_description: What is in the cloud
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Logs in and lists projects, users, instances, images, volumes, networks, routers and floating addresses of all projects. So it is a proof that
     these services work, too.
-  - It runs on the host that has the administrator's C(/etc/openstack/clouds.yaml).
 options:
   wait:
     description: Seconds to wait until everything answers.
@@ -33,6 +30,9 @@ options:
     description: By node, what runs there, lines of C(virsh list --uuid --name).
     type: dict
     default: {}
+extends_documentation_fragment:
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
@@ -40,8 +40,6 @@ attributes:
   diff_mode:
     support: none
     description: There is nothing to compare.
-requirements:
-  - python3-openstacksdk
 """
 
 EXAMPLES = r"""

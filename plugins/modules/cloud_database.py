@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: cloud_database
 short_description: Databases of the cloud's services, and their users
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Makes databases and users in the MariaDB of the machine that it runs on. A user's password is tried by a login as the services do it, and set
     only if that is refused.
@@ -48,6 +46,8 @@ options:
         type: list
         elements: str
         default: []
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

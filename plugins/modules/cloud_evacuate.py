@@ -10,7 +10,7 @@ module: cloud_evacuate
 short_description: The instances of a dead node start elsewhere
 version_added: 0.4.0
 description:
-  - Runs on the host of the group C(clc). Nova is told that the node is down, and starts its instances on others, with the disks that they had in the store.
+  - Nova is told that the node is down, and starts its instances on others, with the disks that they had in the store.
   - It does not prove that the node is dead. While it lives its instances write on their disks, and a second copy ruins them.
     C(playbooks/rescue.yml) makes sure that it does not.
   - The node is held down until M(our.cloud.cloud_members) lets it back.
@@ -20,9 +20,8 @@ options:
     type: str
     required: true
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
-author:
-  - The our.cloud founders (@our-cloud)
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

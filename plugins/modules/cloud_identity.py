@@ -9,13 +9,10 @@ DOCUMENTATION = r"""
 module: cloud_identity
 short_description: The cloud's services, endpoints, roles, projects and users
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Makes what keystone knows so, all in one process and with one login. It looks at what is there, plans, and does what the plan says.
   - A user's password is tried by a login, and set only if that is refused.
   - All users and projects are in the domain C(Default). What is not named here is left alone.
-  - It runs on the host that has the administrator's C(/etc/openstack/clouds.yaml).
 options:
   region:
     description: The region of the endpoints.
@@ -109,6 +106,9 @@ options:
         type: str
         choices: [present, absent]
         default: present
+extends_documentation_fragment:
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
@@ -116,8 +116,6 @@ attributes:
   diff_mode:
     support: full
     description: Passwords are masked.
-requirements:
-  - python3-openstacksdk
 seealso:
   - module: our.cloud.openstack_schema
 """

@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: cloud_load
 short_description: Put back what a machine of the cloud had
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Puts back what M(our.cloud.cloud_save) has saved. Databases are replaced, as are keystone's keys. Stop what uses them before (O(state=stopped)).
   - Before it changes anything it has looked at the whole archive, the versions of the packages, the database server and the room on the disk.
@@ -42,6 +40,8 @@ options:
     description: As RV(our.cloud.cloud_save#module:versions) was. Older packages here are refused.
     type: dict
     default: {}
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -26,7 +26,7 @@ options:
     default: []
 extends_documentation_fragment:
   - our.cloud.registry
-  - our.cloud.hypervisor.attributes
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -10,7 +10,7 @@ module: cloud_members
 short_description: Nodes and layers that have left the inventory leave the cloud
 version_added: 0.4.0
 description:
-  - Runs on the host of the group C(clc). Removes what nova, placement and the catalog know of nodes and layers that the inventory does not have any more.
+  - Removes what nova, placement and the catalog know of nodes and layers that the inventory does not have any more.
   - Refused while something of users' is there - instances on a node, images, volumes or ports of a layer - or while the node's nova-compute reports.
   - A node that was taken for lost (see the playbook C(rescue)) is held down until O(back) names it.
 options:
@@ -39,9 +39,8 @@ options:
     type: bool
     default: true
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
-author:
-  - The our.cloud founders (@our-cloud)
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -11,7 +11,6 @@ short_description: Networks, routers and shared security groups of a cloud
 version_added: 0.4.0
 description:
   - Makes and corrects what the cloud's operator offers to all projects. What is not named is left alone.
-  - It runs where C(/etc/openstack/clouds.yaml) is, on the host of the group C(clc).
 options:
   networks:
     description: Networks.
@@ -125,7 +124,9 @@ options:
             description: From where, as address and length.
             type: str
             required: true
-author: The our.cloud founders (@our-cloud)
+extends_documentation_fragment:
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
@@ -133,8 +134,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows what differs of each network, subnet, router and security group.
-requirements:
-  - python3-openstacksdk
 seealso:
   - module: our.cloud.cloud_identity
 """

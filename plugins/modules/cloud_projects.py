@@ -9,15 +9,12 @@ DOCUMENTATION = r"""
 module: cloud_projects
 short_description: The cloud's projects with their users, quotas, ssh keys and security groups
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Makes the projects of the cloud as they are described, all of them in one process. It looks at what is there, plans, and does what the plan says.
   - What it has made bears a mark, and goes when it is not described any more. A project that still has instances, volumes, snapshots, images,
     networks, routers or floating addresses is refused to go, before anything is changed. Objects in S3 are not looked at.
   - What does not bear the mark is left alone. A project or user of a described name is taken over.
   - A user's password is tried by a login, and set only if that is refused.
-  - It runs on the host that has the administrator's C(/etc/openstack/clouds.yaml).
 options:
   projects:
     description: All projects that there shall be, beside the cloud's own.
@@ -111,6 +108,9 @@ options:
     description: The users' passwords, by name.
     type: dict
     default: {}
+extends_documentation_fragment:
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
@@ -118,8 +118,6 @@ attributes:
   diff_mode:
     support: full
     description: Passwords are masked.
-requirements:
-  - python3-openstacksdk
 seealso:
   - module: our.cloud.cloud_identity
 """

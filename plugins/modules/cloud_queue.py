@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: cloud_queue
 short_description: Users of the cloud's message queue
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Tries whether the RabbitMQ of the machine that it runs on lets users in, as services do it, and sets their passwords if not.
   - RabbitMQ reads its users when it starts, from a file that P(our.cloud.queue_definitions#filter) makes; this is for what has happened since.
@@ -45,6 +43,8 @@ options:
         description: The password.
         type: str
         required: true
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: cloud_save
 short_description: Save what a machine of the cloud has that cannot be made again
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Makes one archive of databases, keystone's keys, Swift's rings and hash, OVN's northbound database and the node's identity, as far as the
     machine has them by its groups. Only root can read it. Who asked for it takes it away.
@@ -27,6 +25,8 @@ options:
     type: list
     elements: str
     default: []
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -10,7 +10,7 @@ module: cloud_status
 short_description: Asks each service of the cloud for a real answer
 version_added: 0.4.0
 description:
-  - Runs on the host of the group C(clc). Each API has to look something up for a token, each nova-compute has to answer by RPC, the page has to
+  - Each API has to look something up for a token, each nova-compute has to answer by RPC, the page has to
     show its login. What the services say of each other comes along - agents, chassis, volumes' services, queues, instances that are stuck.
   - What fails is an answer, too. P(our.cloud.cloud_table#filter) judges all of them.
 options:
@@ -23,9 +23,8 @@ options:
     type: path
     default: /etc/our-cloud/ca.pem
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
-author:
-  - The our.cloud founders (@our-cloud)
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: compute_hosts
 short_description: Nodes on nova's list, so that instances are put there
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Waits until nova-compute on each of the nodes has reported, and puts those on the list of the cell that are not there yet
     (C(nova-manage cell_v2 discover_hosts)). It runs on the cloud controller.
@@ -32,6 +30,8 @@ options:
     description: Seconds to wait for the nodes.
     type: int
     default: 180
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -22,14 +22,12 @@ options:
     type: float
     required: true
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
   diff_mode:
     support: none
-author:
-  - The our.cloud founders (@our-cloud)
 seealso:
   - module: our.cloud.instance_migrate
 """

@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: config_files
 short_description: Whole configuration files, their secrets hidden in what is shown
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Writes files as a whole, each in one step, with owner, group and mode. Directories that are missing on the way to them are made.
   - In diffs, logs and results everything secret is hidden - values of keys such as C(password) and C(secret), passwords in URLs, and whatever looks
@@ -73,6 +71,8 @@ options:
         type: str
         choices: [present, absent]
         default: present
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

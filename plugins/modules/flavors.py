@@ -12,7 +12,6 @@ version_added: 0.4.0
 description:
   - Makes the cloud's flavors so. One that differs is removed and made anew; instances keep the size that they have.
   - Flavors that are not named are left alone.
-  - It runs on the host that has the administrator's C(/etc/openstack/clouds.yaml).
 options:
   flavors:
     description: The flavors.
@@ -40,16 +39,13 @@ options:
         choices: [present, absent]
         default: present
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
   diff_mode:
     support: full
-requirements:
-  - python3-openstacksdk
-author:
-  - The our.cloud founders (@our-cloud)
 seealso:
   - module: our.cloud.instance
 """

@@ -20,7 +20,7 @@ options:
     type: path
 extends_documentation_fragment:
   - our.cloud.registry
-  - our.cloud.hypervisor.attributes
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

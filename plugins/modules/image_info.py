@@ -17,7 +17,7 @@ options:
     type: str
 extends_documentation_fragment:
   - our.cloud.registry
-  - our.cloud.hypervisor.attributes
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -15,7 +15,6 @@ description:
   - Where it does not become active, the error tells what all parts of the cloud say of it - the fault, failed events, a service that is deaf,
     a port that does not bind, the last lines of its console - and what to do. What there is of it is removed then.
   - What an instance was made of never changes. Another image or flavor is refused.
-  - It runs on the host that has the administrator's C(/etc/openstack/clouds.yaml).
 options:
   name:
     description: The instance's name, which is one of a project's own. An id does as well where it exists.
@@ -101,16 +100,13 @@ options:
     description: The code of the job. The action plugin puts it in.
     type: str
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
   diff_mode:
     support: none
-requirements:
-  - python3-openstacksdk
-author:
-  - The our.cloud founders (@our-cloud)
 seealso:
   - module: our.cloud.instance_info
   - module: our.cloud.instance_migrate

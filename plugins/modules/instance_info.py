@@ -11,7 +11,6 @@ short_description: The instances of the cloud
 version_added: 0.4.0
 description:
   - Tells the instances of all projects. It changes nothing.
-  - It runs on the host that has the administrator's C(/etc/openstack/clouds.yaml).
 options:
   name:
     description: Only what this name or id leads to, which may be several of different projects. All if it is not given.
@@ -28,16 +27,13 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
   diff_mode:
     support: none
-requirements:
-  - python3-openstacksdk
-author:
-  - The our.cloud founders (@our-cloud)
 seealso:
   - module: our.cloud.instance
 """

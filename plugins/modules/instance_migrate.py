@@ -14,7 +14,6 @@ description:
   - What can be known before is checked before, in check mode too, and every reason to refuse comes with what to do about it.
   - While it runs, its progress is shown (by an action plugin of the same name).
   - Whether it runs on the target alone is known by M(our.cloud.vm_info) on both nodes, as the playbook migrate asks.
-  - It runs on the host that has the administrator's C(/etc/openstack/clouds.yaml).
 options:
   name:
     description: The instance's name or id.
@@ -36,16 +35,13 @@ options:
     description: The code of the job. The action plugin puts it in.
     type: str
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
   diff_mode:
     support: none
-requirements:
-  - python3-openstacksdk
-author:
-  - The our.cloud founders (@our-cloud)
 seealso:
   - module: our.cloud.instance
   - module: our.cloud.vm_migrate

@@ -20,7 +20,7 @@ options:
 extends_documentation_fragment:
   - our.cloud.registry
   - our.cloud.registry.entry
-  - our.cloud.hypervisor.attributes
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

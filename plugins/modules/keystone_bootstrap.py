@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: keystone_bootstrap
 short_description: Keystone's keys, and the cloud's administrator
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Makes keys where there are none. It refuses to if the database has been used with others - these belong into the backup.
   - Tries the administrator's password by a login, and sets it (C(keystone-manage bootstrap)) only if that is refused.
@@ -43,6 +41,8 @@ options:
   internal_url:
     description: The URL for services. For V(administrator).
     type: str
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

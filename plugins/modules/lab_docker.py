@@ -13,11 +13,14 @@ description:
   - Uses the docker that answers. Where none does, starts one, by the service manager if it has one, else by hand.
   - Lets machines of one LAN talk where C(br_netfilter) would have docker's rules drop it.
   - Runs on the control machine, as root.
-author: The our.cloud founders (@our-cloud)
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
     description: Checks everything and starts nothing.
+  diff_mode:
+    support: none
 options:
   name:
     description: Name of the lab.

@@ -12,21 +12,21 @@ description:
   - Checks programs, memory, disk space and ports for the machines of a lab, finds out whether hardware virtualization really works,
     makes the lab's own ssh key and starts a switch for each of its LANs.
   - Runs on the control machine, without root.
-author: The our.cloud founders (@our-cloud)
+extends_documentation_fragment:
+  - our.cloud.lab
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
     description: Checks everything and starts nothing.
+  diff_mode:
+    support: none
 options:
   state:
     description: V(present) prepares; V(absent) stops the switches and removes the key.
     type: str
     choices: [present, absent]
     default: present
-  state_dir:
-    description: Directory of the lab's state.
-    type: path
-    required: true
   machines:
     description: The machines that are to run, as M(our.cloud.lab_machine) takes them.
     type: list

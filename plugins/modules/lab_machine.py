@@ -12,11 +12,15 @@ description:
   - Starts, stops or removes one QEMU machine of a lab and waits until it shows its login prompt.
   - Its disk is a copy-on-write overlay of an image; its name, host key and first address come from a seed that it reads once.
   - Runs on the control machine, without root.
-author: The our.cloud founders (@our-cloud)
+extends_documentation_fragment:
+  - our.cloud.lab
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
     description: Says what would change.
+  diff_mode:
+    support: none
 options:
   name:
     description: Name of the machine, which is its host name too.
@@ -31,10 +35,6 @@ options:
     type: str
     choices: [started, stopped, absent, queried]
     default: started
-  state_dir:
-    description: Directory of the lab's state.
-    type: path
-    required: true
   memory:
     description: Memory in MiB.
     type: int

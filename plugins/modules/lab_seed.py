@@ -13,19 +13,19 @@ description:
     the lab's key that lets root in, its network cards, and files that are to be there from the beginning.
   - It is made once; the machine has read it, and a changed inventory does not change the machine.
   - Runs on the control machine, without root, after M(our.cloud.lab_docker), which makes the lab's key.
-author: The our.cloud founders (@our-cloud)
+extends_documentation_fragment:
+  - our.cloud.lab
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
     description: Says what would change.
+  diff_mode:
+    support: none
 options:
   name:
     description: Name of the machine, which is its host name too.
     type: str
-    required: true
-  state_dir:
-    description: Directory of the lab's state.
-    type: path
     required: true
   nics:
     description:

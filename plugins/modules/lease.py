@@ -24,7 +24,7 @@ options:
     default: absent
 extends_documentation_fragment:
   - our.cloud.registry
-  - our.cloud.hypervisor.attributes
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

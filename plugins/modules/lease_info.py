@@ -38,7 +38,7 @@ options:
     default: 100
 extends_documentation_fragment:
   - our.cloud.registry
-  - our.cloud.hypervisor.attributes
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

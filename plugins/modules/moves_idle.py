@@ -22,9 +22,8 @@ options:
     description: Seconds to wait.
     type: int
     default: 900
-author: The our.cloud founders (@our-cloud)
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

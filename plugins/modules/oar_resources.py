@@ -14,7 +14,8 @@ description:
   - A resource of a core or node that is no longer there becomes Dead; it is not removed, since the history of jobs refers to it.
     One that is back, or that OAR suspects, becomes Alive. What an administrator has made Absent stays so.
   - Runs on the cluster's server, as root.
-author: The our.cloud founders (@our-cloud)
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

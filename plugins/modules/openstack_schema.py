@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: openstack_schema
 short_description: The tables of OpenStack's services are those that their packages want
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Compares the migrations in a service's package with those that its database has recorded, and calls the service's own program, as the
     service's user, if some are missing. Afterwards it looks again.
@@ -24,6 +22,8 @@ options:
     elements: str
     choices: [cinder, glance, keystone, neutron, nova, placement]
     required: true
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -29,7 +29,8 @@ options:
     description: File with the authority's certificate.
     type: path
     required: true
-author: The our.cloud founders (@our-cloud)
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -18,9 +18,7 @@ options:
     elements: str
     required: true
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
-author:
-  - The our.cloud founders (@our-cloud)
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -83,7 +83,8 @@ options:
             description: Its type; without one, an interface of the system.
             type: str
             default: ""
-author: The our.cloud founders (@our-cloud)
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

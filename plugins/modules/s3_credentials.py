@@ -9,11 +9,9 @@ DOCUMENTATION = r"""
 module: s3_credentials
 short_description: The keys with which a user speaks S3
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Tells the pair of keys that stands for a user in a project, and makes one if there is none.
-  - Runs on the host of the group C(clc), as the cloud's administrator. Give the task C(no_log), as its result has the secret.
+  - Give the task C(no_log), as its result has the secret.
 options:
   user:
     description: The user.
@@ -29,14 +27,13 @@ options:
     choices: [present, absent]
     default: present
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
   diff_mode:
     support: none
-requirements:
-  - openstacksdk (python3-openstacksdk)
 """
 
 EXAMPLES = r"""

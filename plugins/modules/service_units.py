@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: service_units
 short_description: Services that run, and with the configuration that they have now
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Gives units of systemd a drop-in, enables and starts them, and restarts those that were started with other files than there are now -
     whoever has changed these, and whenever. A run that ended between a change and its restart is caught up by the next.
@@ -86,6 +84,8 @@ options:
     type: list
     elements: path
     default: []
+extends_documentation_fragment:
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

@@ -9,8 +9,6 @@ DOCUMENTATION = r"""
 module: swift_rings
 short_description: The rings of a Swift of one device
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Makes the three rings that are missing, each with one device on this host and one replica.
   - Refuses to go on where objects were stored with other secrets than these, since none of them would be found any more.
@@ -36,7 +34,7 @@ options:
     type: path
     default: /etc/swift
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

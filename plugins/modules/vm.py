@@ -107,7 +107,7 @@ options:
 extends_documentation_fragment:
   - our.cloud.registry
   - our.cloud.hypervisor
-  - our.cloud.hypervisor.attributes
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

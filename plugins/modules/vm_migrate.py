@@ -88,7 +88,7 @@ options:
     type: str
 extends_documentation_fragment:
   - our.cloud.hypervisor
-  - our.cloud.hypervisor.attributes
+  - our.cloud.common
 attributes:
   check_mode:
     support: full

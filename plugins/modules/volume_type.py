@@ -9,11 +9,8 @@ DOCUMENTATION = r"""
 module: volume_type
 short_description: A type of volumes that the cloud offers
 version_added: 0.4.0
-author:
-  - The our.cloud founders (@our-cloud)
 description:
   - Makes a public type of volumes, and gives it its description and extra specifications. Other specifications stay.
-  - Runs on the host of the group C(clc), as the cloud's administrator.
 options:
   name:
     description: Its name.
@@ -28,14 +25,13 @@ options:
     type: dict
     default: {}
 extends_documentation_fragment:
-  - our.cloud.hypervisor.attributes
+  - our.cloud.administrator
+  - our.cloud.common
 attributes:
   check_mode:
     support: full
   diff_mode:
     support: none
-requirements:
-  - openstacksdk (python3-openstacksdk)
 """
 
 EXAMPLES = r"""

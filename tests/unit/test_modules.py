@@ -11,24 +11,38 @@ import pathlib
 import pytest
 import yaml
 
-from ansible_collections.our.cloud.plugins.doc_fragments import hypervisor, registry
-
-MODULES = sorted(path.stem for path in (pathlib.Path(__file__).resolve().parents[2] / "plugins" / "modules").glob("[a-z]*.py"))
-FRAGMENTS = {"our.cloud.registry": registry.ModuleDocFragment.DOCUMENTATION, "our.cloud.registry.entry": registry.ModuleDocFragment.ENTRY,
-             "our.cloud.hypervisor": hypervisor.ModuleDocFragment.DOCUMENTATION, "our.cloud.hypervisor.attributes": hypervisor.ModuleDocFragment.ATTRIBUTES}
+PLUGINS = pathlib.Path(__file__).resolve().parents[2] / "plugins"
+MODULES = sorted(path.stem for path in (PLUGINS / "modules").glob("[a-z]*.py"))
 
 
 class Asked(Exception):
     """A module has said what it takes."""
 
 
+def imported(kind, name):
+    return importlib.import_module(f"ansible_collections.our.cloud.plugins.{kind}.{name}")
+
+
+def fragment(name):
+    """What is in our.cloud.FILE or our.cloud.FILE.PART."""
+    path, _, part = name.removeprefix("our.cloud.").partition(".")
+    return yaml.safe_load(getattr(imported("doc_fragments", path).ModuleDocFragment, part.upper() or "DOCUMENTATION"))
+
+
 def documented(module):
     """{option: its documentation}"""
     docs = yaml.safe_load(module.DOCUMENTATION)
     options = dict(docs.get("options") or {})
-    for name in docs.get("extends_documentation_fragment", []):
-        options.update(yaml.safe_load(FRAGMENTS[name])["options"])
+    for name in docs["extends_documentation_fragment"]:
+        options.update(fragment(name).get("options", {}))
     return options
+
+
+def sentences(part):
+    """All texts of a piece of documentation that take more than a few words."""
+    if isinstance(part, str):
+        return {part} if len(part) > 30 else set()
+    return set().union(*map(sentences, part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()))
 
 
 def said(options, inside):
@@ -39,7 +53,7 @@ def said(options, inside):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_options(name, monkeypatch):
-    module = importlib.import_module("ansible_collections.our.cloud.plugins.modules." + name)
+    module = imported("modules", name)
 
     def stop(**arguments):
         raise Asked(arguments["argument_spec"])
@@ -48,3 +62,13 @@ def test_options(name, monkeypatch):
     with pytest.raises(Asked) as asked:
         module.main()
     assert said(documented(module), "suboptions") == said(asked.value.args[0], "options")
+
+
+def test_repeated():
+    """What three modules say in the same words is in a fragment."""
+    where = {}
+    for name in MODULES:
+        docs = yaml.safe_load(imported("modules", name).DOCUMENTATION)
+        for text in sentences({key: docs.get(key, []) for key in ("author", "description", "notes", "options", "requirements")}):
+            where.setdefault(text, []).append(name)
+    assert {text: names for text, names in where.items() if len(names) > 2} == {}
