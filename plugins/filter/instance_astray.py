@@ -12,6 +12,7 @@ author:
   - The our.cloud founders (@our-cloud)
 description:
   - Compares what nova says after a move with what the libvirts of both nodes tell.
+positional: _input, plan
 options:
   _input:
     description: By node, what M(our.cloud.vm_info) returned there.
@@ -21,6 +22,9 @@ options:
     description: What P(our.cloud.migration_plan#filter) said of the move.
     type: dict
     required: true
+seealso:
+  - plugin: our.cloud.instance_failure
+    plugin_type: filter
 """
 
 EXAMPLES = r"""
@@ -35,15 +39,11 @@ _value:
   type: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_plan
-
-
-def instance_astray(hosts, plan):
-    return instance_plan.astray(plan["instance"], plan["source"], plan["target"], hosts)
+from ansible_collections.our.cloud.plugins.module_utils._cloud.instance_moved import astray
 
 
 class FilterModule:
     """The filter our.cloud.instance_astray."""
 
     def filters(self):
-        return {"instance_astray": instance_astray}
+        return {"instance_astray": astray}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is to be moved, a guest or an instance, and where to: a decision over what vm_info and instance_info told. And whether it has arrived."""
+"""What is to be moved, a guest or an instance, and where to: a decision over what vm_info and instance_info told."""
 
 from __future__ import annotations
 
@@ -98,17 +98,3 @@ def _of_instance(instance: dict[str, Any], hosts: dict[str, Any], target: Option
         others = "; ".join(f"{host} {unfit(host)}" for host in nodes if host != source)
         return error(f"{name} on {source} has nowhere to go{': ' + others if others else ', there is no other node controller'}.")
     return dict(answer, target=fit[0])
-
-
-def astray(instance: dict[str, Any], source: str, target: str, hosts: dict[str, Any]) -> str:
-    """What is wrong after a move, by what both libvirts tell; empty if it runs on the target alone."""
-    unasked = [host for host in (source, target) if host not in hosts]
-    if unasked:
-        return f"nova says that {instance['name']} moved to {target}, and {' and '.join(unasked)} could not be asked."
-    there = copies(instance, hosts)
-    if target not in there or not there[target]["active"]:
-        return f"nova says that {instance['name']} moved to {target}, and libvirt there does not run it. `openstack server reboot --hard {instance['id']}`"
-    if source in there:
-        return (f"{instance['name']} runs on {target}, and {source} still has a domain of it ({there[source]['state']}). nova-compute takes it away when it is "
-                f"started anew: `systemctl restart nova-compute` on {source}")
-    return ""

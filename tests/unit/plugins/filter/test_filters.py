@@ -53,3 +53,11 @@ def test_store_host():
     assert render("groups | our.cloud.store_host", groups={**nodes, "image_store": []}) == "n1"
     assert render("groups | our.cloud.store_host", groups=nodes) == "n1"
     assert render("groups | our.cloud.store_host | default('nobody', true)", groups={"all": []}) == "nobody"
+
+
+def test_after_the_move_of_an_instance():
+    plan = {"instance": {"name": "web", "id": "u1"}, "source": "n1", "target": "n2"}
+    failed = "{'n1': {'lines': ['CPU']}} | our.cloud.instance_failure(plan, 'It failed.')"
+    assert render(failed, plan=plan).startswith("It failed. nova-compute on n1 wrote: CPU. The nodes' processors differ")
+    assert render("{'n1': {'guests': []}} | our.cloud.instance_astray(plan)", plan=plan) == \
+        "nova says that web moved to n2, and n2 could not be asked."

@@ -493,17 +493,6 @@ def test_it_is_where_it_is_wanted():
     assert plan(target="node1")["already"] is True
 
 
-@pytest.mark.parametrize("hosts, words", [
-    (site([], [domain()]), ""),
-    (site([domain()], []), "libvirt there does not run it"),
-    (site([domain(active=False)], [domain()]), "node1 still has a domain of it (stopped)"),
-    ({"node2": site()["node2"]}, "node1 could not be asked"),
-])
-def test_whether_it_has_arrived(hosts, words):
-    said = instance_plan.astray(told(), "node1", "node2", hosts)
-    assert (said == "") is (words == "") and words in said
-
-
 # -- keys, flavors, progress ---------------------------------------------------------
 
 PROJECTS = [{"name": "physics", "users": [{"name": "ada", "keys": [{"name": "laptop", "public_key": "ssh-ed25519 AAAAlaptop"}]}, {"name": "bob"}]}]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node's log says of a move, and what is made of it."""
+"""What a node's log says of an instance."""
 
 from __future__ import annotations
 
@@ -58,16 +58,3 @@ def test_the_end_of_a_long_log_is_read(tmp_path, monkeypatch):
 
 def test_a_log_that_is_not_there_is_told(tmp_path):
     assert compute_log.look(WEB, 0, str(tmp_path / "none")) == {"lines": [], "unread": f"{tmp_path}/none could not be read: No such file or directory"}
-
-
-@pytest.mark.parametrize("said, words", [
-    ({"n1": {"lines": [UNSAFE], "unread": ""}, "n2": {"lines": [], "unread": ""}},
-     f"It failed. nova-compute on n1 wrote: {UNSAFE}. On n1 the directory of one of its disks is not shared for libvirt"),
-    ({"n1": {"lines": []}, "n2": {"lines": ["a.", "unable to connect to server at 'n2:16514'"]}},
-     "It failed. nova-compute on n2 wrote: a | unable to connect to server at 'n2:16514'. n1 does not reach libvirt or QEMU on n2"),
-    ({"n1": {"lines": [], "unread": "the log could not be read: Permission denied"}, "n2": {"unreachable": True, "msg": "no route"}},
-     "It failed. On n1 the log could not be read: Permission denied"),
-    ({"n1": {"lines": ["something new"]}}, "It failed. nova-compute on n1 wrote: something new"),
-])
-def test_a_failure_has_cause_and_remedy(said, words):
-    assert compute_log.failure("It failed.", said, "n1", "n2").startswith(words)

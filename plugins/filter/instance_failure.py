@@ -5,19 +5,16 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: move_failure
+name: instance_failure
 short_description: Why an instance was not moved, and what to do about it
 version_added: 0.4.0
 author:
   - The our.cloud founders (@our-cloud)
 description:
   - Puts together what M(our.cloud.instance_migrate) said and what the nodes' logs say.
+positional: _input, plan, message
 options:
   _input:
-    description: The message of M(our.cloud.instance_migrate).
-    type: str
-    required: true
-  said:
     description: By node, what M(our.cloud.compute_log) returned there.
     type: dict
     required: true
@@ -25,12 +22,19 @@ options:
     description: What P(our.cloud.migration_plan#filter) said of the move.
     type: dict
     required: true
+  message:
+    description: The message of M(our.cloud.instance_migrate).
+    type: str
+    required: true
+seealso:
+  - plugin: our.cloud.instance_astray
+    plugin_type: filter
 """
 
 EXAMPLES = r"""
 - name: Why it was not moved
   ansible.builtin.fail:
-    msg: "{{ moved.msg | our.cloud.move_failure({'node1': on_node1, 'node2': on_node2}, plan) }}"
+    msg: "{{ {'node1': on_node1, 'node2': on_node2} | our.cloud.instance_failure(plan, moved.msg) }}"
 """
 
 RETURN = r"""
@@ -39,15 +43,11 @@ _value:
   type: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud import compute_log
-
-
-def move_failure(message, said, plan):
-    return compute_log.failure(message, said, plan["source"], plan["target"])
+from ansible_collections.our.cloud.plugins.module_utils._cloud.instance_moved import failure
 
 
 class FilterModule:
-    """The filter our.cloud.move_failure."""
+    """The filter our.cloud.instance_failure."""
 
     def filters(self):
-        return {"move_failure": move_failure}
+        return {"instance_failure": failure}

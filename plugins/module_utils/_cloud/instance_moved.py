@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What became of an instance's move, by what both nodes tell: why it failed, or whether it has arrived. plan: what instance_plan.plan returned."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_plan
+
+# What nova-compute writes, and what to do about it
+REMEDIES = (
+    (r"Unsafe migration", "On {source} the directory of one of its disks is not shared for libvirt: `findmnt --target DIRECTORY` must show NFS. Where it "
+     "is a local one that the other nodes mount, name it in shared_filesystems of /etc/libvirt/qemu.conf and `systemctl restart libvirtd`, which passes over "
+     "directories that are not there when it starts"),
+    (r"certificate|TLS handshake|x509|[Aa]uthentication failed", "Certificates for moves are the role relocation's: run our.cloud.hypervisors"),
+    (r"unable to connect to server|Connection refused|No route to host|timed out", "{source} does not reach libvirt or QEMU on {target}: there "
+     "`systemctl status libvirtd` and `nft list table inet relocation`; the ports are in docs/relocation.md"),
+    (r"CPU", "The nodes' processors differ: set nc_cpu_model to a model that all of them have, and run our.cloud.cloud"),
+    (r"\blease\b|[Hh]ook script", "Another node has it in its lease: our.cloud.list shows who runs what, docs/leases.md what to do"),
+    (r"\block\b", "Somebody else has its disk open: our.cloud.list shows what runs where"),
+    (r"[Nn]o space left|[Cc]annot allocate memory|[Nn]ot enough memory", "Make room on {target}"),
+    (r"[Vv]if|[Pp]ort.*[Bb]ind", "On {target}: `systemctl status ovn-controller` and `ovs-vsctl show`"),
+)
+
+
+def failure(hosts: dict[str, dict[str, Any]], plan: dict[str, Any], message: str) -> str:
+    """The text of a move that failed: what the module said, what the nodes' logs say, and the remedy. hosts: by node, what compute_log.look returned."""
+    parts, lines = [message.rstrip(".")], []
+    for node, each in hosts.items():
+        lines += each.get("lines") or []
+        if each.get("lines"):
+            parts.append(f"nova-compute on {node} wrote: {' | '.join(line.rstrip('.') for line in each['lines'])}")
+        elif each.get("unread"):
+            parts.append(f"On {node} {each['unread']}")
+    for pattern, remedy in REMEDIES:
+        if any(re.search(pattern, line) for line in lines):
+            parts.append(remedy.format(source=plan["source"], target=plan["target"]))
+            break
+    return ". ".join(parts)
+
+
+def astray(hosts: dict[str, dict[str, Any]], plan: dict[str, Any]) -> str:
+    """What is wrong after a move; empty if the instance runs on the target alone. hosts: by node, what vm_info returned."""
+    instance, source, target = plan["instance"], plan["source"], plan["target"]
+    unasked = [host for host in (source, target) if host not in hosts]
+    if unasked:
+        return f"nova says that {instance['name']} moved to {target}, and {' and '.join(unasked)} could not be asked."
+    there = instance_plan.copies(instance, hosts)
+    if target not in there or not there[target]["active"]:
+        return f"nova says that {instance['name']} moved to {target}, and libvirt there does not run it. `openstack server reboot --hard {instance['id']}`"
+    if source in there:
+        return (f"{instance['name']} runs on {target}, and {source} still has a domain of it ({there[source]['state']}). nova-compute takes it away when it is "
+                f"started anew: `systemctl restart nova-compute` on {source}")
+    return ""
