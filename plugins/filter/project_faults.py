@@ -34,7 +34,7 @@ _value:
   elements: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud.projects import faults
+from ansible_collections.our.cloud.plugins.module_utils._cloud.project_entries import faults
 
 
 class FilterModule:

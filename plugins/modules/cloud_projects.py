@@ -155,11 +155,11 @@ steps:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud import identity, projects
+from ansible_collections.our.cloud.plugins.module_utils._cloud import identity, project_entries, projects
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
 RULE = {
-    "protocol": {"type": "str", "choices": list(projects.PROTOCOLS), "default": "tcp"},
+    "protocol": {"type": "str", "choices": list(project_entries.PROTOCOLS), "default": "tcp"},
     "ports": {"type": "str"},
     "remote": {"type": "str"},
     "direction": {"type": "str", "choices": ["ingress", "egress"], "default": "ingress"},

@@ -9,8 +9,9 @@ import copy
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud import identity, projects
-from ansible_collections.our.cloud.plugins.module_utils._cloud.projects import DEFAULT_RULES, OUTGOING, Rule, Tenancy, faults, plan, rule_of
+from ansible_collections.our.cloud.plugins.module_utils._cloud import identity, project_entries, project_plan, projects
+from ansible_collections.our.cloud.plugins.module_utils._cloud.project_entries import DEFAULT_RULES, OUTGOING, Rule, faults, rule_of
+from ansible_collections.our.cloud.plugins.module_utils._cloud.project_plan import Tenancy, plan
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 
 KEY, OTHER_KEY = "ssh-ed25519 AAAAC3Nz ada@laptop", "ssh-ed25519 AAAAC3Xx ada@desk"
@@ -58,9 +59,9 @@ def test_rules(declared, rule, text):
 
 
 def test_what_goes_out_may_go_unless_told():
-    assert projects.rules_of({"name": "web", "rules": []}) == OUTGOING
-    assert projects.rules_of({"name": "web", "rules": [{"direction": "egress", "ports": 443}]}) == {Rule("egress", "IPv4", "tcp", 443, 443)}
-    assert projects.rules_of({"name": "default", "rules": []}) == DEFAULT_RULES
+    assert project_entries.rules_of({"name": "web", "rules": []}) == OUTGOING
+    assert project_entries.rules_of({"name": "web", "rules": [{"direction": "egress", "ports": 443}]}) == {Rule("egress", "IPv4", "tcp", 443, 443)}
+    assert project_entries.rules_of({"name": "default", "rules": []}) == DEFAULT_RULES
 
 
 def test_nothing_is_wrong():
@@ -210,9 +211,9 @@ def test_a_rule_as_neutron_tells_it():
 
 @pytest.mark.parametrize("description, keys", [("our-cloud", []), ("our-cloud; keys: a b", ["a", "b"]), ("", None), (None, None), ("our-cloud is nice", None)])
 def test_marks(description, keys):
-    assert projects.marked_keys(description) == keys
+    assert project_plan.marked_keys(description) == keys
     if keys is not None:
-        assert projects.description_of(keys) == description
+        assert project_plan.description_of(keys) == description
 
 
 def test_wrong_projects_are_refused_before_the_cloud_is_asked():
@@ -271,7 +272,7 @@ def test_groups_are_made_with_their_rules(connection):
     declared = {"name": "lab", "security_groups": [
         {"name": "web", "rules": [{"ports": 443}, {"ports": 22, "remote": "default"}, {"direction": "egress", "protocol": "udp", "ports": 53}]},
         {"name": "default", "rules": [{"protocol": "icmp"}]}]}
-    for step in projects.plan_groups([declared], there):
+    for step in project_plan.plan_groups([declared], there):
         projects.do(connection, there, step)
     assert connection.network.calls == [
         ("put", "/security-groups/n1/tags/our-cloud"),

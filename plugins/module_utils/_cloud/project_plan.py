@@ -1,0 +1,164 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps from what is there to the projects that are declared: a decision, which speaks with nobody.
+
+What has been made here bears a mark: projects and security groups a tag, users their description, which also names the keys that they have
+from here. What bears it and is not declared any more goes; what does not is left alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import identity
+from ansible_collections.our.cloud.plugins.module_utils._cloud.identity import Step
+from ansible_collections.our.cloud.plugins.module_utils._cloud.project_entries import DEFAULT_GROUP, DEFAULT_RULES, OUTGOING, QUOTAS, key_of, rules_of
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+
+MARK = "our-cloud"
+MARKED_USER = re.compile(r"our-cloud(?:; keys: (.*))?\Z")
+
+
+@dataclasses.dataclass
+class Tenancy:
+    """What is there."""
+
+    identity: identity.State = dataclasses.field(default_factory=identity.State)
+    quotas: dict = dataclasses.field(default_factory=dict)  # project: {quota: value}
+    usual: dict = dataclasses.field(default_factory=dict)  # quota: value, of a project that nobody has said anything about
+    keys: dict = dataclasses.field(default_factory=dict)  # user: {name: public key}
+    groups: dict = dataclasses.field(default_factory=dict)  # project: {name: {id, description, tags, rules: {Rule: id}}}
+    contents: dict = dataclasses.field(default_factory=dict)  # project that would go: what is in it, in words
+
+
+def marked_keys(description: str | None) -> list | None:
+    """The keys that a user has from here, by the description; None for a user who is not from here."""
+    found = MARKED_USER.match(description or "")
+    return (found[1] or "").split() if found else None
+
+
+def description_of(keys: Iterable) -> str:
+    """The mark of a user with these keys."""
+    return MARK + (f"; keys: {' '.join(sorted(keys))}" if keys else "")
+
+
+def people(projects: Iterable) -> dict:
+    """{user: {password, project (the first), grants, keys}} of all projects."""
+    found: dict = {}
+    for project in projects:
+        for user in project.get("users") or ():
+            one = found.setdefault(user["name"], {"name": user["name"], "password": user["password"], "project": project["name"], "grants": {}, "keys": {}})
+            one["grants"][project["name"]] = list(user.get("roles") or ["member"])
+            one["keys"].update({key["name"]: key["public_key"] for key in user.get("keys") or ()})
+    return found
+
+
+def identity_wanted(projects: list, state: identity.State) -> dict:
+    """What keystone shall have, with what is to go."""
+    users = people(projects)
+    declared = {project["name"] for project in projects}
+    ours = {name for name, found in state.users.items() if marked_keys(found["description"]) is not None}
+    for name in sorted(ours & set(users)):
+        for who, where, dummy in sorted(state.granted):
+            if who == name and where in declared and where not in users[name]["grants"]:
+                users[name]["grants"][where] = []
+    return {
+        "projects": [{"name": project["name"], "description": project.get("description"), "tags": [MARK]} for project in projects]
+        + [{"name": name, "state": "absent"} for name in sorted(leaving(projects, state))],
+        "users": [dict(user, description=description_of(user["keys"])) for user in users.values()]
+        + [{"name": name, "state": "absent"} for name in sorted(ours - set(users))]}
+
+
+def leaving(projects: Iterable, state: identity.State) -> set:
+    """Projects that bear the mark and are not declared."""
+    return {name for name, found in state.projects.items() if MARK in found["tags"]} - {project["name"] for project in projects}
+
+
+def plan_quotas(projects: Iterable, there: Tenancy) -> list:
+    """Steps for quotas; one that is not declared is as for any project."""
+    steps = []
+    for project in projects:
+        said, found = project.get("quotas") or {}, there.quotas.get(project["name"], there.usual)
+        missing = sorted({QUOTAS[name][0] for name in said if there.usual and name not in there.usual})
+        if missing:
+            raise Refused(f"project {project['name']} has quotas of {', '.join(missing)}, a service that this cloud does not have",
+                          "Take them out, or give the inventory the group that carries it")
+        for kind in sorted({kind for kind, dummy in QUOTAS.values()}):
+            values = {name: said.get(name, there.usual.get(name)) for name in QUOTAS if QUOTAS[name][0] == kind and (name in said or name in there.usual)}
+            values = identity.changed_values(values, found)
+            if values:
+                steps.append(Step("change", "quota", f"{kind} of {project['name']}", values, {name: found.get(name) for name in values}))
+    return steps
+
+
+def plan_keys(projects: Iterable, there: Tenancy) -> list:
+    """Steps for the keys of users; another content under the same name is another key."""
+    steps = []
+    users = people(projects)
+    for name, user in users.items():
+        found = there.keys.get(name, {})
+        for key, content in sorted(user["keys"].items()):
+            if key in found and key_of(found[key]) == key_of(content):
+                continue
+            if key in found:
+                steps.append(Step("remove", "key", f"{key} of {name}", was={"user": name, "key": key}))
+            steps.append(Step("make", "key", f"{key} of {name}", {"user": name, "key": key, "public_key": content}))
+    for name, found in there.identity.users.items():
+        ours, has = marked_keys(found["description"]), there.keys.get(name, {})
+        # with a user who goes all of them go, also those that the user has made
+        gone = set() if ours is None else set(ours) - set(users[name]["keys"]) if name in users else set(has)
+        steps += [Step("remove", "key", f"{key} of {name}", was={"user": name, "key": key}) for key in sorted(gone & set(has))]
+    return steps
+
+
+def plan_group(project: str, name: str, rules: frozenset, description: str | None, found: Mapping | None, mark: bool = True) -> list:
+    """Steps for one security group and its rules, which are these and no others."""
+    of = f"{name} of {project}"
+    steps, place = [], {"project": project, "group": name}
+    # neutron lets a new group's instances speak to everybody
+    has = set(found["rules"] if found else DEFAULT_RULES if name == DEFAULT_GROUP else OUTGOING)
+    if found is None and name != DEFAULT_GROUP:
+        steps.append(Step("make", "security group", of, {**place, "description": description or ""}))
+    elif found and description is not None and description != found["description"]:
+        steps.append(Step("change", "security group", of, {**place, "description": description}, {"description": found["description"]}))
+    if (MARK in found["tags"] if found else False) != mark:
+        steps.append(Step("mark" if mark else "unmark", "security group", of, place))
+    steps += [Step("remove", "rule", f"{rule} of {of}", was={**place, "rule": rule}) for rule in sorted(has - rules, key=str)]
+    steps += [Step("make", "rule", f"{rule} of {of}", {**place, "rule": rule}) for rule in sorted(rules - has, key=str)]
+    return steps
+
+
+def plan_groups(projects: Iterable, there: Tenancy) -> list:
+    """Steps for security groups. Groups exist before rules that name them; those that go, go with their projects' networks unharmed."""
+    steps: list = []
+    for project in projects:
+        name, found = project["name"], there.groups.get(project["name"], {})
+        declared = {group["name"]: group for group in project.get("security_groups") or ()}
+        for group in declared.values():
+            steps += plan_group(name, group["name"], rules_of(group), group.get("description"), found.get(group["name"]))
+        for group in sorted(set(found) - set(declared)):
+            if MARK in found[group]["tags"] and group == DEFAULT_GROUP:
+                steps += plan_group(name, group, DEFAULT_RULES, None, found[group], mark=False)
+            elif MARK in found[group]["tags"]:
+                steps.append(Step("remove", "security group", f"{group} of {name}", was={"project": name, "group": group}))
+    for name in sorted(leaving(projects, there.identity)):
+        steps += [Step("remove", "security group", f"{group} of {name}", was={"project": name, "group": group}) for group in sorted(there.groups.get(name, {}))]
+    first = [step for step in steps if step.kind == "security group" and step.verb != "remove"]
+    return first + [step for step in steps if step.kind == "rule"] + [step for step in steps if step.kind == "security group" and step.verb == "remove"]
+
+
+def plan(projects: Iterable, there: Tenancy) -> list:
+    """All steps. Refused if something would go that is in use."""
+    projects = list(projects)
+    used = [f"project {name} is not in cloud_projects any more, and has {', '.join(texts)}" for name, texts in sorted(there.contents.items()) if texts]
+    if used:
+        raise Refused("; ".join(used), "Remove these first (our.cloud.list and `openstack --os-project-name` show them), or declare the project again")
+    keystone = identity.plan(identity_wanted(projects, there.identity), there.identity)
+    # so that an operator can do for a project what its users can
+    keystone += [Step("grant", "role", f"admin to admin in {project['name']}", {"user": "admin", "project": project["name"], "key": "admin"})
+                 for project in projects if ("admin", project["name"], "admin") not in there.identity.granted]
+    makes, removes = [step for step in keystone if step.verb != "remove"], [step for step in keystone if step.verb == "remove"]
+    return makes + plan_quotas(projects, there) + plan_groups(projects, there) + plan_keys(projects, there) + removes
