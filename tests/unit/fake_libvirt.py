@@ -9,7 +9,7 @@
     conn = hypervisor.open_local()                      # to the first host that was made; others by open_target(family, name)
 
 What a test changes: host.up (False: libvirtd does not answer, connections to it are dead), host.folders ({"/dir": {"file": b"..."}}: what storage pools
-show), host.free (MiB), domain.word, .reason, .cpu (ns), .rss (MiB), .persistent, .snapshots, .pending (XML of the next start).
+show), host.free (MiB), domain.word, .reason, .cpu (ns), .rss (MiB), .persistent, .saved (by managed save), .snapshots, .pending (XML of the next start).
 domain.when["save"] = f or host.when["restore"] = f: f(domain or host, *arguments) is called instead of what the fake would do by itself; it may raise
 world.error("why", code). `domain.arrive(host, word)` is what a move does at its end: a copy appears there, the RESUMED event is sent.
 world.log has every call that changed something, as "one: save our-vm".
@@ -186,7 +186,7 @@ class Connection:
         if dom is None:
             dom = host.domains[root.findtext("name")] = Domain(host, text, "stopped")
         dom.persistent, dom.pending = True, text
-        if not dom.isActive():
+        if dom.word not in ACTIVE:
             dom.xml = text
         host.say("define", dom)
         return dom
@@ -260,7 +260,7 @@ class Domain:
         self.host, self.xml, self.pending, self.word, self.reason = host, text, text, word, reason
         self.cpu = cpu if cpu is not None else 10 ** 9 if word in ACTIVE else 0
         self.persistent, self.auto, self.snapshots, self.rss, self.when, self.number = persistent, autostart, [], 0, {}, next(self.ids)
-        self.job, self.stats = 0, {}
+        self.job, self.stats, self.saved = 0, {}, False
 
     def _up(self, what=None, *arguments):
         """Raise if libvirtd is away. Whether the test has done `what` in its own way."""
@@ -282,7 +282,7 @@ class Domain:
         return ET.fromstring(self.xml).findtext("uuid")
 
     def ID(self):
-        return self.number if self.isActive() else -1
+        return self.number if self.word in ACTIVE else -1
 
     def connect(self):
         return next((conn for conn in self.host.connections if conn.isAlive()), None) or self.host.connect()
@@ -292,12 +292,19 @@ class Domain:
         return [NUMBER[self.word], self.reason]
 
     def isActive(self):
+        self._up()
         return int(self.word in ACTIVE)
 
     def isPersistent(self):
+        self._up()
         return int(self.persistent)
 
+    def hasManagedSaveImage(self, dummy=0):
+        self._up()
+        return int(self.saved)
+
     def autostart(self):
+        self._up()
         return int(self.auto)
 
     def setAutostart(self, value):
@@ -360,7 +367,7 @@ class Domain:
     def undefineFlags(self, dummy):
         if not self._up("undefine"):
             self.persistent = False
-            if not self.isActive():
+            if self.word not in ACTIVE:
                 del self.host.domains[self.name()]
 
     def save(self, path):
@@ -387,7 +394,7 @@ class Domain:
     def arrive(self, host, word="running", reason=0, cpu=1, persistent=True, event=True):
         """A copy of it appears there."""
         there = host.domains.get(self.name())
-        if there is None or there.isActive():
+        if there is None or there.word in ACTIVE:
             there = host.domains[self.name()] = Domain(host, self.xml, "stopped", persistent=persistent)
         there.xml, there.pending, there.word, there.reason, there.cpu = self.xml, self.xml if host.kind == "Xen" else self.pending, word, reason, cpu
         there.persistent = persistent

@@ -299,6 +299,16 @@ def start(dom: Any) -> None:
         raise CloudError(dom.connect().getHostname(), f"start of {dom.name()}", text, remedy) from None
 
 
+def ended(dom: Any) -> bool:
+    """Whether the domain has no memory here any more. One without a definition is gone then, and libvirt has nothing to tell of it."""
+    try:
+        return not active(dom)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return True
+        raise
+
+
 def stop(dom: Any, timeout: float, force: bool) -> str:
     """Ask the guest to power off; after the bound pull the plug if `force`, else say so. Returns how it went."""
     host = dom.connect().getHostname()
@@ -306,11 +316,11 @@ def stop(dom: Any, timeout: float, force: bool) -> str:
         dom.resume()
     try:
         dom.shutdown()
-        if wait(lambda: not active(dom), timeout):
+        if wait(lambda: ended(dom), timeout):
             return "graceful"
         cause = f"it still runs {timeout} s after it was asked to power off"
     except libvirt.libvirtError as error:
-        if not active(dom):
+        if ended(dom):
             return "graceful"
         cause = str(error)
     if not force:
@@ -320,7 +330,7 @@ def stop(dom: Any, timeout: float, force: bool) -> str:
         dom.destroy()
     except libvirt.libvirtError:
         # it ended by itself in this moment
-        if active(dom):
+        if not ended(dom):
             raise
     return "forced"
 

@@ -84,7 +84,7 @@ def loop_devices(path: str) -> list[tuple[str, bool]]:
                 direct = stream.read().strip() == "1"
         except OSError:
             continue
-        found.append((backing.split("/")[3], direct))
+        found.append((backing.split("/")[-3], direct))
     return found
 
 

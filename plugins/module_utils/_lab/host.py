@@ -38,8 +38,7 @@ def preflight(machines: list[dict], state_dir: str, accelerator: str) -> None:
     to_start = [machine for machine in machines if Machine(state_dir, machine["name"]).pid is None]
     check_socket_paths(machines, state_dir)
     check_memory(to_start, available_memory(), accelerator)
-    os.makedirs(state_dir, mode=0o700, exist_ok=True)
-    check_disk(to_start, shutil.disk_usage(state_dir).free // 2**20, state_dir)
+    check_disk(to_start, available_disk(state_dir), state_dir)
     for machine in to_start:
         if machine.get("forward_ssh"):
             check_port(machine["name"], machine["forward_ssh"])
@@ -49,6 +48,13 @@ def available_memory() -> int:
     """MemAvailable of this machine in MiB."""
     with open("/proc/meminfo", encoding="ascii") as file:
         return int(re.search(r"^MemAvailable:\s+(\d+)", file.read(), re.MULTILINE).group(1)) // 1024
+
+
+def available_disk(path: str) -> int:
+    """MiB free where the path is, or will be."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).free // 2**20
 
 
 def check_memory(to_start: list[dict], available: int, accelerator: str) -> None:
@@ -120,6 +126,7 @@ def prepare_host(params: dict, check_mode: bool) -> dict:
     if check_mode:
         changed = any(not network_runs(state_dir, network) for network in networks)
         return {"changed": changed, "accelerator": accelerator}
+    os.makedirs(state_dir, mode=0o700, exist_ok=True)
     with open(chosen, "w", encoding="ascii") as file:
         file.write(accelerator + "\n")
     public_key, changed = create_key(os.path.join(state_dir, "id_ed25519"), "our.cloud lab")

@@ -179,9 +179,14 @@ def stop_machine(state_dir: str, name: str, timeout: float) -> bool:
     if not pid:
         return False
     with socket.socket(socket.AF_UNIX) as monitor:
-        monitor.connect(machine.path("monitor.sock"))
-        monitor.sendall(b"system_powerdown\n")
-        if not wait_for(lambda: machine.pid is None, timeout):
+        try:
+            monitor.connect(machine.path("monitor.sock"))
+            monitor.sendall(b"system_powerdown\n")
+            down = wait_for(lambda: machine.pid is None, timeout)
+        except OSError:
+            # it has no monitor yet, or none any more
+            down = False
+        if not down:
             end_process(pid, machine.path("qemu.pid"), machine.path("qemu.pid"), name)
     return True
 

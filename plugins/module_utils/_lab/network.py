@@ -26,13 +26,18 @@ def network_paths(state_dir: str, network: str) -> tuple[str, str]:
     return os.path.join(state_dir, network + ".ctl"), os.path.join(state_dir, network + ".pid")
 
 
+def settings_path(state_dir: str, network: str) -> str:
+    """The file of commands that the switch begins with."""
+    return os.path.join(state_dir, network + ".rc")
+
+
 def start_network(state_dir: str, network: str) -> bool:
     """A switch for a LAN. Returns whether it was started now."""
     if network_runs(state_dir, network):
         return False
     stop_network(state_dir, network)
     control, pid_file = network_paths(state_dir, network)
-    settings = os.path.join(state_dir, network + ".rc")
+    settings = settings_path(state_dir, network)
     with open(settings, "w", encoding="ascii") as stream:
         stream.write(SWITCH_SETTINGS)
     run(["vde_switch", "-daemon", "-sock", control, "-pidfile", pid_file, "-rcfile", settings])
@@ -50,4 +55,5 @@ def stop_network(state_dir: str, network: str) -> bool:
         end_process(pid, pid_file, control, network)
     shutil.rmtree(control, ignore_errors=True)
     remove(pid_file)
+    remove(settings_path(state_dir, network))
     return pid is not None

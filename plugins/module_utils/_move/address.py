@@ -27,7 +27,10 @@ def _checksum(data):
 
 
 def answers(address, timeout):
-    """Whether the address answers an ICMP echo within the bound."""
+    """Whether the address (or name) answers an ICMP echo within the bound."""
+    peer = resolve(address)
+    if peer is None:
+        return False
     end = time.monotonic() + timeout
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.getprotobyname("icmp") if os.path.exists("/etc/protocols") else 1) as sock:
         mark, number = os.getpid() & 0xFFFF, 0
@@ -36,7 +39,7 @@ def answers(address, timeout):
             packet = struct.pack("!BBHHH", 8, 0, 0, mark, number)
             packet = struct.pack("!BBHHH", 8, 0, _checksum(packet), mark, number)
             try:
-                sock.sendto(packet, (address, 0))
+                sock.sendto(packet, (peer, 0))
             except OSError:
                 # no route yet, or the neighbour is still being looked for
                 pass
@@ -45,8 +48,9 @@ def answers(address, timeout):
                 left = min(wait, end) - time.monotonic()
                 if left <= 0 or not select.select([sock], [], [], left)[0]:
                     break
-                data = sock.recv(2048)
+                data, sender = sock.recvfrom(2048)
                 size = (data[0] & 15) * 4
-                if len(data) >= size + 8 and data[size] == 0 and struct.unpack_from("!H", data, size + 4)[0] == mark:
+                # a raw socket hears all that come here, other programs' and other guests' too
+                if sender[0] == peer and len(data) >= size + 8 and data[size] == 0 and struct.unpack_from("!H", data, size + 4)[0] == mark:
                     return True
     return False

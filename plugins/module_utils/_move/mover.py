@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import signal
@@ -23,6 +24,7 @@ from ansible_collections.our.cloud.plugins.module_utils._move.watch import (
 PAUSED_MIGRATION, PAUSED_STARTING_UP, PAUSED_POSTCOPY, PAUSED_POSTCOPY_FAILED = 2, 11, 12, 13
 # Seconds after which a Xen target that does not answer counts as gone
 LOST = 5
+PROC = "/proc"
 
 
 @dataclass
@@ -305,14 +307,16 @@ def mover(trip: Trip) -> Mover:
 
 def end_saver(domid: int) -> None:
     """End Xen's process that saves this domain; libvirt then gives up the move."""
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
+    for path in glob.glob(PROC + "/[0-9]*/cmdline"):
         try:
             with open(path, "rb") as stream:
                 words = stream.read().split(b"\0")
         except OSError:
             continue
         if is_saver(words, domid):
-            os.kill(int(path.split("/")[2]), signal.SIGTERM)
+            # one that has just ended by itself will do
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(path.split("/")[-2]), signal.SIGTERM)
 
 
 def is_saver(words: list[bytes], domid: int) -> bool:

@@ -38,7 +38,9 @@ class Guest:
         self.image = None
 
     def state(self) -> str:
-        return hypervisor.state(self.dom) if self.dom is not None else "absent"
+        # asked anew: one without a definition is gone when it has stopped
+        dom = hypervisor.find(self.conn, self.name)
+        return hypervisor.state(dom) if dom is not None else "absent"
 
     def active(self) -> bool:
         return self.dom is not None and hypervisor.active(self.dom)
@@ -46,9 +48,7 @@ class Guest:
     def do(self, action: str, step: Callable[[], Any]) -> Any:
         """One path for check and real: only the last step differs."""
         self.actions.append(action)
-        if not self.check_mode:
-            return step()
-        return None
+        return None if self.check_mode else step()
 
     def registered(self, image: str | None) -> GuestImage | None:
         """What the registry has to do with this guest; None if there is no registry to ask."""
