@@ -50,6 +50,7 @@ with open(sys.argv[1]) as stream:
     args = json.load(stream)
 # the host is where Ansible puts it
 folder, host, name = os.environ["STUB"], os.path.abspath(sys.argv[0]).split("/tmp-of-")[1].split("/")[0], "NAME"
+HOW = [f"{key}={args[key]}" for key in ("timeout", "bandwidth", "max_downtime", "post_copy", "encrypt", "address") if key in args and "migrate" in name]
 if name == "vm_info":
     try:
         with open(os.path.join(folder, host + ".json")) as stream:
@@ -73,7 +74,7 @@ elif name == "instance_migrate" and not args.get("_ansible_check_mode"):
         with open(file, "w") as stream:
             json.dump(content, stream)
     with open(os.path.join(folder, "calls"), "a") as stream:
-        stream.write(" ".join([host, name, args["name"], args["target"]]) + "\n")
+        stream.write(" ".join([host, name, args["name"], args["target"], *HOW]) + "\n")
     print(json.dumps({"changed": True, "source": "k1", "target": args["target"], "mode": "live", "total_ms": 2400, "transferred": 3 << 20,
                       "address": "192.0.2.5",
                       "address_answers": True}))
@@ -81,7 +82,7 @@ elif name == "image_info":
     print(json.dumps({"changed": False, "images": [], "kernels": [], "ramdisks": []}))
 else:
     with open(os.path.join(folder, "calls"), "a") as stream:
-        stream.write(" ".join([host, name, args["name"], args.get("state") or args.get("target")]) + "\n")
+        stream.write(" ".join([host, name, args["name"], args.get("state") or args.get("target"), *HOW]) + "\n")
     print(json.dumps({"changed": True, "source": host, "target": args.get("target"), "mode": args.get("mode")}))
 """
 
@@ -191,6 +192,29 @@ def test_blanks_are_no_part_of_a_name_and_a_silent_node_keeps_nobody(play):
     assert (status, calls) == (0, ["x1 vm_migrate g x2"]), said
 
 
+@pytest.mark.parametrize("prefix", ["", "migrate_"])
+def test_a_move_is_told_what_is_asked_for(play, prefix):
+    options = {"vm": "g", "target": "x2", "mode": "live", "timeout": 60, "bandwidth": 8, "max_downtime": 70, "post_copy": True, "encrypt": False,
+               "address": "192.0.2.9"}
+    status, calls, said = play("migrate", {"x1": [guest("g")], "x2": [], "k1": []}, [],
+                               "-e", json.dumps({prefix + name: value for name, value in options.items()}))
+    assert (status, calls) == (0, ["x1 vm_migrate g x2 timeout=60 bandwidth=8 max_downtime=70 post_copy=True encrypt=False address=192.0.2.9"]), said
+
+
+@pytest.mark.parametrize("options, how", [
+    # an inventory may have these words for something else
+    ({"migrate_vm": "g", "vm": "other", "migrate_target": "x2", "target": "x9", "migrate_mode": "live", "mode": "0644", "migrate_address": "192.0.2.9",
+      "address": "10.0.0.1"}, " address=192.0.2.9"),
+    # what is typed counts for more than an inventory's migrate_...
+    ({"vm": "g", "encrypt": True, "migrate_encrypt": False, "timeout": 5, "migrate_timeout": 9, "bandwidth": 1, "migrate_bandwidth": 2,
+      "max_downtime": 3, "migrate_max_downtime": 4, "post_copy": False, "migrate_post_copy": True},
+     " timeout=5 bandwidth=1 max_downtime=3 post_copy=False encrypt=True"),
+])
+def test_of_a_short_and_a_long_name_one_counts(play, options, how):
+    status, calls, said = play("migrate", {"x1": [guest("g")], "x2": [], "k1": []}, [], "-e", json.dumps(options))
+    assert (status, calls) == (0, ["x1 vm_migrate g x2" + how]), said
+
+
 def test_the_list_says_what_should_be_looked_at(play):
     status, calls, said = play("list", {"x1": [guest("g", **OFF), guest("old")], "x2": [guest("g")]}, [entry("g")])
     assert (status, calls) == (0, [])
@@ -210,8 +234,9 @@ DOMAIN = guest("instance-00000001", uuid="id-web", owner="nova", kind="qemu")
 
 
 def test_an_instance_is_moved_by_the_cloud_and_looked_for_on_both_nodes(play):
-    status, calls, said = play("migrate", {"k1": [DOMAIN], "k2": [], "x1": [guest("g")]}, [], "-e", "vm=web", cloud=CLOUDY)
-    assert (status, calls) == (0, ["c1 instance_migrate id-web k2"]), said
+    status, calls, said = play("migrate", {"k1": [DOMAIN], "k2": [], "x1": [guest("g")]}, [], "-e", "migrate_vm=web migrate_timeout=60",
+                               cloud=CLOUDY)
+    assert (status, calls) == (0, ["c1 instance_migrate id-web k2 timeout=60"]), said
     assert "web moved from k1 to k2 (live) in 2.4 s; 3 MiB were sent; 192.0.2.5 answers." in said
 
 
