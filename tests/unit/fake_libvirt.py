@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 import types
 import uuid
 import xml.etree.ElementTree as ET
@@ -62,7 +63,8 @@ class World:
 
     def __init__(self, monkeypatch):
         self.hosts, self.log = {}, []
-        self.module = types.SimpleNamespace(libvirtError=LibvirtError, open=self.open, registerErrorHandler=lambda *dummy: None, **CONSTANTS)
+        self.module = types.SimpleNamespace(libvirtError=LibvirtError, open=self.open, registerErrorHandler=lambda *dummy: None,
+                                            virEventRegisterDefaultImpl=lambda: None, virEventRunDefaultImpl=threading.Event().wait, **CONSTANTS)
         monkeypatch.setattr(hypervisor, "libvirt", self.module)
         monkeypatch.setattr(hypervisor, "HAS_LIBVIRT", True)
         monkeypatch.setattr(hypervisor, "reach", lambda target, port, timeout=10: "192.0.2.%d" % (1 + list(self.hosts).index(target)))

@@ -1,0 +1,498 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each module makes of the answer of its work: its result is the documented one, check mode reaches the work, a refusal is a message."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import pathlib
+import types
+from typing import Any, NamedTuple
+
+import fake_libvirt
+import pytest
+import yaml
+from ansible.module_utils.common import warnings
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud import session
+from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError
+from ansible_collections.our.cloud.plugins.module_utils._oar.oar import OarError
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
+
+PLUGINS = "ansible_collections.our.cloud.plugins."
+MODULES = sorted(path.stem for path in (pathlib.Path(__file__).resolve().parents[2] / "plugins" / "modules").glob("[a-z]*.py"))
+Space = types.SimpleNamespace
+
+
+class Step:
+    """A step of a plan: a word, and what a diff shows of it."""
+
+    thing, name, before, after, verb, kind, values, was = "network lan", "small", "", "lan", "make", "network", {"mtu": 1500}, {}
+
+    def __str__(self):
+        return "make lan"
+
+
+class Case(NamedTuple):
+    """module; what it is asked; the function that does its work; what that answers; the result, in part."""
+
+    module: str
+    params: dict
+    work: str
+    answer: Any
+    result: dict
+    error: type = CloudError
+
+
+PLAN = Space(commands=[["ovs-vsctl", "add-br", "br"]], before={}, after={"br": {}})
+DATABASE = {"host": "one", "ca": "/ca"}
+OVN = {"address": "192.0.2.1", "private_key": "/key", "certificate": "/certificate", "ca_cert": "/ca"}
+REGISTERED = {"changed": True, "id": "eki-1", "actions": ["add"], "registered": {}, "file": "/f", "previous": None}
+LAB = {"state_dir": "/lab"}
+CASES = [
+    Case("appliance", {"recipe": "toy"}, "_recipe.recipe_build.ensure", {"changed": True, "files": {}}, {"changed": True, "files": {}}, RecipeError),
+    Case("lab_host", {"state": "present", "image": "/image", **LAB}, "_lab.host.prepare_host", {"changed": True, "accelerator": "tcg"},
+         {"changed": True, "accelerator": "tcg"}, LabError),
+    Case("lab_host", {"state": "absent", **LAB}, "_lab.host.remove_host", True, {"changed": True}, LabError),
+    Case("lab_machine", {"name": "front", "state": "absent", **LAB}, "_lab.machine.ensure_machine", (True, ["mind the gap"]),
+         {"changed": True, "warnings": ["mind the gap"]}, LabError),
+    Case("lab_docker", {"name": "lab"}, "_lab.docker.prepare", {"changed": True, "answers": True, "said": []}, {"answers": True}, LabError),
+    Case("lab_docker", {"name": "lab", "state": "absent"}, "_lab.docker.release", {"changed": True, "answers": False, "said": []}, {"answers": False},
+         LabError),
+    Case("lab_seed", {"name": "front", "nics": [], **LAB}, "_lab.containers.seed", True, {"changed": True}, LabError),
+    Case("cloud_backup_info", {"directory": "/b", "groups": {}, "databases": []}, "_cloud.manifest.read", ("t0", {"hosts": {}}),
+         {"changed": False, "name": "t0", "folder": "/b/t0", "faults": []}),
+    Case("cloud_contents", {"before": {"instances": {"a": {}}}}, "_cloud.contents.wait", {"contents": {}, "placed": {}}, {"changed": False, "contents": {}}),
+    Case("cloud_evacuate", {"host": "one"}, "_cloud.evacuation.ensure", {"changed": True, "lines": ["web"], "stay": []}, {"changed": True, "lines": ["web"]}),
+    Case("cloud_identity", {}, "_cloud.identity.ensure", [Step()], {
+        "changed": True, "steps": ["make lan"], "diff": {"before": "", "after": "network small mtu=1500\n"}}),
+    Case("cloud_identity", {}, "_cloud.identity.ensure", [], {"changed": False, "steps": []}),
+    Case("cloud_load", {"groups": ["clc"], "state": "stopped"}, "_cloud.backup.still", ["stop nova-api"], {"changed": True, "steps": ["stop nova-api"]}),
+    Case("cloud_load", {"groups": ["clc"], "state": "started"}, "_cloud.backup.still", [], {"changed": False, "steps": []}),
+    Case("cloud_load", {"groups": ["clc"], "state": "loaded", "archive": "/a", "members": {}, "versions": {}}, "_cloud.backup.restore", ["load"],
+         {"changed": True, "steps": ["load"]}),
+    Case("cloud_machine_info", {}, "_cloud.machine.facts", {"hostname": "one"}, {"changed": False, "hostname": "one"}),
+    Case("cloud_members", {"ncs": ["one"]}, "_cloud.members.ensure", {"steps": [Step()], "held": {}}, {"changed": True, "steps": ["make lan"], "held": {}}),
+    Case("cloud_networks", {}, "_cloud.networks.ensure", [Step()], {"changed": True, "steps": ["network lan"]}),
+    Case("cloud_projects", {"projects": []}, "_cloud.projects.ensure", [Step()], {"changed": True, "steps": ["make lan"]}),
+    Case("cloud_queue", {**DATABASE, "users": [{"name": "nova", "password": "hunter2"}]}, "_cloud.queue.ensure", ["user nova"],
+         {"changed": True, "done": ["user nova"]}),
+    Case("cloud_status", {}, "_cloud.status.look", [{"part": "nova"}], {"changed": False, "parts": [{"part": "nova"}]}),
+    Case("compute_log", {"id": "x", "since": 1.5}, "_cloud.compute_log.look", {"lines": ["no space"], "unread": ""}, {"changed": False, "lines": ["no space"]}),
+    Case("config_files", {"files": []}, "_cloud.config_files.ensure", {"changed": True, "paths": ["/etc/f"]}, {"changed": True, "paths": ["/etc/f"]}),
+    Case("flavors", {"flavors": []}, "_cloud.flavors.ensure", [Step()], {"changed": True, "flavors": ["small"], "diff": {"before": "", "after": "lan\n"}}),
+    Case("image", {"name": "debian", "path": "/p"}, "_registry.registration.run", REGISTERED, {"changed": True, "id": "eki-1"}),
+    Case("kernel", {"name": "debian", "path": "/p"}, "_registry.registration.run", REGISTERED, {"changed": True, "id": "eki-1"}),
+    Case("ramdisk", {"name": "debian", "path": "/p"}, "_registry.registration.run", REGISTERED, {"changed": True, "id": "eki-1"}),
+    Case("instance", {"name": "web"}, "_cloud.instance.ensure", {"changed": True, "actions": ["boot"]}, {"changed": True, "actions": ["boot"]}),
+    Case("instance_info", {}, "_cloud.instances.gather", [{"name": "web"}], {"changed": False, "instances": [{"name": "web"}]}),
+    Case("instance_migrate", {"name": "web", "target": "two"}, "_cloud.instance_move.run", {"changed": True, "source": "one"},
+         {"changed": True, "source": "one"}),
+    Case("lease", {"host": "two", "store": "/s"}, "_guest.lease.break_host", [{"host": "two", "name": "g"}],
+         {"changed": True, "broken": [{"host": "two", "name": "g"}]}),
+    Case("lease_info", {"host": "two"}, "_guest.rescue.look", {"signs": [], "renewed": None, "leases": []}, {"changed": False, "signs": []}),
+    Case("moves_idle", {}, "_move.idle.wait", ["g to two"], {"changed": False, "waited": ["g to two"]}),
+    Case("oar_resources", {"nodes": {}}, "_oar.oar.ensure", {"changed": True, "commands": ["oarnodesetting"]},
+         {"changed": True, "commands": ["oarnodesetting"]}, OarError),
+    Case("openstack_schema", {"names": ["nova"]}, "_cloud.schema.ensure", [Space(name="nova", lacks=["tables"], commands=[["nova-manage", "db", "sync"]])],
+         {"changed": True, "work": [{"name": "nova", "lacks": ["tables"], "commands": ["nova-manage db sync"]}],
+          "diff": {"before": "nova: tables\n", "after": ""}}),
+    Case("ovn_central", OVN, "_cloud.ovs.ensure_central", {"northbound": PLAN}, {"changed": True, "commands": {"northbound": ["ovs-vsctl add-br br"]}}),
+    Case("ovn_chassis", {"ncs": []}, "_cloud.members.ensure_chassis", ["two"], {"changed": True, "removed": ["two"]}),
+    Case("ovs_state", {}, "_cloud.ovs.ensure_switch", PLAN,
+         {"changed": True, "commands": ["ovs-vsctl add-br br"], "diff": {"before": {}, "after": {"br": {}}}}),
+    Case("service_units", {"units": []}, "_cloud.units.ensure", {"changed": True, "done": ["restart nova-api"]},
+         {"changed": True, "done": ["restart nova-api"]}),
+]
+NEVER_REFUSES = ("cloud_status", "compute_log")
+
+
+def modul(name):
+    return importlib.import_module(f"{PLUGINS}modules.{name}")
+
+
+def put(monkeypatch, work, function):
+    """In the place of a function of module_utils."""
+    path, dummy, name = work.rpartition(".")
+    where = importlib.import_module(f"{PLUGINS}module_utils.{path}")
+    assert callable(getattr(where, name))
+    monkeypatch.setattr(where, name, function)
+
+
+def run(capsys, name, params, check_mode=False):
+    """The result of a module as Ansible reads it."""
+    with patch_module_args({**params, "_ansible_check_mode": check_mode, "_ansible_diff": True}), pytest.raises(SystemExit):
+        modul(name).main()
+    found = json.loads(capsys.readouterr().out)
+    told = [warning["event"]["msg"] for warning in found.pop("warnings", ())]
+    warnings._global_warnings.clear()
+    return {**found, "warnings": told} if told else found
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_this_computer(monkeypatch):
+    """What cases need beside the one function."""
+    put(monkeypatch, "_cloud.manifest.faults", lambda *dummy: [])
+    put(monkeypatch, "_cloud.machine.health", lambda schemas: {"schemas": {}})
+    put(monkeypatch, "_lab.machine.status", lambda folder, name: {"name": name})
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.module}:{case.work}")
+def test_the_result_is_the_documented_one(case, monkeypatch, capsys):
+    put(monkeypatch, case.work, lambda *dummy, **more: case.answer)
+    found = run(capsys, case.module, case.params)
+    assert {key: found.get(key) for key in case.result} == case.result
+    documented = set(yaml.safe_load(modul(case.module).RETURN) or {})
+    assert set(found) - {"changed", "diff", "invocation", "warnings"} <= documented
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.module not in NEVER_REFUSES], ids=lambda case: f"{case.module}:{case.work}")
+def test_a_refusal_is_a_message(case, monkeypatch, capsys):
+    def refuse(*dummy, **more):
+        raise CloudError("one", "thing", "cause", "remedy") if case.error is CloudError else case.error("one: thing: cause. remedy")
+
+    put(monkeypatch, case.work, refuse)
+    found = run(capsys, case.module, case.params)
+    assert found["failed"] and "one: thing: cause. remedy" in found["msg"] and "exception" not in found
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.result.get("changed") and case.module not in ("lease", "image", "kernel", "ramdisk")],
+                         ids=lambda case: f"{case.module}:{case.work}")
+def test_check_mode_reaches_the_work(case, monkeypatch, capsys):
+    """And makes no other difference."""
+    given = []
+    put(monkeypatch, case.work, lambda *positional, **named: given.append([*positional, *named.values()]) or case.answer)
+    assert [run(capsys, case.module, case.params, check)["changed"] for check in (True, False)] == [True, True]
+    assert [pair for pair in zip(*given) if pair[0] != pair[1] and not callable(pair[0])] == [(True, False)]
+
+
+def test_every_module_is_here():
+    text = pathlib.Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in MODULES if f'"{name}"' not in text] == []
+
+
+# --- those with a way of their own
+
+@pytest.mark.parametrize("module, work, params", [
+    ("cloud_database", "_cloud.database.ensure", {**DATABASE, "databases": [], "users": []}),
+    ("compute_hosts", "_cloud.compute_hosts.ensure", {**DATABASE, "names": ["one"]}),
+    ("keystone_bootstrap", "_cloud.bootstrap.keys", {**DATABASE, "step": "keys"}),
+])
+def test_a_binding_that_is_not_installed_yet(monkeypatch, capsys, module, work, params):
+    """Check mode runs before packages are there."""
+    def missing(*dummy):
+        raise ImportError("No module named pymysql")
+
+    given = []
+    put(monkeypatch, "_cloud.database.Server", missing)
+    put(monkeypatch, work, lambda *positional: given.append(positional) or ["one"])
+    assert run(capsys, module, params, True)["changed"] and given[0][0] is None and given[0][-1] is True
+    assert "install python3-pymysql" in run(capsys, module, params)["msg"] and len(given) == 1
+    put(monkeypatch, "_cloud.database.Server", lambda host, ca: f"{host} {ca}")
+    assert run(capsys, module, params)["changed"] and given[1][0] == "one /ca" and given[1][-1] is False
+
+    def refuse(*dummy):
+        raise CloudError("one", "database", "it is away")
+
+    put(monkeypatch, work, refuse)
+    assert run(capsys, module, params)["msg"] == "one: database: it is away"
+
+
+def test_keystones_administrator(monkeypatch, capsys):
+    given = []
+    put(monkeypatch, "_cloud.bootstrap.administrator", lambda wanted, check: given.append((wanted.password, wanted.public_url, check)) or [])
+    params = {"step": "administrator", "password": "pw", "public_url": "https://one:5000", "internal_url": "https://one:5000"}
+    assert run(capsys, "keystone_bootstrap", params)["changed"] is False and given == [("pw", "https://one:5000", False)]
+
+
+def test_a_check_of_a_backup_saves_nothing(monkeypatch, capsys):
+    saved = []
+    put(monkeypatch, "_cloud.backup.save", lambda groups, databases: saved.append(groups) or
+        {"archive": "/a", "sum": "s", "size": 1, "members": {}, "versions": {}})
+    assert run(capsys, "cloud_save", {"groups": ["clc"]}, True)["changed"] and saved == []
+    assert run(capsys, "cloud_save", {"groups": ["clc"]})["archive"] == "/a" and saved == [["clc"]]
+
+    def full(*dummy):
+        raise OSError(28, "No space left on device", "/a")
+
+    put(monkeypatch, "_cloud.backup.save", full)
+    assert "No space left on device" in run(capsys, "cloud_save", {"groups": ["clc"]})["msg"]
+
+
+@pytest.mark.parametrize("module, kind", [("instance", "instance"), ("instance_migrate", "instance_migrate")])
+def test_a_job_is_begun_and_a_check_is_none(monkeypatch, capsys, module, kind):
+    begun = []
+    put(monkeypatch, "_cloud.job.begin", lambda *how: begun.append(how) or {"folder": "/f", "unit": "u"})
+    put(monkeypatch, "_cloud.instance.ensure", lambda params, check: {"changed": False, "actions": []})
+    put(monkeypatch, "_cloud.instance_move.run", lambda params, check: {"changed": False})
+    params = {"name": "web", "target": "two", "code": "Y29kZQ=="} if module == "instance_migrate" else {"name": "web", "code": "Y29kZQ=="}
+    assert run(capsys, module, params, True)["changed"] is False and begun == []
+    assert run(capsys, module, params)["job"] == {"folder": "/f", "unit": "u"}
+    assert begun[0][0] == kind and begun[0][2] == "Y29kZQ==" and "code" not in begun[0][1]
+
+
+def test_a_check_breaks_no_lease(monkeypatch, capsys):
+    put(monkeypatch, "_guest.lease.holders", lambda store: [{"host": "two", "name": "g"}, {"host": "one", "name": "h"}])
+    put(monkeypatch, "_guest.lease.break_host", lambda store, host: pytest.fail("it was broken"))
+    assert run(capsys, "lease", {"host": "two"}, True)["broken"] == [{"host": "two", "name": "g"}]
+    assert run(capsys, "lease", {"host": "three"}, True)["changed"] is False
+
+
+def test_a_check_waits_for_no_move(monkeypatch, capsys):
+    put(monkeypatch, "_move.idle.wait", lambda *dummy: pytest.fail("it waited"))
+    assert run(capsys, "moves_idle", {}, True)["waited"] == []
+
+
+def test_the_secrets_of_files_are_not_told_and_other_words_are(monkeypatch, capsys, tmp_path):
+    # what is no secret must not be blanked out, not even of file names
+    files = [{"path": str(tmp_path / "nova.conf"), "ini": {"database": {"connection": "mysql://nova:hunter2@one/nova", "name": "nova"}}}]
+    put(monkeypatch, "_cloud.config_files.secrets_of", lambda told: ["hunter2"])
+    put(monkeypatch, "_cloud.config_files.ensure", lambda *dummy: {"changed": True, "paths": ["/etc/nova"], "diff": [{"after": "hunter2 nova"}]})
+    found = run(capsys, "config_files", {"files": files})
+    assert found["paths"] == ["/etc/nova"] and "hunter2" not in json.dumps(found)
+
+
+# glance_images
+
+def glance(monkeypatch, answer, alone=contextlib.nullcontext):
+    class Feeder:
+        def __init__(self, *dummy):
+            pass
+
+        def run(self):
+            return answer
+
+    monkeypatch.setattr(modul("glance_images"), "Feeder", Feeder)
+    monkeypatch.setattr(modul("glance_images"), "open_registry", lambda *dummy: None)
+    put(monkeypatch, "_cloud.glance_api.alone", alone)
+    put(monkeypatch, "_cloud.glance_api.Glance", Space(here=lambda path: path))
+
+
+def test_what_is_not_in_glance_is_warned_of(monkeypatch, capsys):
+    glance(monkeypatch, {"changed": True, "actions": ["upload"], "ids": {}, "noted": [], "left_out": {"emi-1": "no kernel"}, "kept": {"emi-2": ["web", "db"]},
+                         "needed": {}})
+    found = run(capsys, "glance_images", {})
+    assert found["changed"] and found["warnings"] == [
+        "emi-1 is not in Glance: no kernel", "emi-2 is no longer in the registry and stays in Glance, needed by web, db"]
+
+
+def test_a_glance_that_is_not_there_yet(monkeypatch, capsys):
+    @contextlib.contextmanager
+    def none():
+        raise session.NotThere("one", "Glance", "it is not there")
+        yield
+
+    glance(monkeypatch, {}, none)
+    assert run(capsys, "glance_images", {}, True)["actions"] == ["upload all, when Glance is there"]
+    assert "it is not there" in run(capsys, "glance_images", {})["msg"]
+
+
+# session's
+
+@pytest.fixture(name="cloud")
+def fixture_cloud(monkeypatch):
+    put(monkeypatch, "_cloud.session.connect", lambda *dummy: "cloud")
+
+
+def test_a_volume_type(cloud, monkeypatch, capsys):
+    put(monkeypatch, "_cloud.volumes.ensure_type", lambda *asked: [str(asked)])
+    assert run(capsys, "volume_type", {"name": "nfs"})["actions"] == ["('cloud', 'nfs', '', {}, False)"]
+
+    def away(*dummy):
+        raise session.NotThere("one", "API", "nobody answers")
+
+    put(monkeypatch, "_cloud.volumes.ensure_type", away)
+    assert run(capsys, "volume_type", {"name": "nfs"}, True)["actions"] == ["make volume type nfs"]
+    assert "nobody answers" in run(capsys, "volume_type", {"name": "nfs"})["msg"]
+
+    def refuse(*dummy):
+        raise CloudError("one", "volume type nfs", "no")
+
+    put(monkeypatch, "_cloud.volumes.ensure_type", refuse)
+    assert run(capsys, "volume_type", {"name": "nfs"}, True)["msg"] == "one: volume type nfs: no"
+
+
+def test_keys_of_s3(cloud, monkeypatch, capsys):
+    params = {"user": "lisa", "project": "school"}
+    put(monkeypatch, "_cloud.s3.ensure", lambda *asked: (["make keys"], {"access": "a", "secret": "b"}))
+    found = run(capsys, "s3_credentials", params)
+    assert (found["changed"], found["access"], found["secret"]) == (True, "a", "b")
+    put(monkeypatch, "_cloud.s3.ensure", lambda *asked: ([], None))
+    found = run(capsys, "s3_credentials", {**params, "state": "absent"})
+    assert (found["changed"], found["access"], found["secret"]) == (False, None, None)
+
+    def refuse(*dummy):
+        raise CloudError("one", "keys", "no")
+
+    put(monkeypatch, "_cloud.s3.ensure", refuse)
+    assert run(capsys, "s3_credentials", params)["failed"]
+
+
+def test_rings(monkeypatch, capsys):
+    params = {"devices": "/srv/node", "prefix": "hunter", "suffix": "hunter2"}
+    given = []
+
+    class Rings:
+        def __init__(self, *how):
+            given.append(how)
+
+        def ensure(self, *how):
+            given.append(how)
+            return ["ring account"]
+
+    monkeypatch.setattr(modul("swift_rings"), "Rings", Rings)
+    found = run(capsys, "swift_rings", params, True)
+    assert (found["changed"], found["actions"]) == (True, ["ring account"]) and given[0][1] == "/srv/node" and given[1] == ("hunter", "hunter2", True)
+
+    def full(*dummy):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Rings, "ensure", full)
+    assert "No space left on device" in run(capsys, "swift_rings", params)["msg"]
+
+
+def test_a_program_of_oar_that_fails_is_quoted(monkeypatch, capsys):
+    put(monkeypatch, "_oar.oar.ensure", lambda nodes, call, check: call(["sh", "-c", "echo no database >&2; exit 3"]))
+    assert run(capsys, "oar_resources", {"nodes": {}})["msg"].endswith("failed with status 3: no database")
+    put(monkeypatch, "_oar.oar.ensure", lambda nodes, call, check: {"changed": False, "commands": [call(["echo", "yes"])]})
+    assert run(capsys, "oar_resources", {"nodes": {}})["commands"] == ["yes\n"]
+
+
+def test_what_is_registered(monkeypatch, capsys):
+    known = Space(listing=lambda kind: [{"id": f"{kind}-1", "names": ["debian"]}, {"id": f"{kind}-2", "names": []}], storage=Space(room=lambda: {"free": 5}))
+    monkeypatch.setattr(modul("image_info"), "open_registry", lambda *dummy: known)
+    found = run(capsys, "image_info", {})
+    assert [len(found[kind]) for kind in ("images", "kernels", "ramdisks")] == [2, 2, 2] and found["room"] == {"free": 5}
+    assert [entry["id"] for entry in run(capsys, "image_info", {"name": "debian"})["kernels"]] == ["kernel-1"]
+    assert [entry["id"] for entry in run(capsys, "image_info", {"name": "image-2"})["images"]] == ["image-2"]
+    found = run(capsys, "image_info", {"name": "none"})
+    assert found["images"] == found["kernels"] == []
+
+    def refuse(*dummy):
+        raise CloudError("one", "store", "it is away")
+
+    monkeypatch.setattr(modul("image_info"), "open_registry", refuse)
+    assert run(capsys, "image_info", {})["msg"] == "one: store: it is away"
+
+
+# --- guests
+
+@pytest.fixture(name="one")
+def fixture_one(monkeypatch, tmp_path):
+    put(monkeypatch, "_hypervisor.xen.control", lambda: None)
+    for name in ("_vm.info.running_job", "_vm.in_hand.running_job"):
+        put(monkeypatch, name, lambda guest: None)
+    put(monkeypatch, "_vm.info.unheard", lambda: [])
+    return fake_libvirt.World(monkeypatch).host("one")
+
+
+def test_guests_are_told(one, capsys):
+    one.add("g")
+    found = run(capsys, "vm_info", {})
+    documented = yaml.safe_load(modul("vm_info").RETURN)
+    assert set(found) - {"changed", "invocation", "warnings"} == set(documented) and found["changed"] is False
+    assert set(found["guests"][0]) <= set(documented["guests"]["contains"])
+
+
+def test_a_guest_is_stopped(one, capsys):
+    one.add("g")
+    found = run(capsys, "vm", {"name": "g", "state": "stopped"}, True)
+    assert found["changed"] and found["actions"] == ["stop"] and one.domains["g"].word == "running"
+    found = run(capsys, "vm", {"name": "g", "state": "stopped"})
+    assert found["stopped"] == "graceful" and one.domains["g"].word == "stopped"
+    assert set(found) - {"changed", "diff", "invocation", "warnings"} <= set(yaml.safe_load(modul("vm").RETURN))
+
+
+@pytest.mark.parametrize("module, params", [("vm", {"name": "g"}), ("vm_info", {}), ("vm_migrate", {"name": "g", "target": "two"})])
+def test_a_host_without_libvirt(monkeypatch, capsys, module, params):
+    monkeypatch.setattr(hypervisor, "HAS_LIBVIRT", False)
+    assert "python3-libvirt" in run(capsys, module, params)["msg"]
+
+
+@pytest.mark.parametrize("module, params", [("vm", {"name": "g"}), ("vm_info", {}), ("vm_migrate", {"name": "g", "target": "two"})])
+def test_a_libvirtd_that_is_down(one, monkeypatch, tmp_path, capsys, module, params):
+    jobs(monkeypatch, tmp_path)
+    one.up = False
+    found = run(capsys, module, params, True)
+    assert "Connection refused. Is libvirtd running" in found["msg"] and "exception" not in found
+
+
+@pytest.mark.parametrize("module, params", [("vm", {"name": "g", "state": "stopped"}), ("vm_info", {})])
+def test_what_nobody_has_foreseen_is_told_with_its_place(one, capsys, module, params):
+    def break_off(dummy):
+        raise one.world.error("internal error: something", 1)
+
+    one.add("g").XMLDesc = break_off
+    found = run(capsys, module, params)
+    assert "internal error: something. our.cloud.vm_info tells the state of guests" in found["msg"]
+
+
+# vm_migrate
+
+def jobs(monkeypatch, tmp_path):
+    """Moves note themselves below here."""
+    module = modul("vm_migrate")
+    monkeypatch.setattr(module.job, "Job", lambda name, real=module.job.Job: real(name, str(tmp_path / "jobs")))
+
+
+MOVE = {"name": "g", "target": "two"}
+
+
+def test_a_check_of_a_move_begins_nothing(one, monkeypatch, tmp_path, capsys):
+    jobs(monkeypatch, tmp_path)
+    put(monkeypatch, "_move.unit.start", lambda *dummy: pytest.fail("it was begun"))
+    put(monkeypatch, "_move.unit.answer", lambda asked, tell: {"changed": True, "source": "one", "target": "two", "mode": "live", "warnings": ["slow"]})
+    found = run(capsys, "vm_migrate", MOVE, True)
+    assert (found["changed"], found["source"], found["warnings"]) == (True, "one", ["slow"])
+    # and leaves no lock
+    assert modul("vm_migrate").job.Job("g").take()
+
+
+def test_a_second_move_is_refused(one, monkeypatch, tmp_path, capsys):
+    jobs(monkeypatch, tmp_path)
+    held = modul("vm_migrate").job.Job("g")
+    assert held.take()
+
+    def refuse(params, host):
+        raise CloudError(host, f"guest {params['name']}", "it is being moved already")
+
+    put(monkeypatch, "_move.unit.refuse_second", refuse)
+    found = run(capsys, "vm_migrate", MOVE, True)
+    assert found["failed"] and found["msg"] == "one: guest g: it is being moved already" and (found["target"], found["mode"]) == ("two", "live")
+
+
+def test_a_move_without_its_code(one, capsys):
+    assert "the code of the move is missing. The action plugin of the same name puts it in" in run(capsys, "vm_migrate", MOVE)["msg"]
+
+
+def test_a_move_is_begun_and_followed_to_its_end(one, monkeypatch, capsys):
+    begun, heard, ends = [], [], iter([None, {"changed": True, "source": "one"}])
+    put(monkeypatch, "_move.unit.start", lambda params, code: begun.append((params, code)) or "t0")
+    put(monkeypatch, "_move.unit.ended", lambda name, token: next(ends))
+    put(monkeypatch, "_move.job.hear", lambda *what: heard.append(what))
+    monkeypatch.setattr(modul("vm_migrate").time, "sleep", lambda seconds: None)
+    assert run(capsys, "vm_migrate", {**MOVE, "code": "Y29kZQ=="})["source"] == "one"
+    assert heard == [("g", "t0")] and begun[0][1] == "Y29kZQ==" and not {"code", "wait"} & set(begun[0][0])
+    found = run(capsys, "vm_migrate", {**MOVE, "code": "Y29kZQ==", "wait": False})
+    assert (found["token"], found["target"]) == ("t0", "two") and "g" in found["unit"]
+
+
+def test_a_move_that_failed_fails(one, monkeypatch, capsys):
+    put(monkeypatch, "_move.unit.start", lambda *dummy: "t0")
+    put(monkeypatch, "_move.unit.ended", lambda *dummy: {"failed": True, "msg": "it runs on one", "place": "source"})
+    put(monkeypatch, "_move.job.hear", lambda *dummy: None)
+    found = run(capsys, "vm_migrate", {**MOVE, "code": "Y29kZQ=="})
+    assert found["failed"] and (found["msg"], found["place"]) == ("it runs on one", "source")
+
+    def full(*dummy):
+        raise OSError(28, "No space left on device")
+
+    put(monkeypatch, "_move.unit.start", full)
+    found = run(capsys, "vm_migrate", {**MOVE, "code": "Y29kZQ=="})
+    assert "move of g to two: [Errno 28] No space left on device. our.cloud.vm_info tells" in found["msg"]
