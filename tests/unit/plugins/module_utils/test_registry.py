@@ -1070,6 +1070,37 @@ open_registry({"store": sys.argv[2]}).register("other", registration.parts_of("k
 """
 
 
+def test_what_was_registered_again_while_it_was_away_gets_the_uses_of_both(root, folder, monkeypatch):
+    key = register(root, folder)["id"]
+    guest(root, key)
+    (root / "images/our-vm.qcow2").unlink()
+
+    def again():
+        assert register(root, folder)["id"] == key
+        guest(root, key, "new", "images/new.qcow2")
+
+    needed_late(root, monkeypatch, again)
+    with pytest.raises(RegistryError, match="needed by guest late .*guest new"):
+        site(root).remove("image", "debian")
+    assert sorted(site(root).storage.uses(key)) == ["guest.late", "guest.new"]
+    assert site(root).find("image", "debian")["id"] == key
+    assert [name for name in os.listdir(root / "registry") if name.startswith(".")] == []
+
+
+def test_an_image_without_its_kernel_comes_back_all_the_same(root, folder, monkeypatch):
+    """Guests' disks are based on it; what they boot is gone by force."""
+    done = register(root, folder)
+    needed_late(root, monkeypatch, lambda: site(root).remove("kernel", done["record"]["kernel"], True))
+    with pytest.raises(RegistryError, match="needed by guest late"):
+        site(root).remove("image", "debian")
+    assert site(root).find("image", "debian")["id"] == done["id"] and site(root).find("kernel", "debian") is None
+
+
+def test_no_room_is_told_of_no_store(tmp_path):
+    assert NfsStore(str(tmp_path / "none"), True).room() is None
+    assert NfsStore(str(tmp_path), True).room()["promised"] == 0
+
+
 def test_leftovers_are_swept_before_room_is_asked_for(root, folder, monkeypatch):
     """A killed registration's, which fill the disk."""
     (root / "registry/.part-elsewhere-1-x/new").mkdir(parents=True)
