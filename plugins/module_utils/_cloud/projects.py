@@ -163,7 +163,10 @@ def do_rule(connection: Connection, there: Tenancy, step: Step) -> None:
         return
     if rule not in there.groups[project][place["group"]]["rules"]:
         refresh(connection, there, project)
-    connection.network.delete_security_group_rule(there.groups[project][place["group"]]["rules"][rule])
+    # neutron can be told to give new groups other rules than it usually does
+    found = there.groups[project][place["group"]]["rules"].get(rule)
+    if found:
+        connection.network.delete_security_group_rule(found)
 
 
 def do(connection: Connection, there: Tenancy, step: Step) -> None:
