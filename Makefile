@@ -25,7 +25,7 @@ export ANSIBLE_TIMEOUT ?= 120
 # Ansible does not flush what it writes into a pipe or a file: progress would come in one piece at the end.
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help cloud cloud-up cloud-status cloud-destroy cloud-deps lab lab-up lab-cloud lab-status lab-destroy test lint unit coverage sanity molecule long torture bench docs deps test-deps artifact
+.PHONY: help cloud cloud-up cloud-status cloud-destroy cloud-deps lab lab-up lab-cloud lab-status lab-destroy test lint unit coverage mutants sanity molecule long torture bench docs deps test-deps artifact
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ coverage: test-deps ## unit tests with branch coverage, by wing; fails below 92 
 		seen=$$($(BIN)/python -m coverage report --include="$$part/*" --format=total --fail-under=$$least) && lacks= || { lacks=" (at least $$least)"; low=yes; }; \
 		printf '%-35s %6s %%%s\n' "$$part" "$${seen%%[!0-9.]*}" "$$lacks"; \
 	done; [ -z "$$low" ] || { echo "Too little is covered. What is missing: $(BIN)/python -m coverage report --show-missing"; exit 1; }
+
+SAMPLE ?= 50
+mutants: test-deps ## put faults into _guest, _move, _registry and _site, a sample of each (SAMPLE=50), and tell which no unit test notices
+	$(BIN)/python tests/mutants.py --sample $(SAMPLE)
 
 sanity: test-deps ## ansible-test sanity and the collection's documentation, on the built artifact
 	tests/all sanity

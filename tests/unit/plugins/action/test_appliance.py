@@ -7,7 +7,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import types
 
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
 from ansible_collections.our.cloud.plugins.action import appliance
 
 
@@ -86,3 +90,46 @@ def test_a_build_that_says_nothing(tmp_path):
 
 def test_the_collections_own_recipes_are_there():
     assert os.path.isdir(os.path.join(appliance.OWN, "recipes"))
+
+
+# --- the whole, with a module that the test stands for
+
+def whole(monkeypatch, module, check_mode=False, **args):
+    """(result, what was shown) of the action; module(arguments): its answer."""
+    made = action()
+    made._task = types.SimpleNamespace(args={"recipe": "toy", **args}, check_mode=check_mode)
+    monkeypatch.setattr(appliance, "PAUSE", 0.01)
+    monkeypatch.setattr(ActionBase, "run", lambda *dummy: {})
+    monkeypatch.setattr(made, "_execute_module", lambda module_args, task_vars: module(module_args))
+    return made.run(task_vars={"inventory_hostname": "barney"}), made._display.shown
+
+
+def test_a_build_is_shown_to_its_last_line(monkeypatch):
+    """What the module writes just before it ends, too; the file is gone afterwards."""
+    seen = []
+
+    def build(arguments):
+        with open(arguments["progress"], "w", encoding="utf-8") as file:
+            file.write("%d macrostep 1/1 a\n" % int(appliance.time.time()))
+        seen.append(arguments)
+        return {"changed": True}
+
+    result, shown = whole(monkeypatch, build, data_dir="/own")
+    assert result == {"changed": True} and [line.partition("s: ")[2] for line in shown] == ["macrostep 1/1 a"]
+    assert shown[0].startswith("[barney: toy]") and seen[0]["data_dir"] == "/own" and not os.path.exists(seen[0]["progress"])
+
+
+def test_a_build_that_breaks_off_ends_the_show(monkeypatch):
+    def build(arguments):
+        raise AnsibleConnectionFailure("it is away")
+
+    before = threading.active_count()
+    with pytest.raises(AnsibleConnectionFailure):
+        whole(monkeypatch, build)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("how", [{"check_mode": True}, {"progress": "/mine"}])
+def test_who_reads_himself_is_shown_nothing(monkeypatch, how):
+    result, shown = whole(monkeypatch, lambda arguments: {"progress": arguments.get("progress"), "data_dir": arguments["data_dir"]}, **how)
+    assert result == {"progress": how.get("progress"), "data_dir": os.path.normpath(appliance.OWN)} and shown == []

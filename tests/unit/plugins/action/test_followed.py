@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import types
 
 import pytest
+from ansible.plugins.action import ActionBase
 
 from ansible_collections.our.cloud.plugins.plugin_utils import followed
 
@@ -54,3 +57,41 @@ def test_steps_are_shown_once_and_the_folder_goes(monkeypatch):
 
 def test_the_code_is_packed():
     assert len(followed.code()) > 10000
+
+
+# --- the whole, with a module that the test stands for
+
+@pytest.mark.parametrize("name", ["instance", "instance_migrate"])
+def test_a_job_is_begun_with_its_code_and_followed(monkeypatch, name):
+    action, asked = followed_action(monkeypatch, name, {"name": "web", "code": "the user's"})
+    assert action.run(task_vars={}) == {"changed": True, "until": ("web", "/run/j", "u.service")}
+    assert asked == [("our.cloud." + name, {"name": "web", "code": followed.code()}, None)]
+
+
+@pytest.mark.parametrize("check_mode, async_val", [(True, 0), (False, 600)])
+def test_a_check_and_who_polls_for_himself_get_the_modules_own_answer(monkeypatch, check_mode, async_val):
+    action, asked = followed_action(monkeypatch, "instance", {"name": "web", "code": "the user's"}, check_mode, async_val)
+    assert action.run(task_vars={})["job"] == {"folder": "/run/j", "unit": "u.service"}
+    assert asked == [("our.cloud.instance", {"name": "web"}, bool(async_val))]
+
+
+@pytest.mark.parametrize("answer", [{"failed": True, "msg": "no", "job": {"folder": "f", "unit": "u"}}, {"changed": False}])
+def test_there_is_nothing_to_follow(monkeypatch, answer):
+    action = followed_action(monkeypatch, "instance", {"name": "web"}, answer=answer)[0]
+    assert action.run(task_vars={}) == answer
+
+
+def followed_action(monkeypatch, name, args, check_mode=False, async_val=0, answer=None):
+    """An action plugin, and what its module is asked: (name, arguments, whether in the background)."""
+    plugin = importlib.import_module("ansible_collections.our.cloud.plugins.action." + name).ActionModule
+    action, asked = plugin.__new__(plugin), []
+    action._task = types.SimpleNamespace(args=args, check_mode=check_mode, async_val=async_val)
+    monkeypatch.setattr(ActionBase, "run", lambda *dummy: {})
+
+    def execute(module_name, module_args, task_vars, wrap_async=None):
+        asked.append((module_name, module_args, wrap_async))
+        return answer or {"job": {"folder": "/run/j", "unit": "u.service"}}
+
+    monkeypatch.setattr(action, "_execute_module", execute)
+    monkeypatch.setattr(action, "_until_it_ends", lambda what, folder, unit: {"changed": True, "until": (what, folder, unit)})
+    return action, asked
