@@ -77,7 +77,7 @@ def test_the_inventory_is_checked_with_any_tag_and_without_a_machine():
     done = run("-i", "inventories/example", "-e", "ansible_host=192.0.2.1", "-e", "ansible_timeout=1", "--check", "--tags", "no_such_tag")
     assert done.returncode == 0, done.stdout + done.stderr
     for task in ("The inventory's guests can be declared", "The inventory can have a cloud", "Assert that the inventory has a gateway",
-                 "There is one image store and somebody to use it", "Every hypervisor is of one kind"):
+                 "There is one image store, and hypervisors to use it", "Every hypervisor is of one kind"):
         assert task in done.stdout
 
 
