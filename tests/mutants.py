@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -14,6 +13,7 @@ import ast
 import os
 import pathlib
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -97,9 +97,9 @@ class Copy:
             return None
 
     def tests(self, wing: str) -> dict[str, str]:
-        """{name of a module: its path} of the tests that import a wing."""
-        return {path.stem: str(path.relative_to(self.folder)) for path in sorted(self.folder.glob("tests/unit/plugins/**/test_*.py"))
-                if f"module_utils.{wing} " in path.read_text(encoding="utf-8") or f"module_utils.{wing}." in path.read_text(encoding="utf-8")}
+        """{name of a module: its path} of the tests that import a wing, and of those that run modules."""
+        return {path.stem: str(path.relative_to(self.folder)) for path in sorted(self.folder.glob("tests/unit/**/test_*.py"))
+                if re.search(rf"module_utils\.{wing}\b", path.read_text(encoding="utf-8")) or path.stem.startswith("test_modules")}
 
     def run_by(self, wing: str) -> dict[pathlib.Path, dict[int, set[str]]]:
         """{file: {line: the tests that run it}} of a wing; what runs outside of tests (imports, fixtures) counts as run by all of the file's."""

@@ -234,3 +234,35 @@ def test_guest_mac():
 def test_parse_address_takes_addresses():
     network = ipaddress.IPv4Network("10.1.2.0/24")
     assert str(address_plan.parse_address(ipaddress.IPv4Address("10.1.2.9"), network)) == "10.1.2.9"
+
+
+NUMBER, NO_MAC = "was read by YAML as the number {0}: put the MAC address in quotes", "'{0}' is not a MAC address"
+
+
+@pytest.mark.parametrize("value, why", [
+    (52540012, NUMBER), ("52540012", NUMBER), (525400123456, NUMBER), ("525400123456", NO_MAC), ("52:54:00:12:34", NO_MAC), ("", NO_MAC),
+    ("53:54:00:12:34:56", "{0} is a multicast address"), ("00:00:00:00:00:00", "{0} belongs to no machine"),
+])
+def test_what_is_no_mac_address(value, why):
+    with pytest.raises(ValueError) as error:
+        address_plan.normalise_mac(value)
+    assert why.format(value) in str(error.value)
+
+
+@pytest.mark.parametrize("address, lan, tunnels, found", [
+    ("10.1.0.11", "10.1.0.0/16", "10.2.0.0/16", "10.2.0.11/16"), ("192.0.2.6", "192.0.2.0/29", "10.2.0.0/29", "10.2.0.6/29"),
+    # the last one of the small network is its broadcast address
+    ("10.1.0.6", "10.1.0.0/16", "10.2.0.0/29", "10.2.0.6/29"), ("10.1.0.7", "10.1.0.0/16", "10.2.0.0/29", None),
+    ("10.1.1.1", "10.1.0.0/16", "10.2.0.0/29", None),
+])
+def test_the_end_of_a_nodes_tunnels(address, lan, tunnels, found):
+    if found:
+        assert str(address_plan.tunnel_address(address, lan, tunnels)) == found
+    else:
+        with pytest.raises(ValueError, match=rf"10.2.0.0/29 is too small for the host part of {address}: make it as large as the LAN \(/16\)"):
+            address_plan.tunnel_address(address, lan, tunnels)
+
+
+def test_tunnels_are_no_part_of_the_lan():
+    with pytest.raises(ValueError, match="10.1.2.0/24 overlaps the LAN 10.1.0.0/16"):
+        address_plan.tunnel_address("10.1.0.11", "10.1.0.0/16", "10.1.2.0/24")

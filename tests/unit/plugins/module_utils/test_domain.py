@@ -494,3 +494,12 @@ def test_same(one, other, expected):
 ])
 def test_machine(machine, alias, expected):
     assert domain.machine_matches(machine, alias) is expected
+
+
+@pytest.mark.parametrize("unit, number, mib", [
+    ("b", 3 << 20, 3), ("bytes", 3 << 20, 3), ("KiB", 3072, 3), ("k", 3072, 3), ("MiB", 3, 3), ("M", 3, 3), ("GiB", 2, 2048), ("G", 2, 2048), (None, 3072, 3),
+    ("KiB", 3071, 2),
+])
+def test_memory_in_libvirts_units(unit, number, mib):
+    root = domain.parse(f"<domain><memory{f' unit={unit!r}' if unit else ''}>{number}</memory></domain>")
+    assert domain_facts.memory_mib(root) == mib

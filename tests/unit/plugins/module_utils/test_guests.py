@@ -103,6 +103,11 @@ def test_one_that_is_absent_has_nothing():
     assert read(pvh(disk="images/a.img", state="absent"), pvh("b", disk="images/a.img")).faults == []
 
 
+def test_the_disk_of_an_image_is_raw_on_xen_alone():
+    assert read(pvh(), kvm("b", disk="images/web.qcow2")).faults == []
+    assert len(read(kvm("web"), kvm("b", disk="images/web.qcow2")).faults) == 1
+
+
 def test_two_default_disks_are_two():
     assert read(pvh("a"), pvh("b"), kvm("c"), kvm("d")).faults == []
 

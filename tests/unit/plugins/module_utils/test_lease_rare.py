@@ -332,3 +332,24 @@ def test_libvirts_own_question_of_a_guest(make, guest, store):
 def test_what_the_hook_has_nothing_to_do_with(monkeypatch):
     monkeypatch.setattr(lease.Node, "here", staticmethod(lambda: pytest.fail("it was looked at")))
     assert lease.hook(["web", "started", "begin", "-"], b"<domain/>") == 0
+
+
+def test_what_a_heartbeat_knows_of_is_not_swept(make, store, guest, monkeypatch):
+    """A start under way, and a release that has not reached the store yet: others look after these."""
+    one = make("one")
+    lease.take(one, guest)
+    aged(monkeypatch, lease.START_TIME + 1)
+    assert sweep(one, store) == [] and holder(store) == ("one", None)
+    one.remember("queue", guest, lease.places(one, guest))
+    one.forget("held", UUID)
+    assert sweep(one, store) == [] and holder(store) == ("one", None)
+
+
+@pytest.mark.parametrize("suffix", ["", lease.CLAIM])
+def test_the_damaged_file_is_named(make, store, guest, suffix):
+    one = make("one")
+    key = lease.take(one, guest)[0].key
+    path = store / lease.FOLDER / (key + suffix)
+    path.write_text("{")
+    with pytest.raises(lease.LeaseError, match=rf"is damaged \({path}\)\. Make sure that no node runs the guest"):
+        lease.take(make("two"), guest)

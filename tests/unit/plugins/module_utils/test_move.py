@@ -101,6 +101,19 @@ def test_move(site, mode):
     assert done["diff"]["before"] == "one\n" and done["address_answers"] is None
 
 
+def test_saved_memory_is_for_root_alone(site):
+    modes = []
+    site.guest.when["save"] = lambda dom, path: (modes.append(os.stat(path).st_mode & 0o7777), open(path, "w").write("g"), dom._end(5))
+    done = site.move(mode="suspend")
+    assert not done.get("failed") and modes == [0o600]
+
+
+@pytest.mark.parametrize("mode", ["suspend", "offline"])
+def test_the_downtime_is_what_passed(site, mode):
+    done = site.move(mode=mode)
+    assert 0 <= done["downtime_ms"] <= 5000
+
+
 def test_stopped_guest_moves_as_its_definition(site):
     site.guest.word = "stopped"
     done = site.move(mode="offline")

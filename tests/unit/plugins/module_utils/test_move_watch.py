@@ -50,6 +50,19 @@ def test_job_lock(tmp_path):
     assert job.Job("our-vm", str(tmp_path)).take()
 
 
+def test_the_next_move_takes_the_place_of_the_last_one(tmp_path):
+    folder = str(tmp_path / "moves")
+    params = {"name": "g", "target": "two", "mode": "live"}
+    job.end(job.begin("t1", params, "one", folder), {"failed": True, "msg": "no"}, folder)
+    job.begin("t2", {**params, "target": "three"}, "one", folder)
+    assert [(told["target"], told["ended"]) for told in job.unheard(folder, str(tmp_path))] == [("three", None)]
+    # it is the last one that is heard, and nobody is told of it once more
+    job.hear("g", "t1", folder)
+    assert len(job.unheard(folder, str(tmp_path))) == 1
+    job.hear("g", "t2", folder)
+    assert job.unheard(folder, str(tmp_path)) == []
+
+
 def test_job_of_a_dead_one_does_not_count(tmp_path):
     (tmp_path / "our-vm.json").write_text('{"target": "two"}')
     (tmp_path / "our-vm.lock").write_text("")

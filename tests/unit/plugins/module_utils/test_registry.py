@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 
 import boot_samples as sample
 import pytest
@@ -131,7 +132,7 @@ def test_a_qcow2_disk_becomes_a_raw_one(root, folder, qemu_img):
     key = register(root, folder)["id"]
     assert (root / "registry" / key / "root.img").read_bytes() == sample.ext4(2 << 20)
     asked = (qemu_img.parents[1] / "asked").read_text(encoding="ascii").splitlines()
-    assert asked[:3] == ["convert", "-O", "raw"]
+    assert asked[:3] == ["convert", "-O", "raw"] and asked[4].startswith(str(folder.parent / "work"))
     assert json.loads(asked[3][len("json:"):]) == {
         "driver": "qcow2", "file": {"driver": "file", "filename": str(folder / "root.img")}, "backing": None}
     assert os.listdir(folder.parent / "work") == []
@@ -1099,6 +1100,36 @@ def test_an_image_without_its_kernel_comes_back_all_the_same(root, folder, monke
 def test_no_room_is_told_of_no_store(tmp_path):
     assert NfsStore(str(tmp_path / "none"), True).room() is None
     assert NfsStore(str(tmp_path), True).room()["promised"] == 0
+
+
+def module(root, check_mode=False, **params):
+    """A module of the registry, as registration.run sees it."""
+    usual = {"name": "debian", "path": None, "state": "present", "owner": "me", "force": False, "store": str(root), "parts": None, "pack": None}
+    return types.SimpleNamespace(params={**usual, **params}, check_mode=check_mode, _diff=True)
+
+
+def test_what_the_modules_do(root, folder):
+    done = registration.run(module(root, path=str(folder)), "image")
+    assert done["file"] == str(root / "registry" / done["id"] / "root.img") and done["registered"]["owner"] == "me"
+    assert done["diff"]["before"] == "" and f"id: {done['id']}\n" in done["diff"]["after"]
+    again = registration.run(module(root, path=str(folder)), "image")
+    assert not again["changed"] and again["diff"]["before"] == again["diff"]["after"]
+    checked = registration.run(module(root, True, state="absent"), "image")
+    gone = registration.run(module(root, state="absent"), "image")
+    assert checked["actions"] == gone["actions"] and gone["changed"] and gone["diff"] == {**done["diff"], "before": done["diff"]["after"], "after": ""}
+    assert not registration.run(module(root, state="absent"), "image")["changed"]
+    assert [site(root).listing(kind) for kind in ("image", "kernel", "ramdisk")] == [[], [], []]
+
+
+def test_a_directory_has_its_own_kernel(folder):
+    with pytest.raises(RegistryError, match="is a directory, whose kernel and ramdisk are registered with it; leave kernel and ramdisk out"):
+        registration.parts_of("image", {"kernel": "eki-1"}, str(folder))
+
+
+def test_a_use_that_is_noted_already_is_no_change(root, folder):
+    key, store = register(root, folder)["id"], NfsStore(str(root))
+    assert [store.use(key, "guest.web", {"disk": "a"}), store.use(key, "guest.web", {"disk": "a"}), store.use(key, "guest.web", {"disk": "b"})] == [
+        True, False, True]
 
 
 def test_leftovers_are_swept_before_room_is_asked_for(root, folder, monkeypatch):

@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked of libvirt and of the store before a move; what is decided over the answers is in test_move.py and test_move_prechecks.py."""
+
+from __future__ import annotations
+
+import os
+
+import fake_libvirt
+import pytest
+
+from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._move import facts
+
+
+# --- what the target's libvirt is asked about machine and CPU
+
+GUEST = """<domain type='{type}'><os><type arch='x86_64' machine='pc-q35-10.0'>hvm</type></os>{cpu}
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices></domain>"""
+CPU = "<cpu mode='custom'><model>Nehalem</model></cpu>"
+HOST = "<capabilities><host><cpu><model>{model}</model><feature name='{feature}'/></cpu></host></capabilities>"
+MODELS = """<domainCapabilities><cpu><mode name='custom'><model usable='yes'>Nehalem</model><model usable='no'>Skylake</model></mode>
+<mode name='host-model'><model>Westmere</model></mode></cpu></domainCapabilities>"""
+
+
+@pytest.fixture(name="hosts")
+def fixture_hosts(monkeypatch):
+    """hosts(kind): (source, target, the target's host)."""
+    def made(kind="QEMU"):
+        world = fake_libvirt.World(monkeypatch)
+        for name in ("one", "two"):
+            world.host(name, kind).capabilities = HOST.format(model="Nehalem", feature="aes")
+        two = world.hosts["two"]
+        two.when["getDomainCapabilities"] = lambda host: MODELS
+        return hypervisor.open_local(), hypervisor.open_target(hypervisor.local_family(), "two"), two
+
+    return made
+
+
+def root(cpu=CPU, kind="kvm"):
+    return domain.parse(GUEST.format(cpu=cpu, type=kind))
+
+
+def fail(code):
+    def answer(host):
+        raise host.world.error("it cannot be said.", code)
+    return answer
+
+
+def test_a_machine_that_the_target_does_not_have(hosts):
+    source, target, two = hosts()
+    assert facts.machine_problem(target, root(), "two") is None
+    two.when["getDomainCapabilities"] = fail(1)
+    assert facts.machine_problem(target, root(), "two") == "two does not have the guest's machine pc-q35-10.0 (x86_64): it cannot be said"
+    # of that CPU nothing can be said then, and need not be
+    assert facts.cpu_problem(source, target, root(kind="qemu"), "two") is None
+
+
+def test_the_target_is_asked_about_the_guests_own_machine(hosts, monkeypatch):
+    source, target, dummy = hosts()
+    asked = []
+    monkeypatch.setattr(target, "getDomainCapabilities", lambda *how: asked.append(how) or MODELS)
+    monkeypatch.setattr(target, "compareHypervisorCPU", lambda *how: asked.append(how) or 2)
+    facts.machine_problem(target, root(), "two")
+    facts.cpu_problem(source, target, root(kind="qemu"), "two")
+    facts.cpu_problem(source, target, root(), "two")
+    machine = ("/usr/bin/qemu-system-x86_64", "x86_64", "pc-q35-10.0")
+    assert [how[:4] for how in asked] == [(*machine, "kvm"), (*machine, "qemu"), (*machine, "kvm")] and [how[-1] for how in asked] == [0, 0, 0]
+    assert "Nehalem" in asked[2][4]
+
+
+def test_a_guest_without_a_cpu_of_its_own_fits(hosts):
+    source, target, dummy = hosts()
+    assert facts.cpu_problem(source, target, root(""), "two") is None
+    assert facts.cpu_problem(source, target, root("<cpu mode='custom'/>", "qemu"), "two") is None
+
+
+# --- saved states
+
+def test_saved_states_beside_a_disk_the_oldest_first(tmp_path):
+    disk = str(tmp_path / "g[1].img")
+    for number, name in enumerate(("g[1].img.b.state", "g[1].img.a.state", "g1.img.c.state", "g[1].img")):
+        (tmp_path / name).write_bytes(b"x" * number)
+        os.utime(tmp_path / name, (100 - number, 100 - number))
+    (tmp_path / "g[1].img.d.state").symlink_to(tmp_path / "none")
+    os.utime(tmp_path / "g[1].img.d.state", (50, 50), follow_symlinks=False)
+    assert [(os.path.basename(one["path"]), one["size"], one["saved"]) for one in facts.state_files(disk)] == [
+        ("g[1].img.d.state", 0, 50), ("g[1].img.a.state", 1, 99), ("g[1].img.b.state", 0, 100)]
+
+
+def test_a_state_that_is_removed_while_one_looks(tmp_path, monkeypatch):
+    (tmp_path / "g.img.a.state").touch()
+    monkeypatch.setattr(facts.os, "lstat", lambda path: (_ for _ in ()).throw(FileNotFoundError(path)))
+    assert facts.state_files(str(tmp_path / "g.img")) == []
+
+
+@pytest.mark.parametrize("code, found", [(3, []), (38, None)])
+def test_snapshots_that_the_driver_cannot_tell(hosts, code, found):
+    two = hosts()[2]
+    dom = two.add("g")
+    dom.snapshots = ["before"]
+    assert facts.snapshots(dom) == ["before"]
+
+    def cannot():
+        raise two.world.error("no", code)
+
+    dom.snapshotListNames = cannot
+    if found is None:
+        with pytest.raises(fake_libvirt.LibvirtError):
+            facts.snapshots(dom)
+    else:
+        assert facts.snapshots(dom) == found
