@@ -160,7 +160,7 @@ def test_a_cloud_s_instances_have_the_addresses_of_its_ranges_and_of_the_dhcp_se
 
 def test_what_lies_between_two_ranges_is_no_instances_address():
     made = good(cloud_ranges=["10.1.0.60-10.1.0.62", "10.1.0.70-10.1.0.70"], range_start="10.1.0.100", range_end="10.1.0.102")
-    assert made["cloud_addresses"] == ["10.1.0.60-10.1.0.62", "10.1.0.70", "10.1.0.100-10.1.0.102"]
+    assert made["cloud_addresses"] == ["10.1.0.100-10.1.0.102", "10.1.0.60-10.1.0.62", "10.1.0.70"]
 
 
 def test_a_range_that_is_none_is_said():
