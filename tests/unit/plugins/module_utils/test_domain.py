@@ -503,3 +503,28 @@ def test_machine(machine, alias, expected):
 def test_memory_in_libvirts_units(unit, number, mib):
     root = domain.parse(f"<domain><memory{f' unit={unit!r}' if unit else ''}>{number}</memory></domain>")
     assert domain_facts.memory_mib(root) == mib
+
+
+def test_what_people_ask_of_a_domain():
+    """Of a guest that nobody here has described: all that its XML says, and nothing else."""
+    found = domain_facts.facts(domain.parse("""<domain type='kvm'><name>g</name><uuid>u</uuid><memory unit='MiB'>64</memory><vcpu>2</vcpu>
+<os><type arch='aarch64' machine='virt-10.0'>hvm</type><kernel>/k</kernel><initrd>/r</initrd><cmdline>quiet</cmdline></os><devices>
+<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/><source file='/g.qcow2'/><target dev='vda'/>
+<backingStore type='file'><source file='/root.img'/></backingStore></disk>
+<disk type='block' device='lun'><source dev='/dev/sdb'/><target dev='sda'/><shareable/></disk>
+<disk type='network' device='disk'><source name='pool/g'/></disk><disk type='file' device='cdrom'><readonly/></disk>
+<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/></interface><interface type='user'/>
+<interface type='hostdev'/><hostdev/><filesystem/><tpm/><console><log file='/log'/></console></devices></domain>"""))
+    assert {key: found[key] for key in ("name", "uuid", "arch", "machine", "memory", "vcpus", "kernel", "ramdisk", "cmdline", "hostdevs", "console_log")} == {
+        "name": "g", "uuid": "u", "arch": "aarch64", "machine": "virt-10.0", "memory": 64, "vcpus": 2, "kernel": "/k", "ramdisk": "/r", "cmdline": "quiet",
+        "hostdevs": 4, "console_log": "/log"}
+    keys = ("device", "target", "path", "type", "driver", "format", "cache", "readonly", "shareable", "backing")
+    assert [tuple(disk[key] for key in keys) for disk in found["disks"]] == [
+        ("disk", "vda", "/g.qcow2", "file", "qemu", "qcow2", "none", False, False, ["/root.img"]),
+        ("lun", "sda", "/dev/sdb", "block", None, None, None, False, True, []), ("disk", None, "pool/g", "network", None, None, None, False, False, []),
+        ("cdrom", None, None, "file", None, None, None, True, False, [])]
+    assert found["interfaces"] == [{"mac": "52:54:00:00:00:01", "bridge": "br0", "type": "bridge"}, {"mac": None, "bridge": None, "type": "user"},
+                                   {"mac": None, "bridge": None, "type": "hostdev"}]
+    least = domain_facts.facts(domain.parse("<domain type='kvm'><name>g</name><memory>1024</memory><devices/></domain>"))
+    assert (least["arch"], least["machine"], least["vcpus"], least["kernel"], least["disks"], least["hostdevs"], least["console_log"]) == (
+        None, None, 1, None, [], 0, None)

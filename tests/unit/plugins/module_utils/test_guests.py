@@ -67,6 +67,13 @@ def test_a_fault_names_guest_key_and_what_is_allowed(entry, line):
     assert (found.faults, found.guests) == ([line], [])
 
 
+@pytest.mark.parametrize("key", ["bridge", "cpu", "image", "kernel", "ramdisk", "cmdline", "disk"])
+def test_a_text_is_one_line(key):
+    assert read(kvm(**{key: "a"})).faults == []
+    for value in ("a\nb", 5, ""):
+        assert read(kvm(**{key: value})).faults == [f"guest db: {key}: {value!r} is no text of one line"]
+
+
 def test_an_unknown_key():
     assert read(pvh(memroy=3)).faults[0].startswith("guest web: memroy: there is no such key; allowed: name, host, kind, memory,")
 

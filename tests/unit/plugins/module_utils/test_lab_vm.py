@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import socket
 import subprocess
 import threading
@@ -194,9 +195,10 @@ def test_a_machine_is_shut_down_and_its_disk_stays(lab, here, monitor):
     assert ensure(lab, "stopped") == (True, []) and heard == [b"system_powerdown\n"]
     assert machine.status(lab, "front")["state"] == "stopped"
     # its disk and its keys are used again; what the ended process left does not look like a finished boot
-    key = open(os.path.join(lab, "machines/front/ssh_host_ed25519_key"), encoding="ascii").read()
+    path = pathlib.Path(lab, "machines/front/ssh_host_ed25519_key")
+    key = path.read_text(encoding="ascii")
     assert ensure(lab, "started") == (True, []) and len(asked(here, "qemu-img")) == 1
-    assert open(os.path.join(lab, "machines/front/ssh_host_ed25519_key"), encoding="ascii").read() == key
+    assert path.read_text(encoding="ascii") == key
 
 
 def test_a_machine_that_does_not_shut_down_is_ended(lab, here, monitor):

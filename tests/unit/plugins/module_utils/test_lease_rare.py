@@ -353,3 +353,15 @@ def test_the_damaged_file_is_named(make, store, guest, suffix):
     path.write_text("{")
     with pytest.raises(lease.LeaseError, match=rf"is damaged \({path}\)\. Make sure that no node runs the guest"):
         lease.take(make("two"), guest)
+
+
+@pytest.mark.parametrize("disk, has", [
+    ("<disk type='file' device='disk'><source file='/a'/></disk>", True), ("<disk type='file' device='lun'><source file='/a'/></disk>", True),
+    ("<disk type='file'><source file='/a'/></disk>", True), ("<disk type='file' device='disk'><source file='/a'/><readonly/></disk>", False),
+    ("<disk type='file' device='disk'><source file='/a'/><shareable/></disk>", False), ("<disk type='file' device='cdrom'><source file='/a'/></disk>", False),
+    ("<disk type='file' device='disk'/>", False), ("<disk type='network' device='disk'><source name='/a'/></disk>", False),
+])
+def test_only_what_a_guest_writes_on_alone_is_leased(disk, has):
+    """Others may have the same read-only disk, an image's, at the same time."""
+    found = lease.guest_of(f"<domain><name>web</name><uuid>{UUID}</uuid><devices>{disk}</devices></domain>")
+    assert found.disks == (("/a",) if has else ()) and found.ours is False

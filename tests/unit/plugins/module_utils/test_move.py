@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import threading
 import time
 import types
@@ -103,7 +104,7 @@ def test_move(site, mode):
 
 def test_saved_memory_is_for_root_alone(site):
     modes = []
-    site.guest.when["save"] = lambda dom, path: (modes.append(os.stat(path).st_mode & 0o7777), open(path, "w").write("g"), dom._end(5))
+    site.guest.when["save"] = lambda dom, path: (modes.append(os.stat(path).st_mode & 0o7777), pathlib.Path(path).write_text("g"), dom._end(5))
     done = site.move(mode="suspend")
     assert not done.get("failed") and modes == [0o600]
 
@@ -510,6 +511,27 @@ def test_too_long(kvm):
     kvm.guest.when["migrate"] = migrate
     done = kvm.move(timeout=0)
     assert done["place"] == "source" and "it took longer than 0 s (timeout) and was stopped" in done["msg"]
+
+
+def test_xens_saver_is_ended_as_often_as_it_needs(xen, monkeypatch):
+    """The first time it may not have begun yet."""
+    ended, enough, came = [], threading.Event(), []
+    monkeypatch.setattr(mover, "end_saver", lambda domid: (ended.append(domid), len(ended) > 1 and enough.set()))
+
+    def migrate(dom, *dummy):
+        came.append(enough.wait(10))
+        raise xen.world.error("the saver has ended")
+
+    xen.guest.when["migrate"] = migrate
+    assert xen.move(timeout=0)["place"] == "source" and came == [True] and set(ended) == {xen.guest.number}
+
+
+@pytest.mark.parametrize("mode", ["live", "suspend"])
+def test_a_guest_that_was_paused_stays_so_when_its_move_fails(site, mode):
+    site.guest.word, site.guest.reason = "paused", 1
+    site.guest.when.update(migrate=breaks(site.world), save=breaks(site.world))
+    done = site.move(mode=mode)
+    assert done["failed"] and site.guest.word == "paused" and "one: resume" not in site.did
 
 
 def test_called_off(kvm):

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import os
+import types
 
 import fake_libvirt
 import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
-from ansible_collections.our.cloud.plugins.module_utils._move import facts
+from ansible_collections.our.cloud.plugins.module_utils._move import facts, mover
+from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 
 
 # --- what the target's libvirt is asked about machine and CPU
@@ -112,3 +114,53 @@ def test_snapshots_that_the_driver_cannot_tell(hosts, code, found):
             facts.snapshots(dom)
     else:
         assert facts.snapshots(dom) == found
+
+
+def test_the_room_beside_a_disk(tmp_path, monkeypatch):
+    (tmp_path / MARKER).write_text("id\n")
+    guest = {"disks": [{"path": str(tmp_path / "root.img"), "readonly": True, "backing": []},
+                       {"path": str(tmp_path / "g.img"), "readonly": False, "backing": []}],
+             "kernel": None, "ramdisk": "/boot/initrd"}
+    monkeypatch.setattr(os, "statvfs", lambda path: types.SimpleNamespace(f_bavail=3 << 10, f_frsize=4096))
+    found = facts.in_store(guest)
+    assert (found["room"], found["markers"]) == (12, {str(tmp_path): "id\n"})
+    assert found["stores"] == {str(tmp_path / "root.img"): str(tmp_path), str(tmp_path / "g.img"): str(tmp_path), "/boot/initrd": None}
+    # no disk that it may write on, none of the store
+    assert facts.in_store({**guest, "disks": guest["disks"][:1]})["room"] is None
+    assert facts.in_store({**guest, "disks": [{"path": "/nowhere/g.img", "readonly": False, "backing": []}]})["room"] is None
+
+
+# --- what a hypervisor's states mean
+
+@pytest.mark.parametrize("word, reason, cpu, ran", [
+    ("running", 1, 0, True),
+    # libvirt's virDomainPausedReason: migration, starting up; unknown, as a libvirtd that was started anew has it
+    ("paused", 2, 5, False), ("paused", 11, 5, False), ("paused", 0, 0, False), ("paused", 0, 5, True),
+    # by a user, I/O error, post-copy and post-copy that failed
+    ("paused", 1, 0, True), ("paused", 5, 0, True), ("paused", 12, 0, True), ("paused", 13, 0, True),
+])
+def test_whether_a_copy_on_kvm_has_run(hosts, word, reason, cpu, ran):
+    assert mover.KvmMover(None).has_run(hosts()[2].add("g", word, reason=reason, cpu=cpu)) is ran
+
+
+@pytest.mark.parametrize("word, reason, state", [
+    ("running", 1, "running"), ("paused", 12, "half"), ("paused", 13, "half"), ("paused", 2, "paused"), ("paused", 11, "paused"), ("crashed", 12, "crashed"),
+])
+def test_the_states_of_the_source_on_kvm(hosts, word, reason, state):
+    assert mover.KvmMover(None).state_here(hosts()[2].add("g", word, reason=reason)) == state
+
+
+@pytest.mark.parametrize("cpu, ran", [(0, False), (1, True)])
+def test_whether_a_copy_on_xen_has_run(hosts, cpu, ran):
+    assert mover.XenMover(None).has_run(hosts("Xen")[2].add("g", cpu=cpu)) is ran
+
+
+def test_what_was_begun_to_be_measured_is_ended():
+    ended = []
+    one = mover.XenMover(None)
+    one.unwatch()
+    one.wire = types.SimpleNamespace(stop=lambda: ended.append("wire"))
+    one.unwatch()
+    one.standstill = types.SimpleNamespace(stop=lambda: ended.append("standstill"))
+    one.unwatch()
+    assert ended == ["wire", "wire", "standstill"]
