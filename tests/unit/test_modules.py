@@ -25,7 +25,7 @@ def imported(kind, name):
 
 def fragment(name):
     """What is in our.cloud.FILE or our.cloud.FILE.PART."""
-    path, _, part = name.removeprefix("our.cloud.").partition(".")
+    path, dummy, part = name.removeprefix("our.cloud.").partition(".")
     return yaml.safe_load(getattr(imported("doc_fragments", path).ModuleDocFragment, part.upper() or "DOCUMENTATION"))
 
 

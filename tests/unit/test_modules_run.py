@@ -286,10 +286,8 @@ def test_what_is_not_in_glance_is_warned_of(monkeypatch, capsys):
 
 
 def test_a_glance_that_is_not_there_yet(monkeypatch, capsys):
-    @contextlib.contextmanager
     def none():
         raise session.NotThere("one", "Glance", "it is not there")
-        yield
 
     glance(monkeypatch, {}, none)
     assert run(capsys, "glance_images", {}, True)["actions"] == ["upload all, when Glance is there"]

@@ -457,8 +457,8 @@ def fixture_programs(tmp_path, monkeypatch):
 
 def test_what_systemd_tells_of_units(programs):
     programs("systemctl", "printf 'ActiveState=active\\nExecMainStatus=0\\n\\nActiveState=failed\\nExecMainStatus=3\\n'")
-    assert units.System().show(["a.service", "b.service"]) == {"a.service": {"ActiveState": "active", "ExecMainStatus": "0"},
-                                                              "b.service": {"ActiveState": "failed", "ExecMainStatus": "3"}}
+    assert units.System().show(["a.service", "b.service"]) == {
+        "a.service": {"ActiveState": "active", "ExecMainStatus": "0"}, "b.service": {"ActiveState": "failed", "ExecMainStatus": "3"}}
 
 
 def test_a_unit_of_an_init_script(programs):
