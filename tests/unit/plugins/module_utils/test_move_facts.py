@@ -93,8 +93,11 @@ def test_saved_states_beside_a_disk_the_oldest_first(tmp_path):
 
 
 def test_a_state_that_is_removed_while_one_looks(tmp_path, monkeypatch):
+    def gone(path):
+        raise FileNotFoundError(path)
+
     (tmp_path / "g.img.a.state").touch()
-    monkeypatch.setattr(facts.os, "lstat", lambda path: (_ for _ in ()).throw(FileNotFoundError(path)))
+    monkeypatch.setattr(facts.os, "lstat", gone)
     assert facts.state_files(str(tmp_path / "g.img")) == []
 
 
