@@ -332,9 +332,11 @@ class Instance:
         self.server = None
 
     def _wait_gone(self, server: Any) -> None:
+        """Nova lists one that is deleted for a moment; one that can be brought back (SOFT_DELETED) it lists for as long as it keeps it."""
         end = self.now() + self.params["timeout"]
         while True:
-            left = self.look(lambda: [each for each in self.cloud.compute.servers(details=True) if each.id == server.id and each.status not in DELETED])
+            left = self.look(lambda: [each for each in self.cloud.compute.servers(details=True)
+                                      if each.id == server.id and each.status != "SOFT_DELETED"])
             if not left:
                 return
             if self.now() > end:

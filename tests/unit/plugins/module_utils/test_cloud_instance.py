@@ -229,6 +229,27 @@ def test_a_failed_one_is_explained():
             ensure(Cloud([server(status="ERROR", fault={"message": "disk is gone"})], [port()]), state=state)
 
 
+@pytest.mark.parametrize("states, looks", [(["DELETED", None], 2), (["SOFT_DELETED"], 1), (["ACTIVE", "DELETED", None], 3)])
+def test_it_is_gone_when_nova_does_not_list_it(states, looks):
+    left = list(states)
+
+    def next_state(cloud, *dummy, **more):
+        if left[0] is None:
+            cloud.servers.clear()
+        else:
+            cloud.servers[0].status = left[0]
+        return left.pop(0)
+
+    cloud, paused = Cloud([server()], [port()], happens={"delete_server": next_state}), []
+
+    def pause(seconds):
+        paused.append(seconds)
+        next_state(cloud)
+
+    result = instance.Instance(cloud, params(state="absent"), pause=pause).ensure()
+    assert result["changed"] and (len(paused), left) == (looks - 1, [])
+
+
 def test_it_goes_with_what_was_made_for_it():
     mine, others = "our.cloud instance web", Thing(id="theirs", port_id="port-fa:16:3e:00:00:01", description="", floating_ip_address="192.0.2.8")
     floating = Thing(id="ip", port_id="port-fa:16:3e:00:00:01", description=mine, floating_ip_address="192.0.2.7")
