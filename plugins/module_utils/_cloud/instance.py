@@ -26,7 +26,6 @@ NO_SYSTEM = ("aki", "ari")
 # How it comes from a state to one that runs, and from one that runs to one that does not.
 STARTS = {"SHUTOFF": "start_server", "PAUSED": "unpause_server", "SUSPENDED": "resume_server"}
 STOPPED = ("SHUTOFF", "SUSPENDED", "PAUSED")
-DELETED = ("DELETED", "SOFT_DELETED")
 
 
 @dataclasses.dataclass
@@ -55,7 +54,7 @@ class Instance:
 
     def _find(self) -> Any:
         with session.speaking(f"instance {self.name}"):
-            return instances.one((server for server in self.cloud.compute.servers(details=True) if server.status not in DELETED), self.name)
+            return instances.one(self.cloud.compute.servers(details=True), self.name)
 
     def refuse(self, cause: str, remedy: str) -> CloudError:
         """The error that says why this instance cannot be so."""

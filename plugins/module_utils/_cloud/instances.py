@@ -45,9 +45,14 @@ def patiently(look: Callable[[], Any], thing: str, now: Callable[[], float], pau
             pause(1)
 
 
+def living(servers: Iterable[Any]) -> list[Any]:
+    """Without those that are deleted: nova lists them for a moment more, or for as long as it keeps them (SOFT_DELETED)."""
+    return [server for server in servers if server.status not in ("DELETED", "SOFT_DELETED")]
+
+
 def find(servers: Iterable[Any], name: str) -> list[Any]:
     """Those that a name or id leads to. An id is nobody's name."""
-    found = [server for server in servers if same(name, server)]
+    found = [server for server in living(servers) if same(name, server)]
     return [server for server in found if server.id == name] or found
 
 
@@ -124,7 +129,7 @@ def gather(params: dict[str, Any]) -> list[dict[str, Any]]:
     cloud = session.connect()
     with session.speaking("instances"):
         servers = {server.id: server for server in cloud.compute.servers(details=True, all_projects=True)}
-        found = told(cloud, find(servers.values(), params["name"]) if params["name"] else servers.values())
+        found = told(cloud, find(servers.values(), params["name"]) if params["name"] else living(servers.values()))
     found = [each for each in found if params["project"] in (None, each["project"])]
     if params["console_lines"] or params["serial"]:
         for each in found:

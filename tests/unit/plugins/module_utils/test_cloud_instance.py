@@ -384,6 +384,11 @@ def test_a_move():
     assert steps == ["node1 -> node2: asked", "node1 -> node2: running, 1 MiB of 4 MiB left"]
 
 
+def test_one_of_its_name_that_is_deleted_keeps_it_from_nothing():
+    cloud = Cloud([server(), server(id="id-former", status="DELETED")], [port()], happens={"live_migrate_server": moves()})
+    assert move(cloud)["changed"] and cloud.calls[0][1] == "id-web"
+
+
 def test_it_is_there_already():
     assert move(Cloud([server(compute_host="node2")], [port()]))["changed"] is False
 

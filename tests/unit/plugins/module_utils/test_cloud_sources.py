@@ -214,6 +214,14 @@ def test_instances_are_told_with_what_is_asked_elsewhere(cloud):
     assert instances.gather({**ALL, "name": "none"}) == []
 
 
+@pytest.mark.parametrize("status", ["DELETED", "SOFT_DELETED"])
+def test_one_that_nova_still_lists_is_told_no_more(cloud, status):
+    cloud.servers.append(fake_cloud.server("web", id="id-former", status=status))
+    assert [each["id"] for each in instances.gather(ALL)] == ["id-db", "id-web"]
+    assert [each["id"] for each in instances.gather({**ALL, "name": "web"})] == ["id-web"]
+    assert instances.gather({**ALL, "name": "id-former"}) == []
+
+
 def test_consoles_are_told_without_what_terminals_are_told(cloud):
     cloud.console = "\x1b[1;32mLinux\x1b[0m\r\n\n\x07login: \n"
     cloud.happens["create_server_remote_console"] = lambda cloud, *dummy, **more: Thing(url=f"ws://{more['type']}")
