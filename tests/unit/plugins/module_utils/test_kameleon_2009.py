@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_files, recipe_load, recipe_resolve, recipe_script
-from conftest import kameleon_folder
+from kameleon_2009 import kameleon_folder
 
 OWN = pathlib.Path(__file__).parent / "recipe_data"
 FOLDER = kameleon_folder()

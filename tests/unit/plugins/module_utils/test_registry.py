@@ -20,6 +20,7 @@ import types
 
 import boot_samples as sample
 import pytest
+from checkout import UNIT
 
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._registry import nfs_store, registration, storage
@@ -31,7 +32,6 @@ from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKE
 from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
 from ansible_collections.our.cloud.plugins.module_utils._registry.storage import Gone, RegistryError
 
-UNIT = pathlib.Path(__file__).resolve().parents[2]
 OWN_CONFIG = "CONFIG_XEN_BLKDEV_FRONTEND=%s\nCONFIG_VIRTIO_BLK=%s\nCONFIG_VIRTIO_PCI=y\nCONFIG_EXT4_FS=y\n"
 FACTS = dict.fromkeys(("arch", "kernel", "ramdisk", "root_device", "cmdline"))
 
@@ -481,7 +481,7 @@ def test_a_limit_in_the_middle(root, folder):
 OTHER = """
 import sys, time
 sys.path[:0] = [%r, %r]
-import conftest
+import checkout
 import test_registry
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 root, folder, name, pause = sys.argv[1:]
@@ -1058,13 +1058,14 @@ def test_what_cannot_come_back_now_is_kept_for_later(root, folder, monkeypatch):
     monkeypatch.setattr(os, "rename", rename)
     assert (os.rmdir, site(root).find("image", "debian")) == (rmdir, None)
     # by another process, which does not share the locks of this one
-    subprocess.run([sys.executable, "-c", REGISTER, str(UNIT / "conftest.py"), str(root), str(folder / "vmlinuz")], check=True)
+    subprocess.run([sys.executable, "-c", REGISTER, str(UNIT), str(root), str(folder / "vmlinuz")], check=True)
     assert site(root).find("image", "debian")["id"] == key
 
 
 REGISTER = """
-import importlib.util, sys
-spec = importlib.util.spec_from_file_location("conftest", sys.argv[1]); spec.loader.exec_module(importlib.util.module_from_spec(spec))
+import sys
+sys.path.insert(0, sys.argv[1])
+import checkout
 from ansible_collections.our.cloud.plugins.module_utils._registry import registration
 from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
 open_registry({"store": sys.argv[2]}).register("other", registration.parts_of("kernel", {}, sys.argv[3]), "me", None)

@@ -12,14 +12,14 @@ import sys
 import time
 
 import pytest
+from checkout import UNIT
 
 from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import ABANDONED, Workspace
 
-UNIT = pathlib.Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 sys.path.insert(0, %r)
-import conftest
+import checkout
 from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import Workspace
 with Workspace(sys.argv[1]) as path:
     open(path + "/half", "w").close()

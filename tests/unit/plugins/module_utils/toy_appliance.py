@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 
+from checkout import UNIT
 from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_build
 
 PARAMS = {
@@ -81,13 +82,12 @@ class Toy:
 
     def start(self, *before, **params):
         """A build in a process of its own. before: a program that runs it."""
-        program = ("import importlib.util, json, sys\n"
-                   "spec = importlib.util.spec_from_file_location('conftest', sys.argv[1]); spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
+        program = ("import json, sys\n"
+                   "sys.path.insert(0, sys.argv[1])\nimport checkout\n"
                    "from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_build\n"
                    "try:\n    recipe_build.ensure(json.loads(sys.argv[2]), False, False)\n"
                    "except recipe_build.RecipeError as exc:\n    sys.exit(str(exc))\n")
-        conftest = pathlib.Path(__file__).resolve().parents[2] / "conftest.py"
-        argv = [*before, sys.executable, "-c", program, str(conftest), json.dumps(self.params(**params))]
+        argv = [*before, sys.executable, "-c", program, str(UNIT), json.dumps(self.params(**params))]
         self.started.append(subprocess.Popen(argv, stderr=subprocess.PIPE, text=True))
         return self.started[-1]
 

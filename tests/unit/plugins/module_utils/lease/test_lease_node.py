@@ -14,35 +14,7 @@ import time
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
-
-UUID = "11111111-2222-3333-4444-555555555555"
-OTHER = "99999999-2222-3333-4444-555555555555"
-XML = """<domain type='kvm'><name>{name}</name><uuid>{uuid}</uuid><devices>
-<disk type='file' device='disk'><source file='{disk}'/><target dev='vda'/></disk></devices></domain>"""
-
-
-@pytest.fixture
-def store(tmp_path):
-    root = tmp_path / "store"
-    (root / "images").mkdir(parents=True)
-    (root / lease.MARKER).write_text("id\n")
-    for name in ("one.img", "two.img"):
-        (root / "images" / name).write_bytes(b"disk")
-    return root
-
-
-@pytest.fixture
-def make(tmp_path, store):
-    def made(host):
-        run = tmp_path / f"run-{host}"
-        (run / "libvirt").mkdir(parents=True)
-        return lease.Node(host, str(store), run=str(run), status=(str(run / "libvirt"),))
-    return made
-
-
-@pytest.fixture
-def guest(store):
-    return lease.Guest("web", UUID, (str(store / "images/one.img"),))
+from lease_samples import OTHER, UUID, domain, runs
 
 
 @pytest.fixture
@@ -66,14 +38,6 @@ def raises(error):
     def function(*dummy):
         raise error
     return function
-
-
-def status(node, guest, text=None):
-    """libvirt's status file of a guest; its path."""
-    path = os.path.join(node.status[0], guest.name + ".xml")
-    with open(path, "w", encoding="utf-8") as stream:
-        stream.write(text if text is not None else f"<domstatus>{XML.format(name=guest.name, uuid=guest.uuid, disk=guest.disks[0])}</domstatus>")
-    return path
 
 
 # --- the files --------------------------------------------------------------
@@ -215,7 +179,7 @@ def test_who_leaves_a_guest_that_nobody_claims_any_more(make, store, guest):
 def test_what_cannot_be_read_is_said_once(make, store, guest):
     one, said = make("one"), []
     watch = lease.Watch(one, say=said.append, destroy=pytest.fail)
-    path = status(one, guest, f"<domstatus><uuid>{UUID}</uuid>")
+    path = runs(one, guest, f"<domstatus><uuid>{UUID}</uuid>")
     watch.look_at(UUID, path)
     watch.look_at(UUID, path)
     assert len(said) == 1 and "not XML" in said[0]
@@ -228,8 +192,8 @@ def test_two_that_write_on_one_disk_are_told(make, store, guest):
     one, two, said = make("one"), make("two"), []
     lease.take(one, guest)
     twin = lease.Guest("twin", OTHER, guest.disks)
-    lease.Watch(two, say=said.append, destroy=pytest.fail).look_at(OTHER, status(two, twin))
-    lease.Watch(one, say=said.append, destroy=pytest.fail).look_at(OTHER, status(one, twin))
+    lease.Watch(two, say=said.append, destroy=pytest.fail).look_at(OTHER, runs(two, twin))
+    lease.Watch(one, say=said.append, destroy=pytest.fail).look_at(OTHER, runs(one, twin))
     assert [text.partition(".")[0] for text in said] == ["TWO WRITE ON ONE DISK: guest twin runs here without a lease"] * 2
     assert "on one as well as here" in said[0] and "on this host with another guest" in said[1]
 
@@ -240,7 +204,7 @@ def test_a_guest_that_has_arrived_from_a_host_that_has_gone_down(make, store, gu
     lease.take(one, guest)
     lease.announce(two, guest)
     lease.take(two, guest)
-    status(two, guest)
+    runs(two, guest)
     watch = lease.Watch(two, say=said.append, destroy=pytest.fail)
     wanted = lease.places(two, guest)
     watch.mend(guest, wanted)
@@ -419,7 +383,7 @@ def test_the_hook_that_libvirt_calls(make, guest, monkeypatch):
     monkeypatch.setattr(lease.Node, "here", classmethod(lambda cls: one))
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as stream:
-        stream.write(XML.format(name="web", uuid=UUID, disk=guest.disks[0]).encode())
+        stream.write(domain(guest).encode())
     with os.fdopen(reader, "rb") as Input.buffer:
         monkeypatch.setattr(sys, "stdin", Input)
         assert lease.main(["hook", "web", "prepare", "begin", "-"]) == 0

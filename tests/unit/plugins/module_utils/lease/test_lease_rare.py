@@ -7,45 +7,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-import shutil
 import types
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
-
-UUID = "11111111-2222-3333-4444-555555555555"
-OTHER = "99999999-2222-3333-4444-555555555555"
-
-
-@pytest.fixture
-def store(tmp_path):
-    root = tmp_path / "store"
-    (root / "images").mkdir(parents=True)
-    (root / lease.MARKER).write_text("id\n")
-    for name in ("one.img", "two.img"):
-        (root / "images" / name).write_bytes(b"disk")
-    return root
-
-
-@pytest.fixture
-def make(tmp_path, store):
-    def made(host):
-        run = tmp_path / f"run-{host}"
-        shutil.rmtree(run, ignore_errors=True)
-        (run / "libvirt").mkdir(parents=True)
-        return lease.Node(host, str(store), run=str(run), status=(str(run / "libvirt"),))
-    return made
-
-
-@pytest.fixture
-def guest(store):
-    return lease.Guest("web", UUID, (str(store / "images/one.img"),))
-
-
-def holder(store):
-    rows = lease.holders(str(store))
-    assert len(rows) < 2, rows
-    return (rows[0]["host"], rows[0]["to"]) if rows else None
+from lease_samples import OTHER, UUID, holder
 
 
 def between(monkeypatch, name, act, when=lambda *dummy: True):
@@ -147,7 +113,7 @@ def test_what_somebody_else_has_taken_meanwhile_is_not_given_back(make, store, g
     monkeypatch.setattr(lease, "_take_one", later)
     with pytest.raises(lease.LeaseError):
         lease.take(one, both)
-    assert holder(store) == ("two", None)
+    assert holder(store, "db") == ("two", None)
 
 
 def test_a_claim_of_its_own_host_ends_with_the_next_start(make, store, guest):
@@ -250,11 +216,6 @@ def sweep(node, store, active=lambda uuid: False):
     return said
 
 
-def aged(monkeypatch, seconds):
-    real = lease.Node.clock
-    monkeypatch.setattr(lease.Node, "clock", staticmethod(lambda: real() + seconds))
-
-
 def restarted(make):
     """Host one after its restart; what it noted in /run is gone."""
     again = make("one")
@@ -306,12 +267,12 @@ def test_a_promise_that_is_taken_while_one_sweeps_stays_the_targets(make, store,
 
 
 @pytest.mark.parametrize("active, left", [(True, True), (None, True), (False, False)])
-def test_a_lease_that_nothing_stands_for(make, store, guest, monkeypatch, active, left):
+def test_a_lease_that_nothing_stands_for(make, store, guest, later, active, left):
     one = make("one")
     lease.take(one, guest)
     one.forget("held", UUID)
     assert sweep(one, store, lambda uuid: active) == []
-    aged(monkeypatch, lease.START_TIME + 1)
+    later(lease.START_TIME + 1)
     assert bool(sweep(one, store, lambda uuid: active)) is not left and bool(holder(store)) is left
 
 
@@ -334,11 +295,11 @@ def test_what_the_hook_has_nothing_to_do_with(monkeypatch):
     assert lease.hook(["web", "started", "begin", "-"], b"<domain/>") == 0
 
 
-def test_what_a_heartbeat_knows_of_is_not_swept(make, store, guest, monkeypatch):
+def test_what_a_heartbeat_knows_of_is_not_swept(make, store, guest, later):
     """A start under way, and a release that has not reached the store yet: others look after these."""
     one = make("one")
     lease.take(one, guest)
-    aged(monkeypatch, lease.START_TIME + 1)
+    later(lease.START_TIME + 1)
     assert sweep(one, store) == [] and holder(store) == ("one", None)
     one.remember("queue", guest, lease.places(one, guest))
     one.forget("held", UUID)
