@@ -47,6 +47,13 @@ def test_address_plan():
     assert [entry["name"] for entry in result["reservations"]] == ["our-vm", "left"]
 
 
+def test_site_hosts():
+    groups = {"all": ["c", "g", "b", "x", "o", "s", "u"], "ungrouped": ["u"], "gateway": ["g"], "clc": ["g"], "hypervisors": ["b", "x"], "xen": ["x"],
+              "oar_nodes": ["o", "x"], "site": ["s"]}
+    assert render("groups | our.cloud.site_hosts", groups=groups) == ["g", "b", "x", "s", "u"]
+    assert render("groups | our.cloud.site_hosts", groups={"all": [], "ungrouped": []}) == []
+
+
 def test_store_host():
     nodes = {"hypervisors": ["n1", "n2"]}
     assert render("groups | our.cloud.store_host", groups={**nodes, "image_store": ["s", "t"]}) == "s"
