@@ -15,12 +15,13 @@ from collections import namedtuple
 
 # format: ext2, ext3, ext4, xfs, iso9660, qcow2, gpt, mbr, ... whole: the bytes that must be there.
 # virtual_size: what a guest sees, bytes. partitions: tuple of Partition. backing: qcow2's other file, None if it has none.
-# unfit: why no guest is to get it, whatever it is, or "".
-Disk = namedtuple("Disk", "path size whole what format virtual_size uuid label partitions backing unfit", defaults=("",))
+# unfit: why no guest is to get it, whatever it is, or "". boot_code: whether a partitioned disk has something that a BIOS starts.
+Disk = namedtuple("Disk", "path size whole what format virtual_size uuid label partitions backing unfit boot_code", defaults=("", False))
 # number from 1; start, size: bytes; type: GUID (GPT) or two hexadecimal digits (MBR); name: GPT's
 Partition = namedtuple("Partition", "number start size type name")
 
 HEAD = 0x9000  # ISO 9660's volume descriptor ends at 0x8800
+BOOT_CODE = 440  # bytes that a BIOS loads and starts; then the table of the MBR
 TABLE = 1 << 20  # no table of partitions or clusters is read further than that
 SECTORS = (512, 4096)
 # offset, magic, format, name: told, and not looked into
@@ -177,7 +178,7 @@ def _gpt(source, head):
                                        item[56:128].decode("utf-16-le", "replace").split("\0")[0]))
     # the other header is in the last sector
     return _disk(source, "gpt", "a partitioned disk (GPT)", max(sector + 92, (other + 1) * sector), partitions=tuple(found),
-                 uuid=_guid(head[sector + 56:sector + 72]))
+                 uuid=_guid(head[sector + 56:sector + 72]), boot_code=any(head[:BOOT_CODE]))
 
 
 def _mbr(source, head):
@@ -194,7 +195,7 @@ def _mbr(source, head):
             found.append(Partition(index + 1, start * 512, count * 512, f"{item[4]:02x}", ""))
             if item[4] != 0xEE:  # the one that stands for a GPT may say more than there is
                 whole = max(whole, (start + count) * 512)
-    return _disk(source, "mbr", "a partitioned disk (MBR)", whole, partitions=tuple(found)) if found else None
+    return _disk(source, "mbr", "a partitioned disk (MBR)", whole, partitions=tuple(found), boot_code=any(head[:BOOT_CODE])) if found else None
 
 
 def _other(source, head):

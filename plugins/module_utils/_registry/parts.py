@@ -111,10 +111,15 @@ def image_part(path, facts, follow=True, alone=None):
 
 
 def _refuse_unbootable(path, disk):
-    """What a BIOS starts wants something in a partition."""
-    if disk.format in ("gpt", "mbr") and not disk.partitions:
+    """Guests have a BIOS. It wants something in a partition, and code that starts it."""
+    if disk.format not in ("gpt", "mbr"):
+        return
+    if not disk.partitions:
         raise RegistryError(f"image {path} is {disk.what} without partitions: nothing boots it. "
                             "Has it been built to its end? Build it again, or give it a kernel and its ramdisk")
+    if not disk.boot_code:
+        raise RegistryError(f"image {path} is {disk.what} without code that a BIOS starts, and a BIOS is what guests have: it would hang at its boot. "
+                            "It may be made for UEFI alone. Install a boot loader for BIOS into it (grub-pc), or give it a kernel and its ramdisk")
 
 
 def triple(folder: str, facts: dict) -> list[Part]:

@@ -208,15 +208,16 @@ def qcow2(clusters=6, backing=b"", version=3, shift=16, features=0, encryption=0
     return bytes(data)
 
 
-def mbr(size=1 << 20, kind=0x83):
+def mbr(size=1 << 20, kind=0x83, code=b"\xeb\x63\x90"):
     data = bytearray(size)
+    data[:len(code)] = code
     data[446:462] = struct.pack("<B3xB3xII", 0x80, kind, 64, size // 512 - 64)
     data[510:512] = b"\x55\xaa"
     return data
 
 
-def gpt(size=1 << 20, sector=512):
-    data = mbr(size, 0xEE)
+def gpt(size=1 << 20, sector=512, code=b"\xeb\x63\x90"):
+    data = mbr(size, 0xEE, code)
     data[sector:sector + 8] = b"EFI PART"
     put(data, sector + 32, "Q", size // sector - 1)
     data[sector + 56:sector + 72] = uuid.UUID(UUID).bytes_le

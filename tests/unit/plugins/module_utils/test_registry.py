@@ -286,6 +286,16 @@ def test_a_disk_without_partitions_needs_a_kernel(root, folder):
         refused(root, r"image .*root.img is a partitioned disk \(GPT\) without partitions: nothing boots it", path)
 
 
+@pytest.mark.parametrize("disk, kind", [(sample.gpt(code=b""), "GPT"), (bytes(sample.mbr(code=b"")), "MBR")])
+def test_a_disk_that_no_bios_starts_needs_a_kernel(root, folder, disk, kind):
+    """As mkosi and systemd-repart make them, for UEFI."""
+    (folder / "root.img").write_bytes(disk)
+    assert register(root, folder)["record"]["kernel"]
+    for name in ("vmlinuz", "initrd.img"):
+        (folder / name).unlink()
+    refused(root, rf"image .*root.img is a partitioned disk \({kind}\) without code that a BIOS starts, .*Install a boot loader for BIOS", folder)
+
+
 def test_a_store_that_cannot_be_written_is_told_as_such(root, folder, monkeypatch):
     done = register(root, folder)
 
