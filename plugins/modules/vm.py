@@ -234,7 +234,11 @@ def main():
         module.fail_json(msg=missing_required_lib("libvirt (Debian: python3-libvirt)"))
     try:
         conn = hypervisor.open_local(module.params["uri"])
-        module.exit_json(**Guest(conn, module.params, module.check_mode, module._diff).run())
+        result = Guest(conn, module.params, module.check_mode, module._diff).run()
+        if result["restart_needed"]:
+            module.warn(f"{module.params['name']} runs on as it was: the change of its definition takes effect at its next start. "
+                        "Remedy: stop it and start it when that suits its users")
+        module.exit_json(**result)
     except (CloudError, GuestError, BootFileError, RegistryError) as error:
         module.fail_json(msg=str(error))
     except (OSError, hypervisor.libvirt.libvirtError) as error:

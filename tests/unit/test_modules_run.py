@@ -410,6 +410,13 @@ def test_a_guest_is_stopped(one, capsys):
     assert set(found) - {"changed", "diff", "invocation", "warnings"} <= set(yaml.safe_load(modul("vm").RETURN))
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_change_that_waits_is_said(one, monkeypatch, capsys, waits):
+    monkeypatch.setattr(modul("vm"), "Guest", lambda *dummy: Space(run=lambda: {"changed": True, "restart_needed": waits}))
+    said = run(capsys, "vm", {"name": "g"}).get("warnings", [])
+    assert ["takes effect at its next start" in str(text) for text in said] == [True] * waits
+
+
 @pytest.mark.parametrize("module, params", [("vm", {"name": "g"}), ("vm_info", {}), ("vm_migrate", {"name": "g", "target": "two"})])
 def test_a_host_without_libvirt(monkeypatch, capsys, module, params):
     monkeypatch.setattr(hypervisor, "HAS_LIBVIRT", False)
