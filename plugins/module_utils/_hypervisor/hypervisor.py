@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, lease
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import libxl_log
 
 try:
     import libvirt
@@ -278,6 +279,7 @@ def wait(condition: Callable[[], bool], timeout: float, step: float = 0.25) -> b
 
 def start(dom: Any) -> None:
     """Start it; the commonest refusals come with their remedy."""
+    logged = libxl_log.end()
     try:
         dom.create()
     except libvirt.libvirtError as error:
@@ -285,8 +287,12 @@ def start(dom: Any) -> None:
         if lease.hook_said(text):
             # it says who has the guest, and what to do
             raise CloudError(dom.connect().getHostname(), f"start of {dom.name()}", lease.hook_said(text)) from None
+        if "libxenlight" in text and libxl_log.since(logged):
+            text += f" ({libxl_log.since(logged)})"
         remedy = "See the host's journal (journalctl -u libvirtd) and /var/log/libvirt"
-        if "memory" in text.lower():
+        if "because of timeout" in text:
+            remedy = "The host was too busy to make the guest's devices within the time that Xen gives it: start it again when it has less to do"
+        elif "memory" in text.lower():
             remedy = "The host has too little free memory: stop another guest, or give this one less"
         elif "32-bit EL1" in text:
             remedy = "This CPU runs 64-bit guests alone: give the guest kind: qemu (emulated, slow), or another host"

@@ -19,7 +19,7 @@ import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
-from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, remote_files, xen
+from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, libxl_log, remote_files, xen
 
 
 class Domain:
@@ -247,6 +247,37 @@ def test_why_a_guest_does_not_start(one, text, remedy):
     with pytest.raises(CloudError, match="^one: start of g: ") as error:
         hypervisor.start(dom)
     assert text in str(error.value) and remedy in str(error.value)
+
+
+LIBXL = """2026-11-28 07:34:37.248+0000: libxl: libxl_aoutils.c:539:async_exec_timeout: killing execution of vif-bridge online because of timeout
+2026-11-28 07:34:37.429+0000: libxl: libxl_create.c:1982:domcreate_attach_devices: Domain 1:unable to add vif devices
+"""
+
+
+@pytest.mark.parametrize("before", ["2026-11-27 07:34:37.248+0000: libxl: libxl_dom.c:1:earlier: of another day\n", ""])
+def test_why_xen_does_not_start_a_guest(world, monkeypatch, tmp_path, before):
+    def refuse(dom):
+        with open(libxl_log.LOG, "a", encoding="utf-8") as stream:
+            stream.write(LIBXL)
+        raise dom.host.world.error("internal error: libxenlight failed to create new domain 'g'")
+
+    monkeypatch.setattr(libxl_log, "LOG", str(tmp_path / "log"))
+    if before:
+        (tmp_path / "log").write_text(before)
+    dom = world.host("one", "Xen").add("g", "stopped")
+    dom.when["create"] = refuse
+    with pytest.raises(CloudError) as error:
+        hypervisor.start(dom)
+    assert ("'g' (killing execution of vif-bridge online because of timeout; Domain 1:unable to add vif devices)" in str(error.value)
+            and "start it again when it has less to do" in str(error.value))
+
+
+def test_a_log_that_was_rotated_meanwhile_is_read_from_its_beginning(monkeypatch, tmp_path):
+    (tmp_path / "log").write_text(LIBXL)
+    monkeypatch.setattr(libxl_log, "LOG", str(tmp_path / "log"))
+    assert libxl_log.since(1 << 20).startswith("killing execution")
+    monkeypatch.setattr(libxl_log, "LOG", str(tmp_path / "none"))
+    assert (libxl_log.end(), libxl_log.since(0)) == (0, "")
 
 
 def test_the_hook_says_why_a_guest_does_not_start(one, monkeypatch):
