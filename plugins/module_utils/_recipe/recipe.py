@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_kameleon as kameleon
 
 TYPES = ("tar", "tgz", "raw", "qcow2", "iso", "triple")
 MANDATORY = ("distrib", "type")
@@ -176,6 +177,8 @@ class Globals:
             return "is a mapping or a nested list, which has no text"
         if name in BUILD_VARIABLES:
             return "is not known before distrib, type and workdir_base are"
+        if name in kameleon.VARIABLES:
+            return f"is not in the recipe's global. {kameleon.refusal(kameleon.VARIABLES, name)}"
         known = sorted({*BUILD_VARIABLES, *(other for other, variable in self.variables.items() if variable.text is not None)})
         shorter = next((other for other in sorted(known, key=len, reverse=True) if name.startswith((other + "-", other + "_"))), None)
         hint = f" If $${shorter} is meant: $${{{shorter}}}{name[len(shorter):]}." if shorter else ""

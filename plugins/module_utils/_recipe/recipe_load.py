@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_kameleon as kameleon
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import (
     BUILD_VARIABLES, COMMANDS, FILE_COMMANDS, MANDATORY, NAME, SHELL_OWN, SHELL_VARIABLE, TYPES, VARIABLE,
     Command, Macrostep, Microstep, Recipe, Step, Variable, Where)
@@ -18,7 +19,7 @@ def load(data: DataDirectory, name: str, overrides: dict | None = None) -> Recip
     parts = {key: value for key, dummy, value in reader.pairs(reader.root, "a recipe")}
     for key in parts:
         if key not in ("global", "steps"):
-            raise reader.error(parts[key], f"a recipe has the parts global and steps, not {key}")
+            raise reader.error(parts[key], kameleon.refusal(kameleon.PARTS, key) or f"a recipe has the parts global and steps, not {key}")
     for key in ("global", "steps"):
         if key not in parts:
             raise reader.error(reader.root, f"the recipe has no part {key}")
@@ -44,6 +45,8 @@ def read_variables(reader: Reader, node: yaml.Node) -> dict[str, Variable]:
             raise reader.error(key, f"global: {name!r} cannot be the name of a variable: letters, digits, _ and, inside, -")
         if name in BUILD_VARIABLES:
             raise reader.error(key, f"global: {name} is set by the build. Remedy: choose another name")
+        if name in kameleon.GLOBAL:
+            raise reader.error(key, f"global: {kameleon.refusal(kameleon.GLOBAL, name)}")
         variables[name] = Variable(value_text(reader, value, f"global: {name}"), reader.where(value))
     return variables
 
@@ -77,13 +80,28 @@ def read_steps(reader: Reader, node: yaml.Node) -> tuple[Step, ...]:
         if isinstance(item, yaml.MappingNode):
             name, key, value = reader.pair(item, "a macrostep")
             name = reader.name(key, "a macrostep")
-            selected = [(reader.name(micro, f"a microstep of {name}"), reader.where(micro)) for micro in reader.items(value, f"the microsteps of {name}")]
+            selected = read_selection(reader, name, value)
             refuse_twice(selected, "microstep", f" of {name}")
             steps.append(Step(name, tuple(selected), reader.where(key)))
+        elif isinstance(item, yaml.ScalarNode) and item.value in kameleon.STEPS:
+            raise reader.error(item, kameleon.refusal(kameleon.STEPS, item.value))
         else:
             steps.append(Step(reader.name(item, "a macrostep"), None, reader.where(item)))
     refuse_twice([(step.name, step.where) for step in steps], "macrostep")
     return tuple(steps)
+
+
+def read_selection(reader: Reader, macrostep: str, node: yaml.Node) -> list[tuple[str, Where]]:
+    """The microsteps of a macrostep that a recipe names."""
+    selected = []
+    for item in reader.items(node, f"the microsteps of {macrostep}"):
+        if isinstance(item, yaml.MappingNode):
+            name, key, value = reader.pair(item, f"a microstep of {macrostep}")
+            embedded = isinstance(value, yaml.SequenceNode)
+            what = (kameleon.EMBEDDED_STEP, macrostep) if embedded else (kameleon.STEP_VARIABLE, name)
+            raise reader.error(key, kameleon.refusal(kameleon.STEPS, *what))
+        selected.append((reader.name(item, f"a microstep of {macrostep}"), reader.where(item)))
+    return selected
 
 
 def refuse_twice(named: list[tuple[str, Where]], what: str, of: str = "") -> None:
@@ -120,10 +138,13 @@ def read_microsteps(data: DataDirectory, distrib: str, reader: Reader, macrostep
         name, key, value = reader.pair(item, "a microstep")
         if name == "include":
             microsteps += include(data, distrib, reader, value, files)
-        elif name in COMMANDS:
+        elif name in COMMANDS or name in kameleon.SAME:
             raise reader.error(key, f"{name} is a command and must be inside of a microstep")
         else:
             name = reader.name(key, "a microstep")
+            if isinstance(value, yaml.ScalarNode):
+                raise reader.error(value, f"the microstep {name} is {reader.kind(value)} and must be a list."
+                                          f" {kameleon.refusal(kameleon.STEPS, kameleon.STEP_VARIABLE, name)}")
             commands = read_commands(data, distrib, reader, name, value, files)
             microsteps.append(Microstep(name, tuple(commands), reader.where(key)))
     return microsteps
@@ -141,14 +162,16 @@ def include(data: DataDirectory, distrib: str, reader: Reader, node: yaml.Node, 
 def read_commands(data: DataDirectory, distrib: str, reader: Reader, name: str, node: yaml.Node, files: tuple[str, ...]) -> list[Command]:
     commands = []
     for item in reader.items(node, f"the microstep {name}"):
-        kind, key, value = reader.pair(item, f"a command of {name}")
+        written, key, value = reader.pair(item, f"a command of {name}")
+        kind = kameleon.SAME.get(written, written)
         if kind == "include":
             for microstep in include(data, distrib, reader, value, files):
                 commands += microstep.commands
         elif kind not in COMMANDS:
-            raise reader.error(key, f"microstep {name}: there is no command {kind}. Commands: {', '.join((*COMMANDS, 'include'))}")
+            no_command = f"there is no command {kind}. Commands: {', '.join((*COMMANDS, 'include'))}"
+            raise reader.error(key, f"microstep {name}: {kameleon.refusal(kameleon.COMMANDS, kind) or no_command}")
         else:
-            commands.append(Command(kind, read_arguments(reader, kind, value), reader.where(key)))
+            commands.append(Command(kind, read_arguments(reader, written, value), reader.where(key)))
     return commands
 
 
