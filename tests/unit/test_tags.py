@@ -76,6 +76,7 @@ def test_the_inventory_is_checked_with_any_tag_and_without_a_machine():
     # addresses that nobody has
     done = run("-i", "inventories/example", "-e", "ansible_host=192.0.2.1", "-e", "ansible_timeout=1", "--check", "--tags", "no_such_tag")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("TASK [The variables of the site are set and right]") == 1
     for task in ("The inventory's guests can be declared", "The inventory can have a cloud", "Assert that the inventory has a gateway",
                  "There is one image store, and hypervisors to use it", "Every hypervisor is of one kind"):
         assert task in done.stdout
@@ -84,6 +85,33 @@ def test_the_inventory_is_checked_with_any_tag_and_without_a_machine():
 def test_a_faulty_inventory_is_refused_with_any_tag():
     done = run("-i", "inventories/example", "-e", '{"guests": [{"name": "web", "memory": "1G"}]}', "-e", "ansible_host=192.0.2.1", "--tags", "gateway")
     assert done.returncode != 0 and "guest web: memory" in done.stdout and "Gateway preflight" not in done.stdout
+
+
+def in_order(name):
+    """(play, variables that it is imported with) of all plays."""
+    for play in load(name):
+        if "ansible.builtin.import_playbook" in play:
+            for one, given in in_order(play["ansible.builtin.import_playbook"].removeprefix("our.cloud.")):
+                yield one, {**given, **play.get("vars", {})}
+        else:
+            yield play, {}
+
+
+@pytest.mark.parametrize("layer", ["gateway", "image_store", "hypervisors", "cloud", "guests"])
+def test_a_layer_alone_looks_at_the_sites_variables_first(layer):
+    before = []
+    for play, given in in_order(layer):
+        if play["name"] == "The inventory's site":
+            break
+        before.append(play["hosts"])
+    assert given == {"site_inventory_layers": [layer]} and set(before) <= {"localhost"}
+    assert all(given.get("site_inventory_done") for play, given in list(in_order("site"))[1:] if play["name"] == "The inventory's site")
+
+
+def test_a_site_without_a_variable_is_refused_with_a_limit():
+    done = run("-i", "inventories/example", "-e", "ansible_host=192.0.2.1", "-e", "site_bridge=''", "--tags", "xen", "--limit", "node3", "--check")
+    assert done.returncode != 0 and done.stdout.count("TASK [") == 1
+    assert "site_bridge, the bridge on hypervisors, is not set: set it in group_vars/all.yml, such as br0." in " ".join(done.stdout.split())
 
 
 def test_the_table_has_all_tags():

@@ -59,6 +59,11 @@ def short_name(name):
     return str(name).split(".", 1)[0].lower()
 
 
+def is_domain(value):
+    """Whether this can be a domain."""
+    return all(_LABEL.match(label) for label in str(value).split("."))
+
+
 def parse_network(value):
     """An IPv4 network with room for a LAN; ValueError says what is wrong with it."""
     text = str(value)
@@ -340,7 +345,7 @@ def make_plan(
         result["problems"].append(f"The LAN: gateway_network {error}.")
         return result
     plan = _Plan(network, domain)
-    if not all(_LABEL.match(label) for label in str(domain).split(".")):
+    if not is_domain(domain):
         plan.complain("The LAN: gateway_domain %r is not a domain: write one such as lab.lan.", str(domain))
 
     owner = f"Gateway {gateway}"

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 # `site` is for what is in none of the others. Ansible's `ungrouped` are hosts in no group, such as a machine that was taken out of all of them.
 GROUPS = ("site", "gateway", "image_store", "hypervisors", "xen", "kvm", "clc", "walrus", "sc", "cc", "nc", "ungrouped")
 
 
-def site_hosts(groups: Mapping[str, Sequence[str]]) -> list[str]:
+def site_hosts(groups: Mapping[str, Iterable[str]]) -> list[str]:
     """The hosts of these groups, in the inventory's order. Others, such as guests that are hosts of a batch cluster, are no machines of the site."""
     machines = {host for group in GROUPS for host in groups.get(group) or ()}
     return [host for host in groups.get("all") or () if host in machines]
