@@ -207,7 +207,7 @@ def _own(root, full):
 
 def skeleton(full, uuid=None):
     """What a new domain has beside the description's own words."""
-    root = ET.Element("domain", type="xen" if full["hypervisor"] == "xen" else full["kind"])
+    root = ET.Element("domain")
     ET.SubElement(root, "name").text = full["name"]
     if uuid:
         ET.SubElement(root, "uuid").text = uuid

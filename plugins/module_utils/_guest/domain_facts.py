@@ -13,8 +13,9 @@ from ansible_collections.our.cloud.plugins.module_utils._guest import domain
 def memory_mib(root: ET.Element) -> int:
     """What the guest may use at most, MiB."""
     memory = root.find("memory")
-    factor = {"b": 1, "bytes": 1, "KiB": 1024, "k": 1024, "MiB": 1 << 20, "M": 1 << 20, "GiB": 1 << 30, "G": 1 << 30}
-    return int(int(memory.text) * factor.get(memory.get("unit", "KiB"), 1024)) >> 20
+    # without a unit, and with any other, KiB
+    factor = {"b": 1, "bytes": 1, "MiB": 1 << 20, "M": 1 << 20, "GiB": 1 << 30, "G": 1 << 30}
+    return int(int(memory.text) * factor.get(memory.get("unit"), 1024)) >> 20
 
 
 def facts(root: ET.Element) -> dict:

@@ -53,7 +53,6 @@ class Guest:
 
 
 KEYS = tuple(field.name for field in dataclasses.fields(Guest))
-TEXTS = ("bridge", "cpu", "image", "kernel", "ramdisk", "cmdline", "disk")
 REQUIRED = ("host", "kind", "memory")
 
 

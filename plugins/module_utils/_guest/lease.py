@@ -47,6 +47,7 @@ CONFIG = "/etc/our-cloud/lease.json"
 RUN = "/run/our-cloud"
 STATUS = ("/run/libvirt/qemu", "/run/libvirt/libxl")
 QEMU_USER = "libvirt-qemu"
+XEN_SAYS = "/proc/xen/capabilities"
 LARGEST = 65536  # bytes of a lease that are read
 
 # What a file says it is.
@@ -514,7 +515,7 @@ def _take_one(node: Node, guest: Guest, ledger: Ledger, place: Place, entry: dic
             if held.get("uuid") != guest.uuid and held.get("boot") == node.boot and not node.gone(held):
                 raise _refuse(node, guest, place, held)
             if claim and claim["host"] != node.host:
-                if claim.get("kind") == ARRIVAL or not _broken_off(node, claim):
+                if not _broken_off(node, claim):
                     raise _refuse(node, guest, place, held, claim)
                 if not ledger.drop(place.key + CLAIM):
                     continue
@@ -959,7 +960,7 @@ class Watch:
 def libvirt_uri() -> str:
     """The hypervisor of this machine."""
     with contextlib.suppress(OSError):
-        with open("/proc/xen/capabilities", encoding="ascii") as stream:
+        with open(XEN_SAYS, encoding="ascii") as stream:
             if "control_d" in stream.read():
                 return "xen:///system"
     return "qemu:///system"
@@ -1078,7 +1079,6 @@ def bounded(seconds: float, function) -> tuple[bool, str]:
     ear, mouth = os.pipe()
     pid = os.fork()
     if pid == 0:
-        status = 1
         try:
             os.close(ear)
             os.setsid()
@@ -1092,9 +1092,8 @@ def bounded(seconds: float, function) -> tuple[bool, str]:
                 # whatever it is, the guest must not start, and libvirt's log is to say why
                 answer = {"text": str(error) or repr(error), "done": False}
             os.write(mouth, json.dumps(answer).encode())
-            status = 0
         finally:
-            os._exit(status)
+            os._exit(0)
     os.close(mouth)
     try:
         ready = select.select([ear], [], [], seconds)[0]

@@ -77,10 +77,7 @@ class Aftermath:
         """What both hosts tell, after they have had time to come to rest."""
         trip = self.trip
         self.reopen(timeout)
-        if trip.source is not None:
-            moving = not hypervisor.wait(self.mover.quiet, timeout, step=1)
-        else:
-            moving = False
+        moving = trip.source is not None and not hypervisor.wait(self.mover.quiet, timeout, step=1)
         if trip.source is not None and trip.target is not None:
             hypervisor.wait(lambda: self.state_there() != "arriving", timeout, step=1)
             # a libvirtd that comes back first cleans up what it finds half done

@@ -191,12 +191,12 @@ class KvmMover(Mover):
         return False
 
     def state_here(self, dom: Any) -> str:
-        number, reason = dom.state()[:2]
+        number, reason = dom.state()
         word = hypervisor.STATES.get(number, "nostate")
         return "half" if word == "paused" and reason in (PAUSED_POSTCOPY, PAUSED_POSTCOPY_FAILED) else word
 
     def has_run(self, there: Any) -> bool:
-        number, reason = there.state()[:2]
+        number, reason = there.state()
         if hypervisor.STATES.get(number) != "paused":
             return True
         # 0: a libvirtd that was started anew does not know why; then only a copy that has used time may have run

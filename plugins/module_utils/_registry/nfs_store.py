@@ -362,7 +362,7 @@ class NfsStore(Storage):
                 path = os.path.join(folder, user)
                 try:
                     # the server decides, whatever this host remembers
-                    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+                    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
                 except FileExistsError:
                     if _use(path) == about:
                         return False
@@ -387,7 +387,7 @@ class NfsStore(Storage):
 def _growth(path):
     """Bytes that a disk may still take."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         # a link, or gone
         return 0

@@ -9,6 +9,6 @@ from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store impo
 from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
 
 
-def open_registry(params: dict, check_mode: bool = False) -> Registry:
+def open_registry(params: dict, check_mode: bool) -> Registry:
     """params: `store`, the directory of the site's store. RegistryError: it is none, or not to be trusted."""
     return Registry(NfsStore(params["store"], check_mode), check_mode)

@@ -46,7 +46,7 @@ class Registry:
         if not NAME.match(name) or KEY.match(name):
             raise RegistryError(f"name {name!r} is not letters, digits, dot, dash and underscore (63 at most), or is an id")
         kind = parts[-1].kind
-        result = {"changed": False, "actions": [], "missing": [], "previous": self.storage.names(kind).get(name)}
+        result = {"actions": [], "missing": [], "previous": self.storage.names(kind).get(name)}
         # what is wrong with one of them is said before anything is done
         for part in parts:
             if self._there(part) is None:

@@ -34,7 +34,7 @@ class Workspace:
 
     def __enter__(self):
         new = tempfile.mkdtemp(prefix=NEW + self.owner, dir=self.folder)
-        self.lock = os.open(os.path.join(new, LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self.lock = os.open(os.path.join(new, LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.lockf(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # locked before it has the name that is swept
         self.path = os.path.join(self.folder, PART + os.path.basename(new)[len(NEW):])
@@ -78,7 +78,7 @@ class Workspace:
 def _take(path):
     """Take the lock of what may be left behind: (whether somebody has it, its descriptor or None if there is no lock)."""
     try:
-        lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return False, None
     except OSError as error:

@@ -56,7 +56,7 @@ def normalise_mac(value):
 
 def short_name(name):
     """The name of a machine without its domain."""
-    return str(name).split(".", 1)[0].lower()
+    return str(name).partition(".")[0].lower()
 
 
 def is_domain(value):
@@ -73,8 +73,7 @@ def parse_network(value):
         network = ipaddress.IPv4Network(text, strict=False)
     except ValueError:
         raise ValueError(f"{text!r} is not an IPv4 network: write one such as 192.168.77.0/24") from None
-    address = text.split("/", 1)[0]
-    if address != str(network.network_address):
+    if text.partition("/")[0] != str(network.network_address):
         raise ValueError(f"{text} is an address in a network: write {network}")
     if network.prefixlen > 30:
         raise ValueError(f"{network} has no room for a gateway and a machine: take /30 or larger")
@@ -174,57 +173,57 @@ class _Plan:
             self.complain("%s and %s have the same %s %s: %s.", other, owner, kind, value, remedy)
 
     def address(self, owner, variable, value):
-        """The address as text, or an empty string after a complaint."""
+        """The address as text; None after a complaint."""
         try:
             address = str(parse_address(value, self.network))
         except ValueError as error:
             self.complain("%s: %s %s.", owner, variable, error)
-            return ""
+            return None
         self._claim("address", address, owner, f"change {variable} of one of them")
         return address
 
     def mac(self, owner, variable, value):
-        """The MAC address, or an empty string after a complaint."""
+        """The MAC address; None after a complaint."""
         try:
             mac = normalise_mac(value)
         except ValueError as error:
             self.complain("%s: %s %s.", owner, variable, error)
-            return ""
+            return None
         self._claim("MAC address", mac, owner, f"change {variable} of one of them")
         return mac
 
     def name(self, owner, value):
-        """The name in the DNS, or an empty string after a complaint."""
+        """The name in the DNS; None after a complaint."""
         name = short_name(value)
         if not _LABEL.match(name):
             self.complain(
                 "%s: %r cannot be a host name: use letters, digits and hyphens, at most 63.", owner, name
             )
-            return ""
+            return None
         if name.isdigit():
             self.complain(
                 "%s is an address or a number, not a name: name it in the inventory and put the address into ansible_host.",
                 owner,
             )
-            return ""
+            return None
         self._claim("name", name, owner, "rename one of them")
         return name
 
     def whole(self, owner, value):
-        """The name of a machine with a domain that is not the LAN's, else an empty string."""
+        """The name of a machine with a domain that is not the LAN's, else None."""
         whole = str(value).lower()
         if "." not in whole or whole == f"{short_name(value)}.{str(self.domain).lower()}":
-            return ""
+            return None
         if not all(_LABEL.match(label) for label in whole.split(".")):
             self.complain("%s: %r cannot be a host name: use letters, digits and hyphens, at most 63.", owner, whole)
-            return ""
+            return None
         return whole
 
-    def add(self, name, mac, address, reserve, whole=""):
+    def add(self, name, mac, address, whole=None):
         """A machine whose values have been found good."""
         if name and address:
             self.names.append({"name": name, "address": address, **({"whole": whole} if whole else {})})
-        if reserve and mac:
+        if mac:
             self.reservations.append({"name": name, "mac": mac, "address": address})
 
     def range(self, start, end, unreserved):
@@ -350,7 +349,7 @@ def make_plan(
 
     owner = f"Gateway {gateway}"
     name = plan.name(owner, gateway)
-    plan.add(name, "", plan.address(owner, "gateway_address", address), reserve=False)
+    plan.add(name, None, plan.address(owner, "gateway_address", address))
     for machine in machines:
         if machine["name"] == gateway:
             if machine.get("mac"):
@@ -361,7 +360,6 @@ def make_plan(
             plan.name(owner, machine["name"]),
             plan.mac(owner, "site_mac", machine["mac"]) if machine.get("mac") else "",
             plan.address(owner, "site_address", machine["address"]) if machine.get("address") else "",
-            reserve=True,
             whole=plan.whole(owner, machine["name"]),
         )
     for guest in guests:
@@ -375,7 +373,6 @@ def make_plan(
             plan.name(owner, guest["name"]),
             plan.mac(owner, "mac", guest.get("mac") or guest_mac(guest["name"])),
             plan.address(owner, "address", guest["address"]) if guest.get("address") else "",
-            reserve=True,
         )
     unreserved = sum(1 for reservation in plan.reservations if not reservation["address"])
     plan.range(range_start, range_end, unreserved)

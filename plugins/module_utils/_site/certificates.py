@@ -115,7 +115,7 @@ def _forbidden(ca: x509.Certificate, names: list[str]) -> list[str]:
     permitted = (constraints.permitted_subtrees or []) if constraints else []
     found = []
     for name in names:
-        kind, value = name.split(":", 1)
+        kind, dummy, value = name.partition(":")
         subtrees = [one.value for one in permitted if isinstance(one, x509.IPAddress if kind == "IP" else x509.DNSName)]
         if kind == "IP":
             inside = any(ipaddress.ip_address(value) in network for network in subtrees)
@@ -239,7 +239,7 @@ def plan(wanted: list[dict], found: dict, read: list[dict], records: dict[str, s
 def _is_issued(pem: str, ca: str) -> bool:
     """Whether the text is a certificate of this CA."""
     try:
-        return bool(ca) and _issued(_certificate(pem), _certificate(ca))
+        return _issued(_certificate(pem), _certificate(ca))
     except ValueError:
         return False
 
@@ -265,4 +265,4 @@ def left(directory: str, now: datetime.datetime | None = None) -> list[dict]:
                 newest[key] = cert
         found += [{"ca": name, "what": "certificate", "host": host, "names": _names(cert), "days": (cert.not_valid_after_utc - now).days}
                   for (host, dummy), cert in newest.items()]
-    return sorted(found, key=lambda one: (one["days"], one["ca"], one["what"], one["host"] or "", one["names"]))
+    return sorted(found, key=lambda one: (one["days"], one["ca"], one["what"], one["host"], one["names"]))

@@ -116,19 +116,19 @@ class _Reader:
         self.services: dict[str, list[tuple[int, int]]] = {"255.255.255.255 . udp": [(67, 67)]}
         self.open: dict[str, list[tuple[int, int]]] = {}
 
-    def mac(self, owner: str, value: Any) -> str:
+    def mac(self, owner: str, value: Any) -> str | None:
         try:
             return normalise_mac(value)
         except ValueError as error:
             self.table.problems.append(f"{owner}: its MAC address {error}.")
-            return ""
+            return None
 
-    def address(self, owner: str, value: Any) -> str:
+    def address(self, owner: str, value: Any) -> str | None:
         try:
             return str(parse_address(value, self.network))
         except ValueError as error:
             self.table.problems.append(f"{owner}: its address {error}.")
-            return ""
+            return None
 
     def guests(self, guests: Sequence[Mapping[str, Any]]) -> None:
         for guest in guests:
@@ -208,7 +208,6 @@ class _Reader:
     def free(self, start: str, end: str, routers: Sequence[str]) -> None:
         """Addresses for guests without one of their own: the DHCP server's range, without those that are taken all the same."""
         size = self.network.num_addresses
-        base = int(self.network.network_address)
         # The role gateway's own: the upper half. Whose DHCP server is not known, of that neither is the range.
         first = self.address("guest_filter_range_start", start or self.network[size // 2 if routers else 1])
         last = self.address("guest_filter_range_end", end or self.network[size - 2])
@@ -217,7 +216,7 @@ class _Reader:
         if int(ipaddress.IPv4Address(first)) > int(ipaddress.IPv4Address(last)):
             self.table.problems.append(f"The range begins at {first} after its end {last}: swap guest_filter_range_start and guest_filter_range_end.")
             return
-        taken = [int(ipaddress.IPv4Address(address)) for address in self.addresses.values()] + [base, base + size - 1]
+        taken = [int(ipaddress.IPv4Address(address)) for address in self.addresses.values()]
         self.table.free = _ranges(int(ipaddress.IPv4Address(first)), int(ipaddress.IPv4Address(last)), taken)
 
     def cloud(self, ranges: Sequence[str], tunnels: Sequence[Mapping[str, Any]]) -> None:
@@ -235,8 +234,8 @@ class _Reader:
             first, dummy, last = text.partition("-")
             numbers.update(range(int(ipaddress.IPv4Address(first)), int(ipaddress.IPv4Address(last or first)) + 1))
         if numbers:
-            inside = range(min(numbers), max(numbers) + 1)
-            self.table.cloud_addresses = _ranges(inside[0], inside[-1], taken | (set(inside) - numbers))
+            first, last = min(numbers), max(numbers)
+            self.table.cloud_addresses = _ranges(first, last, taken | (set(range(first, last)) - numbers))
         for end in tunnels:
             self.table.tunnels.append(f"{end['mac']} . {end['address']}")
             self.table.machines.append(end["address"])

@@ -86,7 +86,10 @@ def test_hosts_with_half_of_the_values():
         + [{"name": "named", "mac": "", "address": "10.1.2.9"}]
     )
     assert result["problems"] == []
-    assert {"name": "roaming", "mac": "52:54:00:00:01:0b", "address": ""} in result["reservations"]
+    # and the gateway has none
+    assert result["reservations"] == [
+        {"name": "left", "mac": "52:54:00:00:01:02", "address": "10.1.2.2"}, {"name": "right", "mac": "52:54:00:00:01:0a", "address": "10.1.2.3"},
+        {"name": "roaming", "mac": "52:54:00:00:01:0b", "address": ""}]
     assert {"name": "named", "address": "10.1.2.9"} in result["names"]
 
 
@@ -103,7 +106,7 @@ def test_a_host_of_another_domain_is_found_by_its_whole_name():
 
 def test_the_smallest_lan():
     result = plan(
-        machines=[], address="10.1.2.1", network="10.1.2.0/30", range_start="10.1.2.2", range_end="10.1.2.2"
+        machines=[], address="10.1.2.1", network="10.1.2.0/30", range_start="10.1.2.2", range_end="10.1.2.2", guests=[{"name": "only"}]
     )
     assert result["problems"] == []
 
@@ -146,6 +149,7 @@ def test_the_smallest_lan():
             {"machines": with_machine(mac="52:54:00:00:01:01")},
             "Gateway front and Host extra have the same MAC address 52:54:00:00:01:01",
         ),
+        ({"machines": [{"name": "front", "mac": "52:54"}]}, "Gateway front: site_mac '52:54' is not a MAC address"),
         ({"machines": with_machine(mac="52:54:00:00:01")}, "Host extra: site_mac '52:54:00:00:01' is not a MAC address"),
         ({"machines": with_machine(mac="01:54:00:00:01:09")}, "Host extra: site_mac 01:54:00:00:01:09 is a multicast address"),
         ({"machines": with_machine(mac="00:00:00:00:00:00")}, "belongs to no machine"),
@@ -176,8 +180,8 @@ def test_the_smallest_lan():
         ),
         ({"range_start": "10.1.2.1", "range_end": "10.1.2.1"}, "Gateway front: its address 10.1.2.1 lies in the dynamic range"),
         (
-            {"guests": [{"name": "a"}, {"name": "b"}], "range_start": "10.1.2.254"},
-            "The dynamic range 10.1.2.254-10.1.2.254 has 1 addresses for 2 machines without a reservation",
+            {"guests": [{"name": "a"}, {"name": "b"}, {"name": "c"}], "range_start": "10.1.2.254"},
+            "The dynamic range 10.1.2.254-10.1.2.254 has 1 addresses for 3 machines without a reservation",
         ),
         ({"private": {"name": "eth9"}}, "The private interface: no interface is named eth9; there are eth0 (52:54:00:00:00:01), eth1"),
         ({"private": {"mac": "52:54:00:00:09:09"}}, "The private interface: no interface has the MAC address 52:54:00:00:09:09"),

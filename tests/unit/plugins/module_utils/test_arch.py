@@ -38,6 +38,10 @@ def test_rows_are_whole(row):
     assert row.virtio in ("pci", "mmio") and "VIRTIO_" + row.virtio.upper() in row.drivers["qemu"]
 
 
+def test_what_libvirt_calls_a_host():
+    assert HOSTS == {"x86_64": "amd64", "i686": "i386", "armv6l": "armel", "armv7l": "armhf", "aarch64": "arm64"}
+
+
 @pytest.mark.parametrize("name", ["x86_64", "", None, 64, []])
 def test_unknown(name):
     with pytest.raises(ValueError, match="amd64, arm64, armel, armhf, i386"):

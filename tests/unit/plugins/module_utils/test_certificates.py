@@ -35,27 +35,29 @@ def text(thing):
 class Authority:
     """A CA as the role makes it."""
 
-    def __init__(self, name="our.cloud test CA", days=3650, permitted=()):
+    def __init__(self, name="our.cloud test CA", days=3650, permitted=(), excluded=()):
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = (x509.CertificateBuilder().subject_name(self.name).issuer_name(self.name).public_key(self.key.public_key())
                    .serial_number(1).not_valid_before(NOW - DAY).not_valid_after(NOW + days * DAY)
                    .add_extension(x509.BasicConstraints(True, 0), True))
-        if permitted:
-            builder = builder.add_extension(x509.NameConstraints(list(permitted), None), True)
+        if permitted or excluded:
+            builder = builder.add_extension(x509.NameConstraints(list(permitted) or None, list(excluded) or None), True)
         self.cert = builder.sign(self.key, hashes.SHA256())
         self.pem = text(self.cert)
 
     def issue(self, serial, subject=(("CN", "one"),), names=("DNS:one", "IP:192.0.2.1"), days=365, usages=None):
         oids = {"CN": NameOID.COMMON_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME}
+        # an empty list: there is no such extension
         alt = [x509.DNSName(name[4:]) if name.startswith("DNS:") else x509.IPAddress(ipaddress.ip_address(name[3:])) for name in names]
-        usages = usages or [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        usages = usages if usages is not None else [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         key = ec.generate_private_key(ec.SECP256R1())
-        return text(x509.CertificateBuilder().subject_name(x509.Name([x509.NameAttribute(oids[part], value) for part, value in subject]))
-                    .issuer_name(self.name).public_key(key.public_key()).serial_number(serial)
-                    .not_valid_before(NOW - DAY).not_valid_after(NOW + days * DAY)
-                    .add_extension(x509.SubjectAlternativeName(alt), False)
-                    .add_extension(x509.ExtendedKeyUsage(usages), False).sign(self.key, hashes.SHA256()))
+        builder = (x509.CertificateBuilder().subject_name(x509.Name([x509.NameAttribute(oids[part], value) for part, value in subject]))
+                   .issuer_name(self.name).public_key(key.public_key()).serial_number(serial)
+                   .not_valid_before(NOW - DAY).not_valid_after(NOW + days * DAY))
+        for values, kind in ((alt, x509.SubjectAlternativeName), (usages, x509.ExtendedKeyUsage)):
+            builder = builder.add_extension(kind(values), False) if values else builder
+        return text(builder.sign(self.key, hashes.SHA256()))
 
     def revoke(self, *serials, days=365):
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.name).last_update(NOW - DAY).next_update(NOW + days * DAY)
@@ -76,6 +78,10 @@ def authority(ca, crl, records, holders=("one", "two"), names=(), renew_days=30)
 
 def serials(found):
     return [entry["serial_number"] for entry in found["revoked"]]
+
+
+def test_the_module_is_told_that_it_can_read_certificates():
+    assert certificates.HAS_CRYPTOGRAPHY
 
 
 def test_before_there_is_a_ca():
@@ -132,6 +138,23 @@ def test_name_constraints(name, allowed):
     assert authority(limited, limited.revoke(), {}, names=[name])["forbidden"] == ([] if allowed else [name])
 
 
+@pytest.mark.parametrize("name, allowed", [("IP:2001:db8::7", True), ("IP:2001:db9::7", False)])
+def test_name_constraints_of_ipv6(name, allowed):
+    limited = Authority(permitted=[x509.IPAddress(ipaddress.ip_network("2001:db8::/32"))])
+    assert authority(limited, limited.revoke(), {}, names=[name])["forbidden"] == ([] if allowed else [name])
+
+
+def test_a_ca_that_excludes_some_names_permits_the_others():
+    limited = Authority(excluded=[x509.DNSName("example.org")])
+    assert authority(limited, limited.revoke(), {}, names=["DNS:one"])["forbidden"] == []
+
+
+def test_what_ends_this_very_second_has_not_expired(ca):
+    """RFC 5280: the last second belongs to it. The list is renewed when less than renew_days are left."""
+    found = authority(ca, ca.revoke(11, days=30), {"/x/gone.b.pem": ca.issue(11, days=0)})
+    assert (found["crl"], found["forget"], serials(found)) == ("", [], ["0B"])
+
+
 def test_constraints_of_one_kind_leave_the_other_free():
     limited = Authority(permitted=[x509.IPAddress(ipaddress.ip_network("192.0.2.0/24"))])
     assert authority(limited, limited.revoke(), {}, names=["DNS:anything"])["forbidden"] == []
@@ -162,6 +185,22 @@ def files_of(ca, crl, cert):
 
 def plan(ca, crl, files, records, read=(), wanted=None):
     return certificates.plan([wanted or WANTED], {"files": files}, list(read), records, ca.pem, crl, "one", 30, CA_FILE, CRL_FILE, NOW)
+
+
+def test_without_a_clock_it_is_now(ca, tmp_path, monkeypatch):
+    monkeypatch.setattr(certificates, "_now", lambda: NOW)
+    (tmp_path / "x-ca.pem").write_text(ca.pem, encoding="utf-8")
+    assert certificates.days_left(ca.pem) == certificates.left(str(tmp_path))[0]["days"] == 3650
+    assert certificates.authority(ca.pem, "", {}, [], [], 30)["days"] == 3650
+    crl, cert = ca.revoke(), ca.issue(10, days=30)
+    files, records = {"files": files_of(ca, crl, cert)}, {"/x/one.a.pem": cert}
+    assert certificates.plan([WANTED], files, [], records, ca.pem, crl, "one", 30, CA_FILE, CRL_FILE)["new"] == []
+    # nor any other clock than the one that is given
+    later = NOW + DAY
+    assert certificates.days_left(ca.pem, later) == certificates.left(str(tmp_path), later)[0]["days"] == 3649
+    assert certificates.authority(ca.pem, "", {}, [], [], 30, later)["days"] == 3649
+    found = certificates.plan([WANTED], files, [], records, ca.pem, crl, "one", 30, CA_FILE, CRL_FILE, later)
+    assert reasons(found) == [("it expires at 20260701000000Z", False)]
 
 
 def reasons(found):
@@ -214,6 +253,8 @@ def test_what_is_read_and_is_not_of_this_ca_is_replaced_and_not_recorded(ca, con
     ({"subject": [("CN", "one"), ("OU", "QEMU")]}, "it has another subject"),
     ({"names": ["DNS:one"]}, "it has other names"),
     ({"names": ["DNS:one", "IP:192.0.2.2"]}, "it has other names"),
+    ({"names": ()}, "it has other names"),
+    ({"usages": ()}, "it has other usages"),
     ({"usages": [ExtendedKeyUsageOID.SERVER_AUTH]}, "it has other usages"),
     ({"usages": [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CODE_SIGNING]}, "it has other usages"),
 ])
@@ -254,10 +295,11 @@ def test_days_left(ca, tmp_path):
     issued.mkdir()
     (tmp_path / "test-ca.pem").write_text(ca.pem, encoding="utf-8")
     (tmp_path / "test-crl.pem").write_text(ca.revoke(12, days=40), encoding="utf-8")
-    for name, pem in {"one.a": ca.issue(10, days=5), "one.b": ca.issue(11, days=300), "gone.c": ca.issue(12), "two.d": ca.issue(13, days=-0.5)}.items():
+    for name, pem in {"one.a": ca.issue(10, days=5), "one.b": ca.issue(11, days=300), "gone.c": ca.issue(12), "two.d": ca.issue(13, days=-0.5),
+                      "also.e": ca.issue(14, days=300)}.items():
         (issued / f"{name}.pem").write_text(pem, encoding="utf-8")
     assert [(one["what"], one["host"], one["days"]) for one in certificates.left(str(tmp_path), NOW)] == [
-        ("certificate", "two", -1), ("crl", None, 40), ("certificate", "one", 300), ("ca", None, 3650)]
+        ("certificate", "two", -1), ("crl", None, 40), ("certificate", "also", 300), ("certificate", "one", 300), ("ca", None, 3650)]
 
 
 # --- relocation's ---

@@ -34,7 +34,7 @@ def test_what_a_cloud_has():
 
 
 def test_nothing_is_asked_for_nothing_is_wrong():
-    assert cloud_addresses(MACHINES, "10.1.0.0/24") == {"problems": [], "floating": {}, "static": {}, "tunnels": []}
+    assert cloud_addresses(MACHINES, "10.1.0.0/24", nodes=["left"]) == {"problems": [], "floating": {}, "static": {}, "tunnels": []}
 
 
 @pytest.mark.parametrize("more, says", [
@@ -45,6 +45,13 @@ def test_nothing_is_asked_for_nothing_is_wrong():
      "gateway_dhcp_range_end), 10.1.0.128-10.1.0.254: an address would be given away twice. Move one of them."),
     ({"range_start": "10.1.0.90", "range_end": "10.1.0.92"}, "cc_floating_range 10.1.0.64-10.1.0.95 overlaps the DHCP server's range "
      "(gateway_dhcp_range_start, gateway_dhcp_range_end), 10.1.0.90-10.1.0.92: an address would be given away twice. Move one of them."),
+    ({"floating": "10.1.0.92-10.1.0.95", "range_start": "10.1.0.90", "range_end": "10.1.0.92"}, "cc_floating_range 10.1.0.92-10.1.0.95 overlaps the DHCP "
+     "server's range (gateway_dhcp_range_start, gateway_dhcp_range_end), 10.1.0.90-10.1.0.92: an address would be given away twice. Move one of them."),
+    ({"range_start": "10.1.0.90", "routers": []}, "cc_floating_range 10.1.0.64-10.1.0.95 overlaps the DHCP server's range (gateway_dhcp_range_start, "
+     "gateway_dhcp_range_end), 10.1.0.90-10.1.0.254: an address would be given away twice. Move one of them."),
+    ({"floating": "10.1.0.64-10.1.0.128", "range_end": "10.1.0.129", "routers": []}, "cc_floating_range 10.1.0.64-10.1.0.128 overlaps the DHCP server's "
+     "range (gateway_dhcp_range_start, gateway_dhcp_range_end), 10.1.0.128-10.1.0.129: an address would be given away twice. Move one of them."),
+    ({"range_start": "x"}, "The DHCP server's range: 'x' is not an IPv4 address: write one of 10.1.0.0/24."),
     ({"static": "10.1.0.90-10.1.0.99"}, "cc_static_range 10.1.0.90-10.1.0.99 overlaps cc_floating_range, 10.1.0.64-10.1.0.95: an address would be given "
      "away twice. Move one of them."),
     ({"static": "10.1.0.10-10.1.0.11"}, "cc_static_range 10.1.0.10-10.1.0.11 has the address 10.1.0.11 of host left in it: move the range or the address."),
@@ -63,6 +70,10 @@ def test_faults_are_said_with_their_remedy(more, says):
 def test_an_absent_guest_and_an_unknown_dhcp_server_take_nothing():
     assert made(static="10.1.0.50-10.1.0.51", guests=[{"name": "web", "address": "10.1.0.50", "state": "absent"}])["problems"] == []
     assert made(floating="10.1.0.120-10.1.0.140", routers=[])["problems"] == []
+
+
+def test_an_address_that_is_none_is_left_to_the_address_plan():
+    assert made(machines=[*MACHINES, {"name": "odd", "mac": "", "address": "10.1.0"}])["problems"] == []
 
 
 def test_a_tunnel_s_end_has_the_host_part_of_the_lan():

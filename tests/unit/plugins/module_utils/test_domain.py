@@ -382,6 +382,13 @@ def test_card_and_disk_are_changed_in_place():
     assert [disk.find("source").get("file") for disk in wanted.findall("devices/disk")] == ["/srv/cloud/images/b.img"]
 
 
+def test_of_several_cards_the_one_with_the_mac_address_is_changed():
+    first = "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br9'/></interface><interface type='user'/><interface type='bridge'>"
+    current = domain.parse(NORMALISED.replace("<interface type='bridge'>", first))
+    wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "bridge": "br1"}), current)
+    assert [nic["bridge"] for nic in domain_facts.facts(wanted)["interfaces"]] == ["br9", None, "br1"]
+
+
 def test_a_card_of_another_mac_address_has_another_port():
     wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "mac": "00:16:3e:00:00:51"}), domain.parse(NORMALISED))
     assert [nic.find("target").get("dev") for nic in wanted.findall("devices/interface")] == ["vm-3e000051"]
@@ -412,6 +419,7 @@ def test_cpu():
     ({"bridge": None}, "a MAC address without a bridge"),
     ({"kernel": None}, "a ramdisk without a kernel"),
     ({"kernel": None, "ramdisk": None}, "kind pvh of amd64 has no firmware to boot from; give a kernel"),
+    ({"kind": "pv", "kernel": None, "ramdisk": None}, "kind pv of amd64 has no firmware to boot from; give a kernel"),
     ({"kind": "qemu", "arch": "armhf", "kernel": None, "ramdisk": None}, "kind qemu of armhf has no firmware to boot from; give a kernel"),
     ({"kind": "kvm", "kernel": None, "ramdisk": None, "disk": None}, "kind kvm of amd64 has no firmware to boot from and no disk; give a kernel"),
     ({"store": None}, "is the relative path boot/k and no store is given"),
@@ -442,6 +450,9 @@ def test_a_disk_over_an_image():
             '<backingStore type="file"><format type="raw"/><source file="/srv/cloud/registry/emi-0123456789ab/root.img"/><backingStore/></backingStore>'))
         assert domain_facts.facts(laid)["disks"][0]["backing"] == [based["backing"]]
         assert domain.same(domain.overlay(based, laid), laid)
+    # where libvirt has it, too
+    laid = domain.overlay(based, domain.parse(NORMALISED.replace("our-vm.img", "our-vm.qcow2")))
+    assert [item.tag for item in laid.find("devices/disk")] == ["driver", "source", "backingStore", "target", "address"]
     with pytest.raises(domain.GuestError, match="disk /srv/cloud/images/our-vm.qcow2 is a qcow2 one, and Xen takes raw ones"):
         domain.complete(guest)
 
@@ -512,7 +523,7 @@ def test_what_people_ask_of_a_domain():
 <disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/><source file='/g.qcow2'/><target dev='vda'/>
 <backingStore type='file'><source file='/root.img'/></backingStore></disk>
 <disk type='block' device='lun'><source dev='/dev/sdb'/><target dev='sda'/><shareable/></disk>
-<disk type='network' device='disk'><source name='pool/g'/></disk><disk type='file' device='cdrom'><readonly/></disk>
+<disk type='network'><source name='pool/g'/></disk><disk type='file' device='cdrom'><readonly/></disk>
 <interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/></interface><interface type='user'/>
 <interface type='hostdev'/><hostdev/><filesystem/><tpm/><console><log file='/log'/></console></devices></domain>"""))
     assert {key: found[key] for key in ("name", "uuid", "arch", "machine", "memory", "vcpus", "kernel", "ramdisk", "cmdline", "hostdevs", "console_log")} == {

@@ -130,7 +130,14 @@ def test_the_gateway_s_range_without_what_is_taken():
 
 
 def test_without_a_gateway_the_range_is_the_whole_lan():
+    assert good(routers=[], machines=[], guests=[])["free"] == ["10.1.0.1-10.1.0.254"]
     assert good(routers=[])["free"] == ["10.1.0.12-10.1.0.49", "10.1.0.2-10.1.0.10", "10.1.0.51-10.1.0.254"]
+
+
+@pytest.mark.parametrize("end", ["range_start", "range_end"])
+def test_an_end_of_the_range_that_is_none(end):
+    made = table(**{end: "x"})
+    assert (made["problems"], made["free"]) == ([f"guest_filter_{end}: its address 'x' is not an IPv4 address: write one of 10.1.0.0/24."], [])
 
 
 def test_all_faults_are_named_at_once():

@@ -56,6 +56,9 @@ def test_values_are_normalised():
     (pvh(mac=52540012), "guest web: mac: was read by YAML as the number 52540012: put the MAC address in quotes"),
     (pvh(address="192.0.2.256"), "guest web: address: '192.0.2.256' is no IPv4 address"),
     (pvh(autostart="perhaps"), "guest web: autostart: 'perhaps' is neither true nor false"),
+    (kvm(image=None), "guest db: image: it is missing, and nothing else says what the guest boots; give an image, or a kernel"),
+    (pvh(kind="pv", image=None, disk="web.img"), "guest web: image: it is missing, and nothing else says what the guest boots; give an image, or a kernel"),
+    (kvm(arch="arm64", image=None, disk="a.img"), "guest db: image: it is missing, and nothing else says what the guest boots; give an image, or a kernel"),
     (pvh(image=None), "guest web: image: it is missing, and nothing else says what the guest boots; give an image, or a kernel"),
     ({"name": "web", "host": "x1", "kind": "pvh"}, "guest web: memory: it is missing; needed: name, host, kind, memory"),
     ({"host": "x1"}, "entry 1 of guests: name: None is no name, which is letters, digits, dot, dash and underscore (63 at most)"),
@@ -72,6 +75,11 @@ def test_a_text_is_one_line(key):
     assert read(kvm(**{key: "a"})).faults == []
     for value in ("a\nb", 5, ""):
         assert read(kvm(**{key: value})).faults == [f"guest db: {key}: {value!r} is no text of one line"]
+
+
+@pytest.mark.parametrize("entry", [kvm(image=None, disk="a.img"), kvm(image=None, kernel="k"), pvh(image=None, kernel="k"), pvh(image=None, state="absent")])
+def test_what_boots_without_an_image(entry):
+    assert read(entry).faults == []
 
 
 def test_an_unknown_key():

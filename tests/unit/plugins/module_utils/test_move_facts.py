@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is asked of libvirt and of the store before a move; what is decided over the answers is in test_move.py and test_move_prechecks.py."""
+"""What is asked of libvirt and of the store before a move; what is decided over the answers is in move/ and test_move_prechecks.py."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 import types
+import zipfile
 
 import pytest
 
@@ -50,6 +52,17 @@ def test_the_code_stands_alone(tmp_path):
     assert "FileNotFoundError" in done.stderr and "request.json" in done.stderr and "ImportError" not in done.stderr
 
 
+def test_what_is_in_the_code():
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(unit.pack(str(MODULE_UTILS))))) as archive:
+        names = archive.namelist()
+    inside = "ansible_collections/our/cloud/plugins/module_utils/"
+    wings = [name.removeprefix(inside) for name in names if name.startswith(inside)]
+    assert names[:6] == ["__main__.py", "ansible_collections/__init__.py", "ansible_collections/our/__init__.py", "ansible_collections/our/cloud/__init__.py",
+                         "ansible_collections/our/cloud/plugins/__init__.py", inside + "__init__.py"]
+    assert sorted(wings) == ["__init__.py", *sorted(str(path.relative_to(MODULE_UTILS)) for wing in ("_common", "_site", "_guest", "_hypervisor", "_move")
+                                                    for path in (MODULE_UTILS / wing).glob("*.py"))]
+
+
 @pytest.mark.parametrize("name, expected", [("our-vm", "our-cloud-move-our-vm.service"), ("a b/c", "our-cloud-move-a_b_c.service")])
 def test_unit_name(name, expected):
     assert unit.unit_name(name) == expected
@@ -71,7 +84,7 @@ def test_start(node, monkeypatch):
     folder = node / "run/moves" / token
     assert (folder / "code.zip").read_bytes() == b"zip" and json.loads((folder / "request.json").read_text()) == {"params": PARAMS, "token": token}
     assert seen[0][0] == "systemd-run" and seen[0][-3:] == [sys.executable, str(folder / "code.zip"), str(folder)]
-    assert folder.stat().st_mode & 0o77 == 0
+    assert folder.stat().st_mode & 0o7777 == 0o700 and len(token) == 12
 
 
 def test_start_that_fails_leaves_nothing(node, monkeypatch):
@@ -79,6 +92,14 @@ def test_start_that_fails_leaves_nothing(node, monkeypatch):
     with pytest.raises(CloudError, match="it could not be begun as a unit of systemd .Unit our-cloud-move-our-vm.service was already loaded."):
         unit.start(PARAMS, "")
     assert os.listdir(node / "run/moves") == []
+
+
+def test_what_systemd_says_is_told(node, monkeypatch):
+    (node / "systemd-run").write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")
+    (node / "systemd-run").chmod(0o755)
+    monkeypatch.setenv("PATH", str(node), prepend=os.pathsep)
+    with pytest.raises(CloudError, match="it could not be begun as a unit of systemd .Failed to connect to bus.. See"):
+        unit.start(PARAMS, "")
 
 
 def test_start_without_systemd(node, monkeypatch):
@@ -147,6 +168,10 @@ def test_run_and_its_record(node, monkeypatch, calm):
 def test_every_error_is_in_the_record(node, monkeypatch, calm, error, words):
     monkeypatch.setattr(Asked, "answer", lambda *dummy: (dummy for dummy in ()).throw(error))
     assert unit.main(str(request(node))) == 1
+    result = job.fetch(str(node / "ended/our-vm.json"))["result"]
+    assert (result["failed"], result.get("target", "two"), result.get("mode", "live")) == (True, "two", "live") and words in result["msg"]
+    assert ("Traceback" in result.get("exception", "")) is not isinstance(error, CloudError)
+    assert set(result) - {"failed", "msg", "target", "mode", "exception"} == set() and ("target" in result) is ("mode" in result)
     told = job.unheard()
     assert told[0]["failed"] and words in told[0]["text"] and "that began at" in told[0]["text"]
 
@@ -155,7 +180,9 @@ def test_move_that_never_came_to_its_end(node):
     job.begin("t0", PARAMS, "one")
     record = job.fetch(str(node / "ended/our-vm.json"))
     assert "did not come to its end: one went down, or its process was killed" in job.unheard()[0]["text"]
-    assert unit.verdict("our-vm", "t0", "activating", record) is None
+    for state in ("active", "activating", "reloading", "deactivating"):
+        assert unit.verdict("our-vm", "t0", state, record) is None
+    assert unit.verdict("our-vm", "t0", "inactive", record)["failed"] and not unit.verdict("our-vm", "t0", "inactive", record)["changed"]
     assert "did not come to its end" in unit.verdict("our-vm", "t0", "inactive", record)["msg"]
     assert "ended without a word" in unit.verdict("our-vm", "t1", "failed", record)["msg"]
     assert "ended without a word" in unit.verdict("our-vm", "t1", "inactive", None)["msg"]
@@ -189,6 +216,16 @@ def test_ended_asks_systemd_first(node, monkeypatch):
     assert unit.ended("our-vm", "t0") is None
 
 
+def test_a_unit_that_systemd_knows_no_more(node, monkeypatch):
+    program = node / "systemctl"
+    program.write_text('#!/bin/sh\n[ "$*" = "is-active our-cloud-move-our-vm.service" ] && echo inactive && exit 3\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(node), prepend=os.pathsep)
+    job.end(job.begin("t0", PARAMS, "one"), {"changed": True})
+    assert unit.ended("our-vm", "t0") == {"changed": True}
+    assert "ended without a word" in unit.ended("our-vm", "t1")["msg"]
+
+
 # --- guests on their way ----------------------------------------------------
 
 def note(tmp_path, name, target="two", seconds=60, when=None):
@@ -220,9 +257,12 @@ def test_others_that_do_not_count(tmp_path, change):
 
 @pytest.mark.parametrize("plant", [
     os.mkfifo, lambda path: os.symlink("/etc/passwd", path), lambda path: path.write_text("{"), lambda path: path.write_text("[]"),
-    lambda path: path.write_text('{"name": 1}'), os.mkdir])
+    lambda path: path.write_text('{"name": 1}'), os.mkdir,
+    # to one that would be a note
+    lambda path: os.symlink("../elsewhere", path)])
 def test_what_is_planted_there_is_no_note(tmp_path, plant):
-    mine = note(tmp_path, "b")
+    mine = note(tmp_path, "b", when=200)
+    os.rename(note(tmp_path, "a", when=100).path, tmp_path / "elsewhere")
     plant(tmp_path / arrivals.FOLDER / "x.json")
     (tmp_path / arrivals.FOLDER / "a.txt").write_text("")
     assert mine.others() == []
@@ -260,7 +300,7 @@ def test_idle(node, tmp_path, monkeypatch):
     one = note(tmp_path, "a")
     note(tmp_path, "b", target="three")
     note(tmp_path, "d", seconds=-1)
-    assert idle.under_way(str(tmp_path), "two") == ["a", "c"] and idle.under_way(str(tmp_path), None) == ["c"]
+    assert idle.under_way(str(tmp_path), "two") == ["a", "c"] and idle.under_way(str(tmp_path), None) == idle.under_way(None, "two") == ["c"]
     with pytest.raises(CloudError, match="two: guests a, c: they are still being moved from or to here after 0 s. Run this again"):
         idle.wait(str(tmp_path), "two", 0)
     monkeypatch.setattr(time, "sleep", lambda dummy: (one.remove(), held.drop()))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import calendar
 import os
 import select
 import signal
@@ -33,7 +34,7 @@ def test_progress(stats, expected):
 ])
 def test_xen_progress(sent, mib, elapsed, percent, rate):
     found = watch.xen_progress(sent, mib, elapsed)
-    assert (found["percent"], found["rate"]) == (percent, rate)
+    assert found == {"percent": percent, "rate": rate, "transferred": sent, "remaining": max(0, (mib << 20) - sent)}
 
 
 def test_job_lock(tmp_path):
@@ -42,9 +43,10 @@ def test_job_lock(tmp_path):
     assert held.take()
     assert not job.Job("our-vm", str(tmp_path)).take()
     held.say(target="two", percent=3)
+    held.started -= 100
     held.say(percent=5)
     seen = job.running_job("our-vm", str(tmp_path))
-    assert (seen["target"], seen["percent"]) == ("two", 5)
+    assert 100000 <= seen.pop("elapsed_ms") < 100050 and seen == {"target": "two", "percent": 5}
     held.drop()
     assert job.running_job("our-vm", str(tmp_path)) is None
     assert job.Job("our-vm", str(tmp_path)).take()
@@ -55,7 +57,11 @@ def test_the_next_move_takes_the_place_of_the_last_one(tmp_path):
     params = {"name": "g", "target": "two", "mode": "live"}
     job.end(job.begin("t1", params, "one", folder), {"failed": True, "msg": "no"}, folder)
     job.begin("t2", {**params, "target": "three"}, "one", folder)
-    assert [(told["target"], told["ended"]) for told in job.unheard(folder, str(tmp_path))] == [("three", None)]
+    told, = job.unheard(folder, str(tmp_path))
+    assert told == {"name": "g", "source": "one", "target": "three", "mode": "live", "began": told["began"], "ended": None, "failed": True,
+                    "text": told["text"]}
+    assert abs(calendar.timegm(time.strptime(told["began"], "%Y-%m-%dT%H:%M:%SZ")) - time.time()) < 60
+    assert (tmp_path / "moves").stat().st_mode & 0o7777 == 0o700
     # it is the last one that is heard, and nobody is told of it once more
     job.hear("g", "t1", folder)
     assert len(job.unheard(folder, str(tmp_path))) == 1
@@ -81,6 +87,7 @@ def test_job_file_broken(tmp_path):
     ([b"/usr/lib/xen-4.20/bin/libxl-save-helper", b"--save-domain", b"7", b"-1", b"8", b"1", b""], False),
     ([b"/usr/lib/xen-4.20/bin/libxl-save-helper", b"--restore-domain", b"7", b"7", b"7", b""], False),
     ([b"vi", b"--save-domain", b"7", b"7", b"7"], False),
+    ([b"/usr/lib/xen-4.20/bin/libxl-save-helper", b"--save-domain", b"31", b"7"], False),
     ([b""], False),
 ])
 def test_saver(words, expected):
@@ -99,6 +106,8 @@ def test_wire_records():
 
 def test_checksum():
     assert address._checksum(b"\x45\x00\x00\x73\x00\x00\x40\x00\x40\x11\x00\x00\xc0\xa8\x00\x01\xc0\xa8\x00\xc7") == 0xB861
+    # what is carried is carried again
+    assert address._checksum(b"\xff\xff\xff\xff\x00\x01") == 0xFFFE
 
 
 @pytest.mark.parametrize("port, one_of_them", [(49151, False), (49152, True), (49159, True), (49199, True), (49216, True), (49217, False), (4916, False)])
@@ -164,6 +173,12 @@ def test_a_guest_that_answers(lan, options):
 def test_what_is_no_answer_of_the_guest(lan, answers):
     found = lan(answers)
     assert not address.answers("192.0.2.9", 0.05) and found.sent
+
+
+def test_the_mark_of_a_request_has_sixteen_bits(lan, monkeypatch):
+    monkeypatch.setattr(os, "getpid", lambda: 0x12345)
+    found = lan(lambda packet: [(reply(packet), ("192.0.2.9", 0))])
+    assert address.answers("192.0.2.9", 1) and struct.unpack("!BBHHH", found.sent[0][0])[3:] == (0x2345, 1)
 
 
 def test_a_name_that_leads_nowhere_is_not_asked(lan, monkeypatch):

@@ -246,6 +246,11 @@ def test_the_other_kind_of_hypervisor_may_be_silent():
     assert names(declare(on())) == {"x1": ["g"]} and "k1" not in on()
 
 
+def test_each_kind_has_silent_ones_of_its_own():
+    plan = declare(on(), declared("db", host="k1", kind="kvm"))
+    assert len(plan["refused"]) == 1 and "k1 could not be asked and may run it" in plan["refused"][0]
+
+
 def test_what_limit_leaves_out_is_not_told():
     hosts = on()
     del hosts["x2"]

@@ -175,6 +175,10 @@ def test_a_file_that_is_named_may_be_a_link(root, folder):
                    ramdisk=register(root, folder / "initrd.img", "ramdisk", "r")["id"])["id"]
     assert (root / "registry" / key / "root.img").read_bytes() == (folder / "root.img").read_bytes()
     assert not register(root, root.parent / "to")["actions"][0].startswith("register")
+    for kind, name in (("kernel", "vmlinuz"), ("ramdisk", "initrd.img")):
+        (folder / "link").symlink_to(name)
+        assert register(root, folder / "link", kind, "linked")["record"]["checksum"] == registry_checksum(folder / name)
+        (folder / "link").unlink()
 
 
 def test_record(root, folder):
@@ -320,6 +324,7 @@ def test_what_disks_may_still_take(root):
     (root / "images/full.img").write_bytes(b"\1" * 65536)
     os.symlink("/dev/zero", root / "images/link.img")
     (root / "images/folder.img").mkdir()
+    os.mkfifo(root / "images/fifo.img")
     room = NfsStore(str(root)).room()
     taken = sum((root / "images" / name).stat().st_blocks * 512 for name in ("raw.img", "thin.qcow2"))
     assert room["promised"] == (3 << 20) + (1 << 30) - taken
@@ -649,6 +654,14 @@ def test_an_image_goes_with_its_kernel_and_ramdisk(root, folder):
     assert tree(root / "registry") == ["names", "names/image", "names/kernel", "names/ramdisk"]
 
 
+def test_an_image_that_goes_needs_nothing_any_more(root, folder):
+    record = register(root, folder)["record"]
+    for kind, name in (("kernel", "vmlinuz"), ("ramdisk", "initrd.img")):
+        register(root, folder / name, kind, "own")
+    remove(root)
+    assert [os.listdir(root / "registry" / record[kind] / "uses") for kind in ("kernel", "ramdisk")] == [[], []]
+
+
 def test_what_others_need_or_name_stays(root, folder):
     record = register(root, folder)["record"]
     register(root, folder / "vmlinuz", "kernel", "own")
@@ -722,6 +735,7 @@ def test_half_a_use_is_a_use(root, folder):
 
 
 def test_what_is_not_there(root, folder):
+    assert NfsStore(str(root)).remove("emi-0123456789ab", False) == {}
     assert site(root).remove("image", "debian")["actions"] == []
     assert site(root).remove("image", "emi-0123456789ab")["actions"] == []
     key = register(root, folder)["id"]
@@ -802,7 +816,11 @@ def test_a_kernel_is_removed_while_its_image_is_registered(root, folder, monkeyp
         if os.path.basename(target).startswith("emi-"):
             monkeypatch.setattr(os, "rename", rename)
             assert site(root).remove("kernel", "k")["changed"]
-        rename(origin, target)
+            rename(origin, target)
+            # a guest that begins to need it could not boot it either
+            guest(root, os.path.basename(target))
+        else:
+            rename(origin, target)
 
     monkeypatch.setattr(os, "rename", late)
     with pytest.raises(Gone, match="eki-.* is no longer in the registry"):
@@ -821,7 +839,7 @@ def test_listing(root, folder):
     listed = {record["id"]: record for kind in storage.PREFIX for record in site(root).listing(kind)}
     assert [listed[old["id"]][key] for key in ("names", "needed_by", "unused")] == [[], [], True]
     assert [listed[new["id"]][key] for key in ("names", "needed_by", "unused")] == [["debian"], ["guest our-vm (disk images/our-vm.qcow2)"], False]
-    assert listed[old["record"]["kernel"]]["needed_by"] == ["image " + old["id"]]
+    assert [listed[old["record"]["kernel"]][key] for key in ("names", "needed_by", "unused")] == [[], ["image " + old["id"]], False]
     assert sorted(listed[new["record"]["ramdisk"]]["needed_by"]) == sorted("image " + each["id"] for each in (old, new))
     assert listed[new["id"]]["file"] == str(root / "registry" / new["id"] / "root.img")
     assert site(root).used_by("guest.our-vm") == {new["id"]: {"disk": "images/our-vm.qcow2", "image": "debian"}}
@@ -1078,7 +1096,7 @@ sys.path.insert(0, sys.argv[1])
 import checkout
 from ansible_collections.our.cloud.plugins.module_utils._registry import registration
 from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
-open_registry({"store": sys.argv[2]}).register("other", registration.parts_of("kernel", {}, sys.argv[3]), "me", None)
+open_registry({"store": sys.argv[2]}, False).register("other", registration.parts_of("kernel", {}, sys.argv[3]), "me", None)
 """
 
 
@@ -1122,6 +1140,7 @@ def module(root, check_mode=False, **params):
 def test_what_the_modules_do(root, folder):
     done = registration.run(module(root, path=str(folder)), "image")
     assert done["file"] == str(root / "registry" / done["id"] / "root.img") and done["registered"]["owner"] == "me"
+    assert done["diff"]["before_header"] == done["diff"]["after_header"] == "image debian"
     assert done["diff"]["before"] == "" and f"id: {done['id']}\n" in done["diff"]["after"]
     again = registration.run(module(root, path=str(folder)), "image")
     assert not again["changed"] and again["diff"]["before"] == again["diff"]["after"]

@@ -77,6 +77,14 @@ def test_signs_of_life_on_the_network(monkeypatch):
         "192.0.2.1 answers ping", "192.0.2.1 answers at port 22"]
 
 
+def test_who_answers_ping(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert rescue.answers_ping("192.0.2.1") is False
+    (tmp_path / "ping").write_text('#!/bin/sh\n[ "$*" = "-c 3 -i 0.3 -W 2 192.0.2.1" ]\n')
+    (tmp_path / "ping").chmod(0o755)
+    assert rescue.answers_ping("192.0.2.1") is True and rescue.answers_ping("192.0.2.2") is False
+
+
 def test_a_heartbeat_goes_on_or_not(tmp_path):
     (tmp_path / lease.MARKER).write_text("")
     assert rescue.renewed(str(tmp_path), "one", 0, 0) is None

@@ -39,5 +39,6 @@ def test_nothing():
     shown = tables.images(dict(empty, room={"path": "/srv/x", "size": 90 << 30, "free": 10 << 30, "promised": 11 << 30}))
     assert shown[2].endswith("may still take 11264 MiB, which is more: guests stop when it is full. "
                              "Make it larger, or remove what nobody needs (playbooks/prune.yml).")
+    assert tables.room({"path": "/srv/x", "size": 90 << 30, "free": 10 << 30, "promised": 10 << 30}).endswith("may still take 10240 MiB.")
     assert tables.images(dict(empty, room=None)) == tables.images(empty)
     assert tables.images(empty) == ["image  names  arch  MiB  kernel  release  ramdisk  recipe  owner  registered  guests"]

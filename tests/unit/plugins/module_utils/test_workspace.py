@@ -46,7 +46,8 @@ def fixture_hold(tmp_path):
 
 def test_it_is_gone_afterwards(tmp_path):
     with Workspace(str(tmp_path)) as path:
-        assert os.listdir(tmp_path) == [os.path.basename(path)]
+        assert os.listdir(tmp_path) == [os.path.basename(path)] and os.listdir(path) == ["lock"]
+        assert os.stat(path + "/lock").st_mode & 0o7777 == 0o600
         (pathlib.Path(path) / "half").write_text("x", encoding="ascii")
     assert os.listdir(tmp_path) == []
 

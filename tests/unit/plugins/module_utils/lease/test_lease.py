@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import calendar
 import multiprocessing
 import os
+import re
 import time
 
 import pytest
@@ -37,11 +39,13 @@ def test_taken_refused_elsewhere_given_back(make, store, guest):
     assert refused.value.holder == "one"
     for part in ("two", "web", "runs on one", "one.img", "our.cloud.rescue -e host=one"):
         assert part in str(refused.value)
+    since = re.search(r" since (\S+ \S+) UTC\.", str(refused.value)).group(1)
+    assert abs(calendar.timegm(time.strptime(since, "%Y-%m-%d %H:%M:%S")) - time.time()) < 60
     # libvirt calls the hook after a start that was refused, too
     lease.release(two, guest)
     assert files(store) == before
     lease.release(one, guest)
-    assert files(store) == []
+    assert files(store) == [] and one.remembered("held") == one.remembered("queue") == []
     lease.take(two, guest)
     assert holder(store) == ("two", None)
 
@@ -126,7 +130,7 @@ def test_on_one_host_the_disk_is_free_when_its_guest_is_gone(make, store, guest,
     one = make("one")
     lease.take(one, guest)
     thief = lease.Guest("thief", OTHER, guest.disks)
-    with pytest.raises(lease.LeaseError, match="on this host"):
+    with pytest.raises(lease.LeaseError, match=f"guest web runs on this host with its disk {guest.disks[0]} since .*: stop web, or give"):
         lease.take(one, thief)
     later(lease.GONE_TIME + 1)
     runs(one, guest)
@@ -135,6 +139,33 @@ def test_on_one_host_the_disk_is_free_when_its_guest_is_gone(make, store, guest,
     ended(one, guest)
     lease.take(one, thief)
     assert holder(store, "thief") == ("one", None)
+
+
+def test_a_disk_whose_guest_has_ended_is_free_before_the_store_knows_it(make, store, guest):
+    one = make("one")
+    lease.take(one, guest)
+    one.remember("queue", guest, [])
+    lease.take(one, lease.Guest("thief", OTHER, guest.disks))
+    assert holder(store, "thief") == ("one", None)
+
+
+def test_who_holds_what(make, store, guest):
+    """By the guests' names, whatever their hosts are called."""
+    one, two = make("one"), make("two")
+    lease.take(two, guest)
+    lease.take(one, lease.Guest("xen", OTHER, (str(store / "images/two.img"),)))
+    found = lease.holders(str(store))
+    assert [{key: row[key] for key in ("name", "uuid", "host", "boot", "disks", "to")} for row in found] == [
+        {"name": "web", "uuid": UUID, "host": "two", "boot": two.boot, "disks": list(guest.disks), "to": None},
+        {"name": "xen", "uuid": OTHER, "host": "one", "boot": one.boot, "disks": [str(store / "images/two.img")], "to": None}]
+    assert all(0 <= time.time() - row["since"] < 60 for row in found)
+
+
+def test_a_guest_whose_disk_has_changed_gives_back_what_it_had(make, store, guest):
+    one = make("one")
+    lease.take(one, guest)
+    lease.release(one, lease.Guest(guest.name, guest.uuid))
+    assert files(store) == []
 
 
 def test_a_damaged_lease_is_nobodys(make, store, guest):

@@ -67,6 +67,15 @@ def test_a_store_that_hangs_does_not_hang_libvirt(monkeypatch, capfd, tmp_path):
     assert lease.hook(["web", "reconnect", "begin", "-"], xml, 0.2) == 0
 
 
+def test_what_looks_after_leases_has_none_of_the_hooks_pipes():
+    """libvirt waits until they are closed."""
+    def where():
+        raise ValueError(" ".join(os.readlink(f"/proc/self/fd/{descriptor}") for descriptor in (0, 1, 2)))
+
+    assert lease.bounded(30, where) == (False, "/dev/null /dev/null /dev/null")
+    assert lease.bounded(30, lambda: None) == (True, "")
+
+
 def test_what_goes_wrong_in_the_hook_keeps_the_guest_from_starting(monkeypatch, capfd, tmp_path):
     node = lease.Node("one", str(tmp_path), run=str(tmp_path / "run"), status=())
     monkeypatch.setattr(lease.Node, "here", classmethod(lambda cls: node))

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
+import os
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
-from lease_samples import OTHER, files, holder, runs
+from lease_samples import OTHER, UUID, files, holder, runs
 
 
 # --- live moves -------------------------------------------------------------
@@ -161,6 +163,35 @@ def test_a_promise_lets_only_the_target_start_it(make, store, guest):
     assert files(store) == []
 
 
+def test_what_a_promise_says(make, store, guest):
+    """It is the target's, by whoever runs here and now."""
+    one = make("one")
+    key = lease.take(one, guest)[0].key
+    lease.promise(one, guest, "two")
+    said = lease.read_entry(str(store / lease.FOLDER / (key + lease.CLAIM)))
+    assert {word: said[word] for word in ("kind", "host", "boot", "by", "by_boot", "pid", "start", "name", "uuid")} == {
+        "kind": "promise", "host": "two", "boot": "", "by": "one", "by_boot": one.boot, "pid": os.getpid(), "start": lease.process_start(os.getpid()),
+        "name": "web", "uuid": UUID}
+
+
+def test_the_words_in_the_store(make, store, guest):
+    """Nodes read what others have written, be they older or newer."""
+    one, two = make("one"), make("two")
+
+    def kinds():
+        return [json.loads((store / lease.FOLDER / name).read_text())["kind"] for name in files(store) if name.startswith("disk-")]
+
+    lease.take(one, guest)
+    lease.announce(two, guest)
+    assert kinds() == ["lease", "arrival"]
+    lease.take(two, guest)
+    assert kinds() == ["lease", "arriving"]
+    lease.release(two, guest)
+    lease.promise(one, guest, "two")
+    lease.release(one, guest)
+    assert kinds() == ["left", "promise"]
+
+
 def test_a_promise_is_taken_back(make, store, guest):
     one, two = make("one"), make("two")
     lease.take(one, guest)
@@ -179,6 +210,20 @@ def test_a_promise_is_taken_back(make, store, guest):
     lease.withdraw(one, guest, "two")
     lease.release(one, guest)
     assert files(store) == []
+
+
+def test_the_first_lease_that_the_target_has_taken_decides(make, store, guest):
+    """It takes them in order, and is about to take the others."""
+    one, two = make("one"), make("two")
+    first, second = lease.take(one, guest)
+    lease.promise(one, guest, "two")
+    lease.release(one, guest)
+    with lease.Ledger(str(store)) as ledger:
+        ledger.hand(first.key)
+        assert ledger.read(second.key)["host"] == "one"
+    assert lease.withdraw(one, guest, "two") is False
+    lease.take(two, guest)
+    assert holder(store) == ("two", None)
 
 
 def test_a_promise_needs_the_lease(make, store, guest):
@@ -280,3 +325,18 @@ def test_the_target_of_a_move_is_lost(make, store, guest):
     assert holder(store) == ("one", None)
     lease.release(one, guest)
     assert files(store) == []
+
+
+@pytest.mark.parametrize("claim", [lambda one, two, guest: lease.announce(two, guest), lambda one, two, guest: lease.promise(one, guest, "two")],
+                         ids=["announce", "promise"])
+def test_all_claims_or_none(make, store, guest, claim):
+    """Another host has claimed the second of two leases."""
+    one, two = make("one"), make("two")
+    first, second = lease.take(one, guest)
+    with lease.Ledger(str(store)) as ledger:
+        ledger.put(make("three").entry(guest, [], lease.ARRIVAL))
+        ledger.link(second.key + lease.CLAIM)
+    before = files(store)
+    with pytest.raises(lease.LeaseError, match="on its way from one to three"):
+        claim(one, two, guest)
+    assert files(store) == before == sorted([first.key, second.key, second.key + lease.CLAIM])

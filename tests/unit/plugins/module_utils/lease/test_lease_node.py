@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ def programs(tmp_path, monkeypatch):
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setattr(lease, "XEN_SAYS", str(tmp_path / "none"))
     calls = tmp_path / "calls"
 
     def make_program(name, script):
@@ -118,8 +120,13 @@ def test_the_device_of_a_mount_without_touching_it(tmp_path):
     assert lease._device(str(tmp_path / "nowhere")) is None
 
 
-def test_no_process_has_begun(tmp_path):
-    assert lease.process_start(os.getpid()) > 0
+def test_when_a_process_began(tmp_path):
+    # whatever it is called
+    program = shutil.copy(shutil.which("sleep"), tmp_path / "schläft ) 1")
+    with subprocess.Popen([program, "60"]) as process:
+        began = lease.process_start(process.pid) / os.sysconf("SC_CLK_TCK")
+        process.kill()
+    assert abs(began - time.clock_gettime(time.CLOCK_BOOTTIME)) < 20
     assert lease.process_start(2**22 + 1) is None
     assert lease.process_start("nobody") is None
 
@@ -314,7 +321,7 @@ def test_virsh_answers_fails_is_missing_or_hangs(programs):
     assert lease.ask_virsh("list")[0] is None
     programs("virsh", "echo out")
     assert lease.ask_virsh("list", "--all") == ("out\n", "")
-    assert programs.calls() == [f"virsh --connect {lease.libvirt_uri()} --quiet list --all"]
+    assert programs.calls() == ["virsh --connect qemu:///system --quiet list --all"]
     programs("virsh", "echo why >&2; exit 1")
     assert lease.ask_virsh("list") == (None, "why") and lease.virsh("list") is None
     programs("virsh", "exec sleep 30")
@@ -337,6 +344,15 @@ def test_whether_the_hypervisor_runs_it(programs, monkeypatch, uri, virsh, xl, e
     if xl:
         programs("xl", xl)
     assert lease.active_by_libvirt(UUID) is expected
+    assert programs.calls() == [f"virsh --connect {uri} --quiet list --uuid", *(["xl list -v"] if xl else [])]
+
+
+@pytest.mark.parametrize("said, uri", [("control_d\n", "xen:///system"), ("", "qemu:///system"), (None, "qemu:///system")])
+def test_the_hypervisor_of_this_machine(monkeypatch, tmp_path, said, uri):
+    monkeypatch.setattr(lease, "XEN_SAYS", str(tmp_path / "capabilities"))
+    if said is not None:
+        (tmp_path / "capabilities").write_text(said)
+    assert lease.libvirt_uri() == uri
 
 
 def test_the_end_of_a_guest(programs, monkeypatch, tmp_path, guest):

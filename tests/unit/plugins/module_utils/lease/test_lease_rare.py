@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 import types
@@ -55,6 +56,28 @@ def test_what_is_no_status_of_a_guest(make, guest):
     assert one.active() == {UUID: str(folder / "web.xml")}
 
 
+@pytest.mark.parametrize("owner, good", [(0, True), (4242, True), (1, False), (4243, False)])
+def test_whose_the_folder_must_be(store, monkeypatch, owner, good):
+    real = os.lstat
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    monkeypatch.setattr(os, "lstat", lambda path, **more: types.SimpleNamespace(st_mode=real(path, **more).st_mode, st_uid=owner))
+    if good:
+        with lease.Ledger(str(store)) as ledger:
+            assert ledger.names() == []
+    else:
+        with pytest.raises(OSError, match="not a directory of root"):
+            lease.Ledger(str(store)).__enter__()
+
+
+def test_root_alone_reads_what_is_in_the_store(make, store, guest):
+    one = make("one")
+    keys = [place.key for place in lease.take(one, guest)]
+    lease.Watch(one, say=[].append).round()
+    folder = store / lease.FOLDER
+    assert [path.stat().st_mode & 0o7777 for path in (folder, folder / lease.NODES, pathlib.Path(one.state))] == [0o700] * 3
+    assert [(folder / name).stat().st_mode & 0o7777 for name in (*keys, f"{lease.NODES}/one")] == [0o600] * 3
+
+
 # --- which lease a disk has
 
 def test_a_disk_that_a_guest_has_twice_is_one(make, store, guest):
@@ -87,6 +110,8 @@ def test_disks_of_a_file_system_within_the_store_are_told_by_their_paths(make, s
     lease.take(two, lease.Guest("db", OTHER, (disks[1],)))
     with pytest.raises(lease.LeaseError, match="guest web runs on one"):
         lease.take(two, lease.Guest("thief", OTHER, (disks[0],)))
+    # the same on every host, whatever is mounted there
+    assert lease.places(one, lease.Guest("web", UUID, (disks[0],)))[0].key == "disk-" + hashlib.sha256(b"images/one.img").hexdigest()[:32]
 
 
 def test_a_node_without_a_store_leases_its_disks_all_the_same(store, guest, tmp_path):
@@ -320,9 +345,18 @@ def test_the_damaged_file_is_named(make, store, guest, suffix):
     ("<disk type='file' device='disk'><source file='/a'/></disk>", True), ("<disk type='file' device='lun'><source file='/a'/></disk>", True),
     ("<disk type='file'><source file='/a'/></disk>", True), ("<disk type='file' device='disk'><source file='/a'/><readonly/></disk>", False),
     ("<disk type='file' device='disk'><source file='/a'/><shareable/></disk>", False), ("<disk type='file' device='cdrom'><source file='/a'/></disk>", False),
-    ("<disk type='file' device='disk'/>", False), ("<disk type='network' device='disk'><source name='/a'/></disk>", False),
+    ("<disk type='file' device='disk'/>", False), ("<disk type='file' device='disk'><source file='/a'><seclabel model='selinux' relabel='no'/>"
+     "<seclabel model='dac' relabel='yes'/></source></disk>", True), ("<disk type='network' device='disk'><source name='/a'/></disk>", False),
 ])
 def test_only_what_a_guest_writes_on_alone_is_leased(disk, has):
     """Others may have the same read-only disk, an image's, at the same time."""
     found = lease.guest_of(f"<domain><name>web</name><uuid>{UUID}</uuid><devices>{disk}</devices></domain>")
-    assert found.disks == (("/a",) if has else ()) and found.ours is False
+    assert found.disks == (("/a",) if has else ()) and found.ours is False and found.unlabelled == ()
+
+
+@pytest.mark.parametrize("metadata, ours", [
+    ("<our:cloud xmlns:our='urn:our-cloud:1' owner='guests'/>", True), ("<n:instance xmlns:n='http://openstack.org/xmlns/libvirt/nova/1.1'/>", False),
+    ("<x:y xmlns:x='https://our.cloud/'/>", True), ("", False),
+])
+def test_whose_a_guest_is(metadata, ours):
+    assert lease.guest_of(f"<domain><name>web</name><uuid>{UUID}</uuid><metadata>{metadata}</metadata></domain>").ours is ours

@@ -174,5 +174,37 @@ def test_guests_of_the_store_are_started_when_it_is_there(make, store, guest):
 
     lease.autostart(one, say=said.append, ask=ask, pause=pause)
     assert started == ["web", "web"]
+    assert pauses == [5, 5, 5, 30]
     assert said == [f"waits for the store {store}", "libvirt does not say which guests to start: libvirtd starts",
                     "guest web: not started: the store does not answer within 30 s", "guest gone: not started: runs on two", "guest web: started"]
+
+
+def test_a_lease_that_is_lost_is_not_taken_again_from_who_gets_it_next(make, store, guest):
+    one, three = make("one"), make("three")
+    wanted = lease.take(one, guest)
+    lease.promise(one, guest, "three")
+    with lease.Ledger(str(store)) as ledger:
+        for place in wanted:
+            ledger.drop(place.key)
+    lease.Watch(one, say=[].append, destroy=pytest.fail).mend(guest, wanted)
+    assert holder(store) is None
+    lease.take(three, guest)
+    assert holder(store) == ("three", None)
+
+
+def test_a_lease_that_was_lost_meanwhile_is_no_first_strike(make, store, guest):
+    one, two, destroyed = make("one"), make("two"), []
+    wanted = lease.take(one, guest)
+    runs(one, guest)
+    watch = lease.Watch(one, say=[].append, destroy=destroyed.append)
+    with lease.Ledger(str(store)) as ledger:
+        for place in wanted:
+            ledger.drop(place.key)
+    watch.round()
+    assert holder(store) == ("one", None)
+    lease.break_host(str(store), "one")
+    lease.take(two, guest)
+    watch.round()
+    assert destroyed == []
+    watch.round()
+    assert [item.name for item in destroyed] == ["web"]
