@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a machine of the cloud has that cannot be made again: saved into one archive, and put back from it.
+"""Saves what a machine of the cloud has and nothing can make again into one archive, and restores it.
 
 Databases, the keys of keystone, Swift's rings and hash, OVN's northbound database, the identities of nodes. What can be made again is not
 saved: configuration, users of database and queue, certificates. The data of images, volumes and objects is in the store.
@@ -38,14 +38,14 @@ KEYS = ("/etc/keystone/fernet-keys", "/etc/keystone/credential-keys")
 
 @dataclasses.dataclass(frozen=True)
 class Carried:
-    """What a group's machines carry, as far as backups go."""
+    """What a backup saves of a group's machines."""
 
     files: tuple = ()  # patterns of files
-    folders: tuple = ()  # whole: what is in one and not in the backup goes when it is put back
+    folders: tuple = ()  # whole: a restore removes files that are not in the backup
     databases: bool = False
     northbound: bool = False
-    units: tuple = ()  # patterns of what must stand still meanwhile; memcached remembers what was
-    packages: tuple = ()  # whose version says what the data is of
+    units: tuple = ()  # patterns of units that must be stopped meanwhile; memcached would remember old data
+    packages: tuple = ()  # their versions tell which tables the data has
 
 
 GROUPS = {
@@ -121,12 +121,12 @@ def older(saved: Mapping, here: Mapping) -> list:
 
 @contextlib.contextmanager
 def workplace() -> Iterator[str]:
-    """A directory for root's eyes alone, on disk, which goes afterwards; with it what one that was killed has left."""
+    """A directory on disk that only root can read, and that is removed afterwards, together with those of killed runs."""
     with open(LOCK, "w", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise CloudError(os.uname().nodename, "backup", "another backup or restore is at work here", "Wait for its end") from error
+            raise CloudError(os.uname().nodename, "backup", "another backup or restore is running here", "Wait until it ends") from error
         for left in glob.glob(os.path.join(ARCHIVES, PLACE + "*/")):
             shutil.rmtree(left)
         folder = tempfile.mkdtemp(prefix=PLACE, dir=ARCHIVES)
@@ -237,7 +237,7 @@ def open_archive(path: str, sums: Mapping, folder: str) -> Opened:
                 if sum_of(target) != sums[member.name]:
                     raise CloudError(os.uname().nodename, thing, f"{member.name} is not what was saved", remedy)
                 if member.name.startswith("databases/") and not dump_is_whole(target):
-                    raise CloudError(os.uname().nodename, thing, f"{member.name} is no whole dump", remedy)
+                    raise CloudError(os.uname().nodename, thing, f"{member.name} is not a complete dump", remedy)
                 opened.members[member.name] = target
                 opened.owners[member.name] = (member.uname, member.gname, member.mode)
     except (tarfile.TarError, OSError) as error:
@@ -268,7 +268,7 @@ def file_steps(here: Carried, opened: Opened) -> list:
 
 
 def put(source: str, path: str, owner: str, group: str, mode: int) -> None:
-    """A file in its place, whole, with its owner and mode; its directory belongs to whom the files do."""
+    """Puts a complete file in its place, with its owner and mode; its directory gets the same owner."""
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         os.makedirs(folder, 0o700)
@@ -284,13 +284,13 @@ def put(source: str, path: str, owner: str, group: str, mode: int) -> None:
 
 
 def load(name: str, path: str) -> None:
-    """One database, from its packed dump: what was there under the name goes."""
+    """Replaces one database by its packed dump."""
     with tempfile.TemporaryFile(dir=ARCHIVES) as plain:
         with gzip.open(path, "rb") as file:
             shutil.copyfileobj(file, plain, 1 << 20)
         plain.seek(0)
         run(["mariadb", "--abort-source-on-error", "--default-character-set=utf8mb4"], feed=plain,
-            remedy=f"The database {name} is not whole now: mend the cause and restore again")
+            remedy=f"The database {name} is incomplete now: remove the cause and restore again")
 
 
 def northbound(path: str) -> None:
@@ -312,7 +312,7 @@ def steps_of(here: Carried, opened: Opened) -> list:
 
 
 def restore(groups: Iterable, archive: str, sums: Mapping, versions: Mapping, check: bool) -> list:
-    """What was put back, or would be. Everything that can be wrong with the archive or the machine is found before the first change."""
+    """What was restored, or would be. It finds everything that can be wrong with the archive or the machine before the first change."""
     here, host = carried(groups), os.uname().nodename
     with workplace() as folder:
         opened = open_archive(archive, sums, folder) if archive else Opened({}, {})
@@ -331,7 +331,7 @@ def restore(groups: Iterable, archive: str, sums: Mapping, versions: Mapping, ch
     return [what for what, dummy in steps]
 
 
-# -- what stands still meanwhile
+# -- what is stopped meanwhile
 
 
 def units_there(patterns: Iterable) -> dict:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes that nova-compute has reported for the first time are put on the cell's list; before that nothing is scheduled to them."""
+"""Puts nodes whose nova-compute has reported for the first time on the cell's list; before that, nova schedules nothing to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _names(cursor: Any, query: str) -> set:
 
 
 def discover() -> None:
-    """nova's own list of hosts is brought up to date."""
+    """Updates nova's own list of hosts."""
     argv = ["nova-manage", "cell_v2", "discover_hosts", "--by-service"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300, user="nova", group="nova", extra_groups=[])
     if done.returncode:
@@ -51,7 +51,7 @@ def ensure(server: Optional[database.Server], names: list, seconds: float, check
             if now() - began > seconds:
                 silent = ", ".join(sorted(wanted - _names(cursor, _SERVICES)))
                 raise CloudError(os.uname().nodename, silent, f"nova-compute there has not reported for {seconds:g} s",
-                                 "/var/log/nova/nova-compute.log there tells why; it speaks to the queue of the cloud controller")
+                                 "/var/log/nova/nova-compute.log there tells why; it connects to the queue of the cloud controller")
             sleep(0.5)
         # those that this run is not about as well: nova-manage makes no difference
         fresh = _names(cursor, _SERVICES) - _names(cursor, _MAPPED)

@@ -52,12 +52,12 @@ def text(wanted: dict) -> str:
 
 
 def secrets_of(files: list) -> set:
-    """All that is secret in the files."""
+    """All secrets in the files."""
     return set().union(*(secrets.found(text(wanted)) for wanted in files if wanted["state"] == "present"))
 
 
 def ensure(files: list, check: bool, directories: Iterable[dict] = ()) -> dict:
-    """Bring files about: each with path, state, owner, group, mode, and ini or content; before them directories: path, owner, group, mode.
+    """Write or remove files: each with path, state, owner, group, mode, and ini or content; before them directories: path, owner, group, mode.
     Returns changed, paths (that changed) and diff."""
     paths, diff = [], []
     for wanted in map(_owned, [*directories, *files]):
@@ -70,7 +70,7 @@ def ensure(files: list, check: bool, directories: Iterable[dict] = ()) -> dict:
 
 
 def _owned(wanted: dict) -> dict:
-    """Without owner or group: whoever writes it."""
+    """Without owner or group, those of the process that writes it."""
     return {**wanted, "owner": wanted.get("owner") or _name(pwd.getpwuid, os.geteuid()), "group": wanted.get("group") or _name(grp.getgrgid, os.getegid())}
 
 
@@ -82,7 +82,7 @@ def _directory(wanted: dict, check: bool) -> Optional[dict]:
         found = ""
     else:
         if not stat.S_ISDIR(status.st_mode):
-            raise CloudError(os.uname().nodename, path, "a directory is wanted there, and something else is", "Move it away")
+            raise CloudError(os.uname().nodename, path, "there must be a directory, and there is something else", "Move it away")
         found = _found(status)
     if found == attributes:
         return None
@@ -112,7 +112,7 @@ def _present(wanted: dict, check: bool) -> Optional[dict]:
         return None
     if not check:
         _write(path, after, wanted)
-    hidden = "(a secret in it is another one)\n" if before not in (None, after) and secrets.mask(before) == secrets.mask(after) else ""
+    hidden = "(a secret in it has changed)\n" if before not in (None, after) and secrets.mask(before) == secrets.mask(after) else ""
     return {"before_header": f"{path} {found}".rstrip(), "after_header": f"{path} {attributes}",
             "before": _shown(before or "", wanted), "after": _shown(after, wanted) + hidden}
 
@@ -132,7 +132,7 @@ def _now(path: str) -> tuple:
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
     if stat.S_ISDIR(status.st_mode):
-        raise CloudError(os.uname().nodename, path, "it is a directory, and a file is wanted there", "Move it away")
+        raise CloudError(os.uname().nodename, path, "there must be a file, and there is a directory", "Move it away")
     if not stat.S_ISREG(status.st_mode):
         return None, ""
     with open(path, encoding="utf-8", errors="replace") as stream:

@@ -50,7 +50,7 @@ def look() -> dict:
 
 
 def wait(seconds: float, nodes: Iterable = (), look_now: Callable = look, clock: Callable = time.monotonic, pause: Callable = time.sleep) -> dict:
-    """What is there as soon as everything answers and these nodes are up; CloudError about what did not within the bound."""
+    """What is there as soon as all services answer and these nodes are up; CloudError about those that do not within the time."""
     end = clock() + seconds
     while True:
         try:
@@ -80,8 +80,8 @@ def strays(names: Mapping, placed: Mapping, running: Mapping) -> list:
     for node, lines in sorted(running.items()):
         for ident, name in (line.split(None, 1) for line in lines if len(line.split(None, 1)) == 2):
             if ident in placed and placed[ident] != node:
-                found.append(f"{names.get(ident) or ident} runs on {node}, and nova has it on {placed[ident] or 'no node'}: nova takes it for shut off. "
-                             f"`virsh shutdown {name.strip()}` on {node}, then start it; until then its lease keeps it from being started twice")
+                found.append(f"{names.get(ident) or ident} runs on {node}, and nova has it on {placed[ident] or 'no node'}: nova considers it shut off. "
+                             f"`virsh shutdown {name.strip()}` on {node}, then start it; until then its lease prevents a second start")
             elif ident not in placed and NOVA_DOMAIN.match(name):
                 found.append(f"{name.strip()} ({ident}) runs on {node}, and nova does not know it: it was made after the backup. "
                              f"`virsh destroy {name.strip()}` on {node} ends it")

@@ -52,7 +52,7 @@ class Server:
 
 
 def ensure(server: Optional[Server], databases: list, users: list, check: bool) -> list:
-    """Bring databases and users {name, password, databases} about; what was done, as sentences. server: none if its library is not installed yet."""
+    """Make databases and users {name, password, databases}; what was done, as sentences. server: none if its library is not installed yet."""
     if server is None:
         return _all(databases, users)
     with server.root() as cursor:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The instances of a node that is proven dead start elsewhere. The proof is the caller's (see _guest/rescue.py): nova believes what it is told."""
+"""Starts the instances of a dead node elsewhere. The caller proves that it is dead (see _guest/rescue.py): nova does not check this."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIME = 900  # s that all of them may take
 
 
 def plan(host: str, computes: Iterable[Mapping], servers: Iterable[Mapping]) -> dict:
-    """What becomes of a lost node's instances: `lines`, `evacuate` (ids), `stay` (sentences), `service` (nova's id of it, "" if it is no node)."""
+    """What is to be done with a lost node's instances: `lines`, `evacuate` (ids), `stay` (sentences), `service` (nova's id of it, "" if it is no node)."""
     computes, servers = list(computes), list(servers)
     its = next((one for one in computes if one["host"] == host), None)
     if not its:
@@ -39,14 +39,14 @@ def plan(host: str, computes: Iterable[Mapping], servers: Iterable[Mapping]) -> 
 def judge(host: str, server: Mapping) -> str | None:
     """Whether an instance has arrived: where it is, in a sentence; None: not yet. CloudError if it never will."""
     if server["status"] == "ERROR" and server["task"] is None:
-        raise CloudError("", f"instance {server['name']}", server["fault"] or "nova says ERROR and not why",
+        raise CloudError("", f"instance {server['name']}", server["fault"] or "nova says ERROR without a reason",
                          f"`openstack server show {server['id']}`, and the log of nova-compute on {server['host'] or 'the nodes'}, tell more")
     if server["task"] is not None or server["host"] in (host, None):
         return None
     return f"{server['name']} is {server['status']} on {server['host']}."
 
 
-# --- what speaks with nova ---------------------------------------------------
+# --- requests to nova --------------------------------------------------------
 
 def servers_of(connection: Any, host: str) -> list[dict]:
     """The instances that nova has on a node."""
@@ -55,13 +55,13 @@ def servers_of(connection: Any, host: str) -> list[dict]:
 
 
 def shown(one: Mapping) -> dict:
-    """An instance as the decisions want it."""
+    """An instance as the functions above need it."""
     return {"id": one["id"], "name": one["name"], "status": one["status"], "state": one["OS-EXT-STS:vm_state"], "task": one["OS-EXT-STS:task_state"],
             "host": one["OS-EXT-SRV-ATTR:host"], "fault": (one.get("fault") or {}).get("message")}
 
 
 def evacuate(connection: Any, host: str, planned: Mapping, clock: Callable = time.monotonic, pause: Callable = time.sleep) -> list[str]:
-    """Does it: the node is held down, and its instances are made anew elsewhere, side by side. Returns a sentence for each."""
+    """Forces the node down in nova, and starts its instances elsewhere, in parallel. Returns a sentence for each."""
     members.down(connection, planned["service"], host, True)
     for identifier in planned["evacuate"]:
         thing = f"instance {identifier}"

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why an instance is not what it is to be: what all parts of the cloud tell of it, and a judgement over that with a remedy.
+"""Why an instance is not in the wanted state: what all parts of the cloud say about it, and the likely cause with a remedy.
 
 `gather` asks; `judge` is a function of what was told.
 """
@@ -26,8 +26,8 @@ LOGS = {each: f"/var/log/nova/{each}.log" for each in ("nova-scheduler", "nova-c
 
 @dataclasses.dataclass
 class Facts:
-    """What was told of an instance. chosen: the node that its share of placement is on; room: whether any node has room for it, None: not known.
-    services: (binary, host, up, enabled, since); ports: dicts; events: of its last action; unasked: who could not be asked, and why."""
+    """What is known about an instance. chosen: the node of its allocation in placement; room: whether any node has room for it, None: not known.
+    services: (binary, host, up, enabled, since); ports: dicts; events: of its last action; unasked: services that could not be asked, and why."""
 
     status: str = ""
     task: Optional[str] = None
@@ -76,7 +76,7 @@ def _room(cloud: Connection, flavor: Any) -> bool:
 
 
 def gather(cloud: Connection, server: Any) -> Facts:
-    """All that is told. Who does not answer is told, too: that may be the cause."""
+    """All that the services say. Those that do not answer are named, too: that may be the cause."""
     facts = Facts(server.status, server.task_state, server.compute_host, (server.fault or {}).get("message") or "")
     flavor = server.flavor
     facts.wants = f"{flavor.ram} MiB, {flavor.vcpus} CPUs and {flavor.disk} GiB"
@@ -132,7 +132,7 @@ def judge(facts: Facts) -> tuple[list[str], str]:
     down = _down(facts)
     for binary, host, since in down:
         if binary in CONTROLLERS or host in (facts.host, facts.chosen):
-            found.append((f"{binary} on {host} is deaf since {since or 'its start'}",
+            found.append((f"{binary} on {host} has not reported since {since or 'its start'}",
                           f"On {host}: `systemctl restart {binary}` and look at /var/log/nova/{binary}.log"))
     for port in facts.ports:
         if port["vif"] == "binding_failed":
@@ -146,7 +146,7 @@ def judge(facts: Facts) -> tuple[list[str], str]:
     if re.search(r"Image .*(could not be found|not found)|ImageNotFound", fault):
         found.append(("its image, or the kernel or ramdisk of it, is not in Glance, or is another project's", "Register the image again (our.cloud.register)"))
     if re.search(r"safety check", fault):
-        found.append(("nova takes its image for unsafe", "Make the image's partition table anew and register it again"))
+        found.append(("nova considers its image unsafe", "Make a new partition table in the image and register it again"))
     if facts.status == "BUILD" and not found:
         found.append(_stuck(facts))
     if not found and fault:
@@ -162,13 +162,13 @@ def _no_host(facts: Facts, down: list[tuple[str, str, str]]) -> tuple[str, str]:
     nodes = _nodes(facts)
     if not nodes:
         dead = [f"{host} (since {since})" for binary, host, since in down if binary == "nova-compute"]
-        return (f"no node controller takes instances: {', '.join(dead) + ' is deaf' if dead else 'none is enabled'}",
+        return (f"no node controller takes instances: {', '.join(dead) + ' does not report' if dead else 'none is enabled'}",
                 "On the nodes: `systemctl restart nova-compute`; `openstack compute service list` tells which are up and enabled")
     if facts.room is False:
         return f"none of {', '.join(nodes)} has {facts.wants} left", "Take a smaller flavor, or remove instances (our.cloud.list shows them)"
     errors = [event["why"] for event in facts.events if event["result"] == "Error"]
     return ("no node passes the scheduler's filters, such as that for the image's architecture: a node has the emulator of it or not"
-            if not errors else f"no node could start it: {errors[-1]}", f"{LOGS['nova-scheduler']} on the cloud controller names the filter that left none")
+            if not errors else f"no node could start it: {errors[-1]}", f"{LOGS['nova-scheduler']} on the cloud controller names the filter that left no node")
 
 
 def _stuck(facts: Facts) -> tuple[str, str]:
@@ -176,9 +176,9 @@ def _stuck(facts: Facts) -> tuple[str, str]:
     taken = [event for event in facts.events if event["event"] == TAKEN]
     if not taken:
         if facts.chosen:
-            return (f"nova-compute on {facts.chosen} was told to make it and has not begun: it does not hear the queue",
+            return (f"nova-compute on {facts.chosen} was told to make it and has not begun: it receives nothing from the queue",
                     f"On {facts.chosen}: `systemctl restart nova-compute`")
-        return ("neither nova-conductor nor nova-scheduler has chosen a node for it: they do not hear the queue",
+        return ("neither nova-conductor nor nova-scheduler has chosen a node for it: they receive nothing from the queue",
                 "On the cloud controller: `systemctl restart nova-conductor nova-scheduler`, and see that rabbitmq-server runs")
     host = facts.host or facts.chosen or taken[-1]["host"] or ""
     waiting = [port for port in facts.ports if port["status"] != "ACTIVE"]
@@ -188,7 +188,7 @@ def _stuck(facts: Facts) -> tuple[str, str]:
             f"On {host}: `systemctl status ovn-controller`, `ovs-vsctl show`, and {LOGS['nova-compute']}")
     if facts.task == "spawning" and facts.ports:
         return (f"nova-compute on {host} has not been told that its port is ready, or has not got its image yet",
-                "neutron.conf needs the section [nova] for that (the role cc writes it); /var/log/neutron/neutron-api.log tells of notifications that failed")
+                "neutron.conf needs the section [nova] for that (the role cc writes it); /var/log/neutron/neutron-api.log shows notifications that failed")
     return f"{host} is still at it ({facts.task or 'no task'})", f"{LOGS['nova-compute']} on {host} tells how far it is"
 
 

@@ -97,7 +97,7 @@ def why_not(record, kernel, ramdisk, is_unsafe):
     row = arch(record["arch"])
     if not kernel:
         reason = is_unsafe(record["file"]) if record["format"] in PARTITIONED else None
-        return reason and "nova takes no disk like this: %s. Make its partition table anew, and register it again" % reason
+        return reason and "nova refuses disks like this: %s. Make a new partition table in it, and register it again" % reason
     if row.virtio == "mmio":
         # nova's machine has its disks on PCI, above 4 GiB
         found = boot_files.kernel(kernel, row.kernel)

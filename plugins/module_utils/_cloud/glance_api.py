@@ -26,7 +26,7 @@ BASE = ("name", "os_hidden", "protected", "visibility", "min_disk", "tags")
 
 @contextlib.contextmanager
 def alone(path=LOCK):
-    """Of two at once the second waits: it would take what the first is uploading for left over."""
+    """The second of two runs waits: otherwise it would remove what the first one is uploading as a leftover."""
     with open(path, "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -136,7 +136,7 @@ class Glance:
                              "Remove images that nobody needs (the playbook prune), or make the store larger")
         found = self._ask("get", "/images/%s" % image).json()
         if found.get("os_hash_algo") != "sha512" or found.get("os_hash_value") != data.hash.hexdigest():
-            raise CloudError(self.host, path, "Glance has got something else than was sent", LOOK)
+            raise CloudError(self.host, path, "Glance received something else than was sent", LOOK)
 
     def update(self, image, changes):
         """Set and remove properties."""
@@ -168,5 +168,5 @@ def unsafe(path):
     except format_inspector.SafetyCheckFailed as error:
         return str(error)
     except format_inspector.ImageFormatError as error:
-        return "it is of no one format (%s)" % error
+        return "it has no single format (%s)" % error
     return None

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One instance as it is to be: found, planned, and (unless it is a check) made. What was begun and failed is taken back."""
+"""One instance in the wanted state: found, planned and, outside of check mode, made. After a failure, what was made is removed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Instance:
             return instances.one(self.cloud.compute.servers(details=True), self.name)
 
     def refuse(self, cause: str, remedy: str) -> CloudError:
-        """The error that says why this instance cannot be so."""
+        """The error that says why this instance cannot have the wanted state."""
         return CloudError(os.uname().nodename, f"instance {self.name}", cause, remedy)
 
     def _choose(self, kind: str, wanted: str, known: list[Any], names: Callable[[Any], list[str]], remedy: str = "") -> Any:
@@ -118,7 +118,7 @@ class Instance:
         return known[0]
 
     def plan(self) -> Plan:
-        """What it is to be made of; every refusal comes here, before anything is made."""
+        """What to make it of. All refusals happen here, before anything is made."""
         if not self.params["image"]:
             raise self.refuse("there is none, and no image is named to make it of", "Give an image, or correct the name; our.cloud.list shows what there is")
         with session.speaking(f"instance {self.name}"):
@@ -153,11 +153,11 @@ class Instance:
         return name
 
     def leftovers(self) -> list[Any]:
-        """Ports that a run made for it which broke off."""
+        """Ports that an interrupted run has made for it."""
         return [port for port in self.cloud.network.ports(description=self.mark) if not port.device_id]
 
     def port(self, plan: Plan) -> Any:
-        """A card of its own where the cloud must not choose the address."""
+        """Its own port where the cloud must not choose the address."""
         mac = normalise_mac(self.params["mac"]) if self.params["mac"] else guest_mac(self.name)
         with session.speaking(f"instance {self.name}"):
             for old in self.leftovers():
@@ -172,7 +172,7 @@ class Instance:
         return self.do(f"port {mac} on {plan.network.name}", lambda: self.cloud.network.create_port(**body))
 
     def create(self) -> None:
-        """Make it and wait until it runs; or take back what there is of it and say why."""
+        """Make it and wait until it runs; after a failure, remove what was made and say why."""
         plan = self.plan()
         key = self.key()
         own = self.params["network"] == "system" or bool(self.params["mac"])
@@ -205,7 +205,7 @@ class Instance:
             raise
 
     def take_back(self, made: list[Callable[[], Any]], error: CloudError) -> None:
-        """Nothing half-done is left; if that fails, it is said with the first error."""
+        """Remove what was made. If that fails, too, the first error also says this."""
         try:
             self.server = self.server or self._find()
             if self.server is not None:
@@ -214,8 +214,8 @@ class Instance:
                 with session.speaking(f"instance {self.name}"):
                     undo()
         except CloudError as another:
-            raise CloudError(error.host, error.thing, f"{error.cause}. What there is of it could not be taken back: {another}",
-                             "our.cloud.terminate removes it when that is mended") from error
+            raise CloudError(error.host, error.thing, f"{error.cause}. What was made of it could not be removed: {another}",
+                             "our.cloud.terminate removes it once that works again") from error
 
     def float(self, plan: Optional[Plan] = None) -> None:
         """A floating address, if it is to have one and has none."""
@@ -263,11 +263,11 @@ class Instance:
     # -- states -------------------------------------------------------------
 
     def look(self, call: Callable[[], Any]) -> Any:
-        """What the cloud tells, also if a service of it is just being restarted."""
+        """The cloud's answer, also while one of its services restarts."""
         return instances.patiently(call, f"instance {self.name}", self.now, self.pause)
 
     def wait(self, what: str, done: Callable[[Any], bool]) -> None:
-        """Until it is so. CloudError with all that is known if it fails, or takes too long."""
+        """Waits until it is so. CloudError with all that is known if it fails, or takes too long."""
         end, seen = self.now() + self.params["timeout"], ""
         while True:
             self.server = self.look(lambda: self.cloud.compute.get_server(self.server.id))
@@ -285,7 +285,7 @@ class Instance:
             self.pause(PAUSE)
 
     def start(self) -> None:
-        """It runs, whatever kept it from that."""
+        """Start it, from any state that allows this."""
         if self.server is None or self.server.status == "ACTIVE":
             return
         call = STARTS.get(self.server.status)
@@ -296,7 +296,7 @@ class Instance:
             self.wait("started", lambda server: server.status == "ACTIVE" and not server.task_state)
 
     def stop(self) -> None:
-        """It is shut down; nova pulls the plug if it does not listen."""
+        """Shut it down; nova powers it off if it does not react."""
         if self.server.status in STOPPED:
             return
         self.do("stop", lambda: self.cloud.compute.stop_server(self.server.id))
@@ -304,7 +304,7 @@ class Instance:
             self.wait("stopped", lambda server: server.status == "SHUTOFF" and not server.task_state)
 
     def reboot(self) -> None:
-        """It begins anew; from a standing start it is started."""
+        """Reboot it, or start it if it does not run."""
         if self.server.status in STARTS:
             self.start()
             return
@@ -314,7 +314,7 @@ class Instance:
             self.wait("rebooted", lambda server: server.status == "ACTIVE" and not server.task_state)
 
     def remove(self) -> None:
-        """It goes, with the ports and the floating addresses that were made for it. Others' floating addresses stay with their project."""
+        """Delete it, with the ports and the floating addresses that were made for it. Others' floating addresses stay with their project."""
         server = self.server
         with session.speaking(f"instance {self.name}"):
             ports = list(self.cloud.network.ports(device_id=server.id)) if server is not None else []
@@ -344,7 +344,7 @@ class Instance:
             self.pause(PAUSE)
 
     def ensure(self) -> dict[str, Any]:
-        """Bring it about; what is told of it afterwards."""
+        """Make it so; returns what the module tells."""
         wanted = self.params["state"]
         if wanted == "absent":
             self.remove()
@@ -386,7 +386,7 @@ def of_project(cloud: Connection, project: Optional[str]) -> Connection:
 
 
 def ensure(params: dict[str, Any], check: bool, tell: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
-    """Bring an instance about. In check mode also where there is no cloud yet."""
+    """Bring an instance into the wanted state. In check mode also where there is no cloud yet."""
     try:
         cloud = session.connect()
     except session.NotThere:

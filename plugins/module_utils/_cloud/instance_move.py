@@ -30,7 +30,7 @@ def refusals(server: Any, target: str, services: list[Any], agents: list[Any]) -
     if server.task_state:
         found.append(f"it is busy ({server.task_state}). Wait for that to end")
     elif server.status not in ("ACTIVE", "PAUSED"):
-        found.append(f"it is {server.status}, and nova moves what runs alone. Start it first (`openstack server start {server.name}`)")
+        found.append(f"it is {server.status}, and nova only moves running instances. Start it first (`openstack server start {server.name}`)")
     if server.is_locked:
         found.append(f"it is locked. Unlock it: `openstack server unlock {server.name}`")
     for host, role in ((target, "target"), (server.compute_host, "source")):
@@ -38,7 +38,7 @@ def refusals(server: Any, target: str, services: list[Any], agents: list[Any]) -
         if service is None:
             found.append(f"the {role} {host} is no node controller. There are: {', '.join(sorted(computes)) or 'none'}")
         elif service.state != "up":
-            found.append(f"nova-compute on the {role} {host} is deaf since {service.updated_at}. There: `systemctl restart nova-compute`")
+            found.append(f"nova-compute on the {role} {host} has not reported since {service.updated_at}. There: `systemctl restart nova-compute`")
         elif role == "target" and service.status != "enabled":
             found.append(f"{host} is closed to new instances{' (%s)' % service.disabled_reason if service.disabled_reason else ''}. "
                          f"Open it: `openstack compute service set --enable {host} nova-compute`")
@@ -66,7 +66,7 @@ class Move:
         self.name, self.target = params["name"], params["target"]
 
     def refuse(self, cause: str, remedy: str = "") -> CloudError:
-        """The error of a move that cannot be, or was not."""
+        """The error of a move that is not possible, or failed."""
         return CloudError(os.uname().nodename, f"move of {self.name} to {self.target}", cause, remedy)
 
     def look(self) -> Any:
@@ -102,16 +102,16 @@ class Move:
         result.update(total_ms=int((self.now() - began) * 1000), transferred=sent, address=known["address"],
                       address_answers=self.answers(known["address"], self.params["address_timeout"]) if answered else None)
         if result["address_answers"] is False:
-            raise self.refuse(f"it runs on {self.target} and {known['address']} does not answer since, as it did before",
-                              f"On {self.target}: `ovs-vsctl show` and /var/log/ovn/ovn-controller.log; a hard reboot plugs its card anew")
+            raise self.refuse(f"it runs on {self.target} and {known['address']} has not answered since, as it did before",
+                              f"On {self.target}: `ovs-vsctl show` and /var/log/ovn/ovn-controller.log; a hard reboot plugs in its card again")
         return result
 
     def ask(self, call: Callable[[], Any]) -> Any:
-        """What nova tells; a move outlives restarts of its API."""
+        """What nova tells; a move goes on during restarts of its API."""
         return instances.patiently(call, f"move of {self.name} to {self.target}", self.now, self.pause)
 
     def follow(self, server: Any, before: set[Any], began: float) -> Optional[int]:
-        """Until nova has come to its end with it: the bytes of memory that were sent, as far as was seen."""
+        """Waits until nova has ended the move. Returns the bytes of memory that were sent, as far as was seen."""
         seen, sent, number = "", None, None
         while True:
             for each in self.ask(lambda: list(self.cloud.compute.server_migrations(server.id))):
@@ -139,12 +139,12 @@ class Move:
         return max(found, key=lambda each: each.id).status if found else None
 
     def give_up(self, server: Any, number: Optional[Any]) -> None:
-        """It takes too long: it stays where it is, if that can still be."""
-        text = "nothing of it was seen under way"
+        """It takes too long: it is stopped if that is still possible."""
+        text = "no migration of it was seen"
         if number is not None:
             with session.speaking("nova"):
                 self.cloud.compute.abort_server_migration(number, server.id, ignore_missing=True)
-            text = "nova was told to give it up"
+            text = "nova was told to stop it"
         raise self.refuse(f"it has not ended within {self.params['timeout']} s; {text}. {self.why(server)}",
                           "A guest that writes faster than can be sent: try when it is quiet, or raise the timeout")
 
@@ -155,7 +155,7 @@ class Move:
         return "; ".join(f"{event['event']}{' on ' + event['host'] if event['host'] else ''}: {event['why']}" for event in events if event["why"])
 
     def failed(self, now: Any, record: Optional[str], source: str) -> CloudError:
-        """The error of a move that did not come off."""
+        """The error of a move that failed."""
         told = self.why(now) or (now.fault or {}).get("message") or (
             f"nova's record of it says {record or 'nothing'}, and the nodes' logs alone say why")
         return self.refuse(f"it was not moved and is {now.status} on {now.compute_host}: {told}",

@@ -15,12 +15,12 @@ REMEDIES = (
     (r"Unsafe migration", "On {source} the directory of one of its disks is not shared for libvirt: `findmnt --target DIRECTORY` must show NFS. Where it "
      "is a local one that the other nodes mount, name it in shared_filesystems of /etc/libvirt/qemu.conf and `systemctl restart libvirtd`, which passes over "
      "directories that are not there when it starts"),
-    (r"certificate|TLS handshake|x509|[Aa]uthentication failed", "Certificates for moves are the role relocation's: run our.cloud.hypervisors"),
+    (r"certificate|TLS handshake|x509|[Aa]uthentication failed", "The role relocation makes the certificates for moves: run our.cloud.hypervisors"),
     (r"unable to connect to server|Connection refused|No route to host|timed out", "{source} does not reach libvirt or QEMU on {target}: there "
      "`systemctl status libvirtd` and `nft list table inet relocation`; the ports are in docs/relocation.md"),
     (r"CPU", "The nodes' processors differ: set nc_cpu_model to a model that all of them have, and run our.cloud.cloud"),
-    (r"\blease\b|[Hh]ook script", "Another node has it in its lease: our.cloud.list shows who runs what, docs/leases.md what to do"),
-    (r"\block\b", "Somebody else has its disk open: our.cloud.list shows what runs where"),
+    (r"\blease\b|[Hh]ook script", "Another node holds its lease: our.cloud.list shows who runs what, docs/leases.md what to do"),
+    (r"\block\b", "Another process has its disk open: our.cloud.list shows what runs where"),
     (r"[Nn]o space left|[Cc]annot allocate memory|[Nn]ot enough memory", "Make room on {target}"),
     (r"[Vv]if|[Pp]ort.*[Bb]ind", "On {target}: `systemctl status ovn-controller` and `ovs-vsctl show`"),
 )
@@ -52,6 +52,6 @@ def astray(hosts: dict[str, dict[str, Any]], plan: dict[str, Any]) -> str:
     if target not in there or not there[target]["active"]:
         return f"nova says that {instance['name']} moved to {target}, and libvirt there does not run it. `openstack server reboot --hard {instance['id']}`"
     if source in there:
-        return (f"{instance['name']} runs on {target}, and {source} still has a domain of it ({there[source]['state']}). nova-compute takes it away when it is "
-                f"started anew: `systemctl restart nova-compute` on {source}")
+        return (f"{instance['name']} runs on {target}, and {source} still has a domain of it ({there[source]['state']}). nova-compute removes it at its "
+                f"next start: `systemctl restart nova-compute` on {source}")
     return ""

@@ -65,7 +65,7 @@ def _of_instance(instance: dict[str, Any], hosts: dict[str, Any], target: Option
         return dict(answer, error=text)
 
     if mode not in (None, "live"):
-        return error(f"{name} is an instance, and these move live alone; {mode} is for guests.")
+        return error(f"{name} is an instance, and instances only move live; {mode} is for guests.")
     if not source:
         return error(f"{name} is on no node ({instance['state']}). playbooks/console.yml -e vm={instance['id']} tells more.")
     if target == source:
@@ -75,7 +75,7 @@ def _of_instance(instance: dict[str, Any], hosts: dict[str, Any], target: Option
     if source in silent:
         return error(f"{source}, which runs {name}, could not be asked. {placement.rescue([source])}.")
     if source not in active and instance["state"] == "running":
-        return error(f"nova has {name} on {source}, and libvirt there does not run it. `openstack server reboot --hard {instance['id']}` starts it anew.")
+        return error(f"nova has {name} on {source}, and libvirt there does not run it. `openstack server reboot --hard {instance['id']}` starts it again.")
     if len(active) > 1:
         return error(f"{name} runs on {' and '.join(active)} at once, which ruins its disk. Look again at once, for a move may just have ended; if it is so, "
                      f"nova means the one on {source}: end the other one (`virsh destroy {instance['domain']}` there) and check its file system.")

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What takes its time in the cloud is a systemd unit on the host that asks for it: it goes on whatever becomes of who began it.
+"""Long work in the cloud runs in a systemd unit on the host that asks for it: it goes on even if the control machine's run breaks off.
 
-Its code comes along as one zip file from the control machine. It writes down its steps, and at its end its result.
+Its code comes as one zip file from the control machine. It writes its steps into a file, and its result at the end.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def pack(folder: str) -> str:
 
 
 def begin(kind: str, params: dict[str, Any], code: str, jobs: str = JOBS, run: Callable[..., Any] = subprocess.run) -> dict[str, Any]:
-    """Begin a job: its folder and its unit. CloudError."""
+    """Start a job: its folder and its unit. CloudError."""
     token = uuid.uuid4().hex[:12]
     folder, unit = os.path.join(jobs, token), f"our-cloud-{kind}-{token}.service"
     os.makedirs(folder, mode=0o700)
@@ -62,7 +62,7 @@ def begin(kind: str, params: dict[str, Any], code: str, jobs: str = JOBS, run: C
             "--property=Environment=PYTHONDONTWRITEBYTECODE=1", sys.executable, os.path.join(folder, "code.zip"), folder]
     done = run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CloudError(os.uname().nodename, f"{kind} {params['name']}", f"it could not be begun as a unit of systemd ({done.stderr.strip()})",
+        raise CloudError(os.uname().nodename, f"{kind} {params['name']}", f"it could not be started as a unit of systemd ({done.stderr.strip()})",
                          f"See `systemctl status {unit}` there")
     return {"folder": folder, "unit": unit}
 
@@ -79,7 +79,7 @@ class Steps:
 
 
 def main(folder: str) -> int:
-    """The job itself, in its unit: its result is written down whole, or not at all."""
+    """The job itself, in its unit: its result is written completely, or not at all."""
     with open(os.path.join(folder, "request.json"), encoding="utf-8") as file:
         request = json.load(file)
     module, function = KINDS[request["kind"]]
@@ -103,4 +103,4 @@ def verdict(active: str, result: Optional[dict[str, Any]], unit: str) -> Optiona
         return result
     if active in ("active", "activating", "deactivating", "reloading", ""):
         return None
-    return {"failed": True, "msg": f"the job ended without a word: `journalctl -u {unit}` there may tell why"}
+    return {"failed": True, "msg": f"the job ended without a result: `journalctl -u {unit}` there may tell why"}

@@ -191,7 +191,7 @@ def plan(wanted: Mapping[str, Any], cloud: Optional[Connection]) -> list[Step]:
 
 
 def ensure(wanted: Mapping[str, Any], check: bool, connect: Callable[[], Any] = session.connect) -> list[Step]:
-    """Bring the cloud's networks about. Returns what was done; in check mode what would be, also where there is no cloud yet."""
+    """Make the cloud's networks as wanted. Returns what was done; in check mode what would be, also where there is no cloud yet."""
     try:
         cloud = connect()
     except session.NotThere:

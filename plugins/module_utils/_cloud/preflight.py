@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a cloud can be made on a site: first by what its inventory says, then by what its machines tell. Decisions over facts alone."""
+"""Whether a site can have a cloud: first by what its inventory says, then by facts of its machines. Only decisions, no requests."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def group_faults(groups: Mapping[str, Iterable[str]]) -> list[str]:
             faults.append(f"The group {name} has {len(hosts)} hosts ({', '.join(hosts)}), and a cloud has one {name}: leave one of them there.")
     rest = [name for name in GROUPS[1:] if members(groups, name)]
     if rest and not clc:
-        faults.append(f"The inventory has {', '.join(rest)} and no clc, without which they know nobody: put the machine into the group clc "
+        faults.append(f"The inventory has {', '.join(rest)} and no clc, without which nobody can log in to them: put the machine into the group clc "
                       "that is to have database, queue, identity and the page.")
     if members(groups, "nc"):
         for name, what in (("walrus", "images"), ("cc", "networks")):
@@ -146,7 +146,7 @@ def group_faults(groups: Mapping[str, Iterable[str]]) -> list[str]:
     for host in members(groups, "nc"):
         if host in members(groups, "xen"):
             faults.append(f"{host} is a Xen node and in the group nc: OpenStack's nova does not drive Xen any more. Take it out of nc; "
-                          "guests that the inventory declares run there as ever.")
+                          "the inventory's guests still run there.")
         elif host not in members(groups, "kvm"):
             faults.append(f"{host} is in the group nc and not in kvm: put it into kvm, too, which makes it a hypervisor.")
     return faults
@@ -265,7 +265,7 @@ def machine_faults(groups: Mapping[str, Iterable[str]], hosts: Mapping[str, Mapp
         faults += [f"{host} cannot resolve {name}{_why(host, name, one)}." for name in one["unresolved"] if not check]
     faults += clock_faults({host: facts[host] for host in its})
     faults += twice_faults({host: facts[host] for host in its}, "system_id", lambda first, second, value: (
-        f"{first} and {second} have the same Open vSwitch system-id {value}, so that OVN takes them for one node. On {second}: "
+        f"{first} and {second} have the same Open vSwitch system-id {value}, so that OVN considers them one node. On {second}: "
         "`rm /etc/openvswitch/system-id.conf; systemctl restart openvswitch-switch`."))
     stores = {hosts[host].get("site_store") for host in its} - {None, ""}
     if len(stores) > 1:

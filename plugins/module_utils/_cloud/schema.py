@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tables of OpenStack's services: which of a package's migrations its database lacks, and what brings them in.
+"""The tables of OpenStack's services: which of a package's migrations its database lacks, and the commands that apply them.
 
-The look compares the migrations that the package has with those that the database has recorded. It reads files and one row, so that a
-run that finds all done costs no start of a service's own program. What is to be done is done by that program.
+It compares the migrations of the package with those that the database has recorded. It only reads files and one row, so a run with
+nothing to do starts no program of a service. The migration itself is done by that program.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def look(name: str) -> Work:
             missing = outstanding(revisions, recorded)
         except KeyError as error:
             raise CloudError(os.uname().nodename, f"database {schema.name}", f"it has migration {error.args[0]}, which the installed package does not know",
-                             "A newer version has been here: install that again, or restore a backup") from error
+                             "A newer version was installed here: install that again, or restore a backup") from error
         if missing:
             work.lacks.append(f"{schema.name}: {len(missing)} of {len(revisions)} migrations")
             if schema.sync not in work.commands:
@@ -231,7 +231,7 @@ def unmade(name: str, error: NotThere) -> Work:
 
 
 def run_as(user: str, command: tuple) -> subprocess.CompletedProcess:
-    """A command of a service, as its user."""
+    """Runs a command of a service, as its user."""
     entry = pwd.getpwnam(user)
     return subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SYNC_TIME,
                           cwd="/", user=entry.pw_uid, group=entry.pw_gid, extra_groups=os.getgrouplist(user, entry.pw_gid),
@@ -277,7 +277,7 @@ def ensure(names: Iterable, check: bool) -> list:
         except NotThere as error:
             if not check:
                 raise CloudError(os.uname().nodename, f"the tables of {name}", error, "Its package, its configuration and its database come before: "
-                                 "our.cloud.cloud makes them, and sets a password that is wrong") from error
+                                 "our.cloud.cloud makes them, and corrects a wrong password") from error
             return unmade(name, error)
         if work.commands and not check:
             bring(work)

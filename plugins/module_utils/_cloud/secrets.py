@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Secrets of a site: made once on the control machine, for its user's eyes alone; and how texts are shown without them."""
+"""Secrets of a site: made once on the control machine, readable only for its user; and how to show texts without them."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def _read(path: str) -> str:
         mode, value = os.fstat(stream.fileno()).st_mode & 0o777, stream.read().strip()
     if mode & 0o077:
         raise Refused(f"{path} can be read by others (mode {mode:04o})",
-                      f"chmod 600 {path}, and think about who has read it: without the file a new one is made")
+                      f"chmod 600 {path}. If others may have read it, remove it instead: then a new one is made")
     if not _HARMLESS.match(value):
-        raise Refused(f"{path} holds no secret that every service can be told",
-                      "At least 8 letters, digits, dots, dashes, underscores and tildes; remove the file, and one is made")
+        raise Refused(f"{path} holds a secret that not every service accepts",
+                      "At least 8 letters, digits, dots, dashes, underscores and tildes. Remove the file, and a new one is made")
     return value
 
 
 def _make(path: str) -> None:
-    """Whole or not at all; who comes second leaves the first one's."""
+    """Writes it completely or not at all. Of two at the same time, the first one's stays."""
     descriptor, fresh = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))  # 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

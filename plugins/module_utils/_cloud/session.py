@@ -23,14 +23,14 @@ _NO_CONNECTION = re.compile(r"(https?://[^\s/]+)\S*: .*\[Errno -?\d+\] ([^'\")]+
 
 
 class NotThere(CloudError):
-    """There is no cloud to speak with: not installed yet, not up, or it does not let us in."""
+    """There is no cloud that answers: not installed yet, not up, or it refuses the login."""
 
 
 class Silent(CloudError):
     """A service gives no answer: it is not up, or not up yet."""
 
 
-# What haproxy says for a service that does not answer; 0: not even haproxy did.
+# haproxy's status for a service that does not answer; 0: not even haproxy answered.
 NO_ANSWER = (0, 502, 503, 504)
 
 
@@ -49,8 +49,8 @@ def remedy(status: int, error: Exception) -> str:
     if status >= 500:
         return "The log of the service in /var/log tells why"
     if "certificate" in str(error).lower():
-        return "The CA in /etc/our-cloud/ca.pem has not signed what answers there, or the certificate lacks the address: our.cloud.cloud mends both"
-    return "" if status else "Is it up? `systemctl status haproxy` there tells, and that of the service; our.cloud.cloud brings both up"
+        return "The CA in /etc/our-cloud/ca.pem has not signed what answers there, or the certificate lacks the address: our.cloud.cloud repairs both"
+    return "" if status else "Is it up? `systemctl status haproxy` there tells, and that of the service; our.cloud.cloud starts both"
 
 
 def cause(error: Exception) -> str:
@@ -62,7 +62,7 @@ def cause(error: Exception) -> str:
 
 @contextlib.contextmanager
 def speaking(thing: str, kind: type = CloudError) -> Iterator[None]:
-    """Errors of openstacksdk within are of this kind, and about the thing."""
+    """Turns errors of openstacksdk into errors of this kind, about the thing."""
     from keystoneauth1 import exceptions as auth_errors
     from openstack import exceptions as sdk_errors
 

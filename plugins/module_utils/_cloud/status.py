@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does the cloud work? Each service is asked for a real answer; what they say is judged, and told in a table with the next command.
+"""Does the cloud work? Asks each service for a real answer, judges the answers, and returns a table with the next command.
 
-`look` asks, on the clc. `judge` decides over that and over what the machines tell of themselves (see machine.py), without asking anybody.
+`look` asks, on the clc. `judge` evaluates that and what the machines report of themselves (see machine.py), without any request.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ GROUP_OF = {"keystone": "clc", "placement": "clc", "nova": "clc", "page": "clc",
 CHASSIS = ("OVN Controller agent", "OVN Controller Gateway agent")
 METADATA = ("OVN Metadata agent", "OVN Neutron agent")
 
-DAYS = 30          # that a certificate is to last yet
+DAYS = 30          # that a certificate must still be valid
 ROOM = (5, 1024)   # per cent and MiB that are to be free in the store: less than both is too little
 BACKLOG = 100      # messages that wait in a queue
 STUCK = 600        # s after which an instance that is still being built is stuck
@@ -51,7 +51,7 @@ HEAD = ("part", "where", "state", "tells")
 # --- asking -----------------------------------------------------------------
 
 def attempt(call: Callable) -> dict:
-    """What a question brought: `told` or `error` with its `remedy`, and the `seconds` that it took."""
+    """The result of a question: `told` or `error` with its `remedy`, and the `seconds` that it took."""
     began = time.monotonic()
     try:
         answer: dict = {"told": call()}
@@ -63,7 +63,7 @@ def attempt(call: Callable) -> dict:
 def body(connection: Any, kind: str, path: str, thing: str, **more: Any) -> Any:
     """The JSON that a service of this type answers to GET."""
     with session.speaking(thing):
-        # finding its versions is a question already
+        # openstacksdk's look for the API's version is a request already
         answer = getattr(connection, kind.replace("-", "_")).get(path, **more)
         if answer.status_code >= 400:
             kind = session.Silent if answer.status_code in session.NO_ANSWER else CloudError
@@ -269,12 +269,12 @@ def judge_computes(ncs: list[str], clc: str, services: list[Mapping]) -> list[Ro
         if not found:
             rows.append(Row("nova-compute", host, BAD, "nova does not know it by this name", _again(host)))
         elif found["forced_down"]:
-            rows.append(Row("nova-compute", host, BAD, "it was taken for lost, and is held down until it is back", _again(host)))
+            rows.append(Row("nova-compute", host, BAD, "it was declared lost, and is forced down until it is back in use", _again(host)))
         elif found["state"] != "up":
             rows.append(Row("nova-compute", host, BAD, "it does not report", f"ansible-playbook our.cloud.rescue -e host={host} --check"))
         elif not found["rpc"] or "error" in found["rpc"]:
             said = found["rpc"]["error"] if found["rpc"] else "no hypervisor"
-            rows.append(Row("nova-compute", host, BAD, f"it is deaf: it reports, and does not answer by RPC ({said})",
+            rows.append(Row("nova-compute", host, BAD, f"it reports, but does not answer by RPC ({said})",
                             f"ssh {host} systemctl restart nova-compute"))
         elif found["status"] != "enabled":
             rows.append(Row("nova-compute", host, LOOK, "answers by RPC; it is disabled, no new instance comes here", f"openstack compute service set --enable "
@@ -300,7 +300,7 @@ def judge_agents(ncs: list[str], found: list[Mapping]) -> list[Row]:
                 rows.append(Row(part, host, BAD, "there is none of this name, so no port binds there" + (f"; unknown are {others}" if others else ""),
                                 _again(host)))
             elif not any(one["alive"] for one in its):
-                rows.append(Row(part, host, BAD, "it does not follow", f"ssh {host} journalctl -n 30 -u {unit}"))
+                rows.append(Row(part, host, BAD, "it does not follow OVN's changes", f"ssh {host} journalctl -n 30 -u {unit}"))
             elif len(its) > 1:
                 rows.append(Row(part, host, LOOK, f"{len(its)} of one name; one is left from before", ALL_AGAIN))
             else:
@@ -334,12 +334,12 @@ def judge_instances(clc: str, found: list[Mapping]) -> list[Row]:
 
 
 def judge(groups: Mapping[str, Iterable[str]], machines: Mapping[str, Mapping | None], cloud: Mapping | None) -> list[Row]:
-    """All rows. machines: {machine of the cloud: what cloud_machine_info told, None: no answer}; cloud: what `look` told, None: nobody could ask."""
+    """All rows. machines: {machine of the cloud: what cloud_machine_info told, None: no answer}; cloud: what `look` told, None: it was not possible."""
     rows = [row for host in preflight.machines(groups) for row in judge_machine(host, machines.get(host))]
     first = {name: (preflight.members(groups, name) or ["-"])[0] for name in preflight.GROUPS}
     clc, ncs = first["clc"], preflight.members(groups, "nc")
     if cloud is None:
-        return rows + [Row("keystone", clc, BAD, "nobody could ask", f"ansible -m ping {clc}")]
+        return rows + [Row("keystone", clc, BAD, "it could not be asked", f"ansible -m ping {clc}")]
     rows.append(_answer("keystone", clc, cloud["keystone"], "a token"))
     for one in (cloud.get("apis") or {}).get("told") or []:
         rows.append(_answer(one["name"], first[GROUP_OF[one["name"]]], one, "an answer"))

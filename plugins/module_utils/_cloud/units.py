@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Services that run with the configuration that they have now.
+"""Makes services run with their current configuration.
 
-A drop-in of ours names a digest of the unit's configuration, and has it noted below /run whenever the service starts, whoever starts it.
-A service whose note is not the digest of today is restarted: also after a run that ended between the change and the restart.
+Our drop-in contains a digest of the unit's configuration, and writes it into a file below /run at each start of the service, whoever starts it.
+A service is restarted if that file has not the current digest: also after a run that was interrupted between the change and the restart.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class System:
         return secrets.mask("\n".join(parts))
 
     def answers(self, address: tuple, path: str) -> str:
-        """Nothing if somebody answers there, over HTTP if there is a path, else why not."""
+        """Empty if the service answers there, over HTTP if there is a path; else why not."""
         try:
             if not path:
                 socket.create_connection(address, timeout=5).close()
@@ -193,7 +193,7 @@ class System:
 
 
 def ensure(wanted: list, check: bool, changed: Iterable[str] = (), system: Optional[System] = None) -> dict:
-    """Bring units about. changed: files that a check would have changed. Returns changed, done (sentences) and diff."""
+    """Bring units into the wanted state. changed: files that a check would have changed. Returns changed, done (sentences) and diff."""
     return _Run(wanted, check, set(changed), system or System()).run()
 
 
@@ -310,7 +310,7 @@ class _Run:
                 for unit in bad)) from None
 
     def restarted(self, units: list) -> bool:
-        """Whether systemd, which restarts what has failed, has brought them about: what they asked for may not have been there at once."""
+        """Whether systemd, which restarts failed units, has started them meanwhile: what they need may not have been there at first."""
         began = self.system.now()
         while True:
             self.look()

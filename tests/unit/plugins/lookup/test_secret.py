@@ -42,8 +42,8 @@ def test_the_directory_may_be_a_template(tmp_path):
 @pytest.mark.parametrize(("name", "content", "mode", "message"), [
     ("../admin", "", 0o600, "no name of a secret"),
     ("admin", "abcdefgh\n", 0o640, "can be read by others"),
-    ("admin", "short\n", 0o600, "no secret that every service can be told"),
-    ("admin", "with$dollar\n", 0o600, "no secret that every service can be told"),
+    ("admin", "short\n", 0o600, "a secret that not every service accepts"),
+    ("admin", "with$dollar\n", 0o600, "a secret that not every service accepts"),
 ])
 def test_what_cannot_be_used_is_refused(tmp_path, name, content, mode, message):
     (tmp_path / "admin").write_text(content, encoding="utf-8")

@@ -81,7 +81,7 @@ def test_what_a_killed_one_has_left_goes(machine):
 
 
 def test_one_at_a_time(machine):
-    with backup.workplace(), pytest.raises(CloudError, match="another backup or restore is at work here. Wait"):
+    with backup.workplace(), pytest.raises(CloudError, match="another backup or restore is running here. Wait"):
         saved(machine)
 
 
@@ -172,7 +172,7 @@ def test_a_half_dump_with_a_right_sum(machine):
     with tarfile.open(answer["archive"]) as archive:
         archive.extract("databases/nova.sql.gz", machine.root / "out")
     answer["members"]["databases/nova.sql.gz"] = backup.sum_of(str(machine.root / "out/databases/nova.sql.gz"))
-    with pytest.raises(CloudError, match="databases/nova.sql.gz is no whole dump"):
+    with pytest.raises(CloudError, match="databases/nova.sql.gz is not a complete dump"):
         restored(answer)
 
 

@@ -149,7 +149,7 @@ def test_one_that_fails_is_explained_and_taken_back():
     cloud = Cloud(services=[service("nova-compute", "node1", "down")], happens={"create_server": failing})
     with pytest.raises(CloudError) as error:
         ensure(cloud, image="debian", network="system")
-    assert "has not become ACTIVE (error): no node controller takes instances: node1 (since 12:00) is deaf. No valid host was found" in str(error.value)
+    assert "has not become ACTIVE (error): no node controller takes instances: node1 (since 12:00) does not report. No valid host was found" in str(error.value)
     assert "On the nodes: `systemctl restart nova-compute`" in str(error.value)
     assert calls(cloud) == ["create_port", "create_server", "delete_server", "delete_port"] and cloud.servers == []
 
@@ -202,7 +202,7 @@ def test_a_failure_of_taking_back_is_told_with_the_first():
     def refuse(cloud, *args, **more):
         raise CloudError("", "nova", "no")
 
-    with pytest.raises(CloudError, match="could not be taken back: nova: no. our.cloud.terminate removes it"):
+    with pytest.raises(CloudError, match="could not be removed: nova: no. our.cloud.terminate removes it"):
         ensure(Cloud(happens={"create_server": failing, "delete_server": refuse}), image="debian")
 
 
@@ -293,7 +293,8 @@ READY = {"mac": "m", "status": "ACTIVE", "vif": "ovs", "host": "node1"}
 @pytest.mark.parametrize("facts, cause, remedy", [
     ({"status": "BUILD", "task": "scheduling", "services": UP}, "neither nova-conductor nor nova-scheduler has chosen a node",
      "systemctl restart nova-conductor"),
-    ({"status": "BUILD", "task": "scheduling", "services": [("nova-scheduler", "clc", False, True, "12:00")]}, "nova-scheduler on clc is deaf since 12:00",
+    ({"status": "BUILD", "task": "scheduling", "services": [("nova-scheduler", "clc", False, True, "12:00")]},
+     "nova-scheduler on clc has not reported since 12:00",
      "On clc: `systemctl restart nova-scheduler`"),
     ({"status": "BUILD", "task": "scheduling", "chosen": "node2", "services": UP}, "nova-compute on node2 was told",
      "On node2: `systemctl restart nova-compute`"),
@@ -315,7 +316,7 @@ READY = {"mac": "m", "status": "ACTIVE", "vif": "ovs", "host": "node1"}
      "nova-scheduler.log"),
     ({"status": "ERROR", "fault": "Host 'node3' is not mapped to any cell"}, "a node is in no cell yet", "our.cloud.cloud"),
     ({"status": "ERROR", "fault": "Image 1 could not be found."}, "its image, or the kernel or ramdisk of it, is not in Glance", "our.cloud.register"),
-    ({"status": "ERROR", "fault": "disk does not pass safety check"}, "nova takes its image for unsafe", "partition table"),
+    ({"status": "ERROR", "fault": "disk does not pass safety check"}, "nova considers its image unsafe", "partition table"),
     ({"status": "ERROR", "fault": "Build of instance aborted: Failed to allocate the network", "host": "node1", "agents": [("OVN", "node2", True)],
       "ports": [dict(READY, vif="binding_failed")]}, "OVN knows no chassis node1", "hostname=node1"),
     ({"status": "ERROR", "fault": "x", "host": "node1", "ports": [dict(READY, vif="binding_failed")]}, "its port m could not be bound on node1",
@@ -423,26 +424,27 @@ def test_a_move_without_end_is_given_up():
         cloud.under_way.append(Thing(id=7, status="running", memory_processed_bytes=None, memory_remaining_bytes=None, memory_total_bytes=None))
 
     cloud = Cloud([server()], [port()], happens={"live_migrate_server": never})
-    with pytest.raises(CloudError, match="not ended within 20 s; nova was told to give it up"):
+    with pytest.raises(CloudError, match="not ended within 20 s; nova was told to stop it"):
         move(cloud)
     assert calls(cloud) == ["live_migrate_server", "abort_server_migration"]
 
 
 def test_an_address_that_fell_silent_is_told():
     asked = []
-    with pytest.raises(CloudError, match="it runs on node2 and 10.0.0.5 does not answer since"):
+    with pytest.raises(CloudError, match="it runs on node2 and 10.0.0.5 has not answered since"):
         move(Cloud([server()], [port()], happens={"live_migrate_server": moves()}),
              answers=lambda address, seconds: not asked.append(seconds) and len(asked) == 1)
     assert asked == [2, 60]
 
 
 @pytest.mark.parametrize("its, more, words", [
-    ({"status": "SHUTOFF"}, {}, "it is SHUTOFF, and nova moves what runs alone"),
+    ({"status": "SHUTOFF"}, {}, "it is SHUTOFF, and nova only moves running instances"),
     ({"task_state": "rebooting"}, {}, "it is busy .rebooting."),
     ({"is_locked": True}, {}, "server unlock web"),
     ({}, {"services": [service("nova-compute", "node1")]}, "the target node2 is no node controller. There are: node1"),
-    ({}, {"services": [service("nova-compute", "node1"), service("nova-compute", "node2", "down")]}, "nova-compute on the target node2 is deaf since 12:00"),
-    ({}, {"services": [service("nova-compute", "node1", "down"), service("nova-compute", "node2")]}, "nova-compute on the source node1 is deaf"),
+    ({}, {"services": [service("nova-compute", "node1"), service("nova-compute", "node2", "down")]},
+     "nova-compute on the target node2 has not reported since 12:00"),
+    ({}, {"services": [service("nova-compute", "node1", "down"), service("nova-compute", "node2")]}, "nova-compute on the source node1 has not reported"),
     ({}, {"services": [service("nova-compute", "node1"), service("nova-compute", "node2", status="disabled")]}, "node2 is closed to new instances"),
     ({}, {"agents": [agent("node1")]}, "OVN knows no chassis node2"),
     ({}, {"agents": [agent("node1"), agent("node2", False)]}, "OVN Controller agent on node2 is not alive"),
@@ -492,7 +494,7 @@ def test_a_guest_is_planned_as_ever():
     ({"hosts": site([domain("g", owner="our.cloud", name="web"), domain()])}, "web is a guest on node1 and an instance (u1 of project physics)"),
     ({"instances_": [told(), told(identity="u2", project="arts")]},
      "There are 2 instances web: u1 of project physics, u2 of project arts. Give the id of one."),
-    ({"mode": "suspend"}, "these move live alone"),
+    ({"mode": "suspend"}, "instances only move live"),
     ({"instances_": [told(host=None, state="failed")]}, "web is on no node (failed)"),
     ({"hosts": {"node2": site()["node2"]}, "silent": ["node1"]}, "node1, which runs web, could not be asked. Bring node1 up"),
     ({"hosts": site()}, "nova has web on node1, and libvirt there does not run it"),
@@ -598,14 +600,14 @@ def test_a_job_that_fails_says_so(tmp_path, monkeypatch, error, words):
 
 
 def test_a_job_that_cannot_begin(tmp_path):
-    with pytest.raises(CloudError, match="could not be begun as a unit of systemd .no bus."):
+    with pytest.raises(CloudError, match="could not be started as a unit of systemd .no bus."):
         job.begin("instance", {"name": "web"}, "", str(tmp_path), lambda argv, **more: Thing(returncode=1, stderr="no bus\n"))
 
 
 @pytest.mark.parametrize("active, result, expected", [
     ("active", None, None), ("activating", None, None), ("", None, None), ("inactive", {"changed": True}, {"changed": True}),
     ("active", {"changed": True}, {"changed": True}),
-    ("failed", None, {"failed": True, "msg": "the job ended without a word: `journalctl -u u.service` there may tell why"}),
+    ("failed", None, {"failed": True, "msg": "the job ended without a result: `journalctl -u u.service` there may tell why"}),
 ])
 def test_what_came_of_a_job(active, result, expected):
     assert job.verdict(active, result, "u.service") == expected

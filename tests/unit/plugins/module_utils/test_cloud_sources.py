@@ -346,7 +346,7 @@ def test_images_of_all_pages_and_hidden_ones(tmp_path):
 
 
 @pytest.mark.parametrize("how, why", [
-    ({}, None), ({"short": True}, "Glance has got something else than was sent"),
+    ({}, None), ({"short": True}, "Glance received something else than was sent"),
     ({"status": {"put": 413}}, r"Glance's store is full, and nothing of it was kept \(no room\)"),
     ({"status": {"put": 500}}, "Glance: PUT /images/i/file: 500 no room. Look at"),
 ])

@@ -97,10 +97,10 @@ def test_no_store_no_row():
 
 @pytest.mark.parametrize("services, part, where, state, says, remedy", [
     ([service(host="n2")], "nova-compute", "n1", "BAD", "does not know it", "--limit n1"),
-    ([service(forced_down=True), service(host="n2")], "nova-compute", "n1", "BAD", "taken for lost", "--limit n1"),
+    ([service(forced_down=True), service(host="n2")], "nova-compute", "n1", "BAD", "declared lost", "--limit n1"),
     ([service(state="down"), service(host="n2")], "nova-compute", "n1", "BAD", "does not report", "our.cloud.rescue -e host=n1 --check"),
     ([service(rpc={"error": "HTTP 500: timed out", "seconds": 60}), service(host="n2")], "nova-compute", "n1", "BAD",
-     "it is deaf: it reports, and does not answer by RPC (HTTP 500: timed out)", "ssh n1 systemctl restart nova-compute"),
+     "it reports, but does not answer by RPC (HTTP 500: timed out)", "ssh n1 systemctl restart nova-compute"),
     ([service(rpc=None), service(host="n2")], "nova-compute", "n1", "BAD", "(no hypervisor)", "restart nova-compute"),
     ([service(status="disabled"), service(host="n2")], "nova-compute", "n1", "look", "it is disabled", "--enable n1"),
     ([service(), service(host="n2"), service(host="old")], "nova-compute", "old", "look", "no nc of the inventory", "our.cloud.cloud"),

@@ -304,7 +304,8 @@ def test_what_was_taken_by_force_stays_while_it_is_needed(toy, registry, tmp_pat
 def test_whole_disks(toy, registry, tmp_path):
     good, bad = whole(registry, tmp_path / "good.img", sample.gpt(), "good"), whole(registry, tmp_path / "bad.img", sample.mbr(), "bad")
     done = feed(toy, registry, is_unsafe=lambda path: "gpt: MBR PTE 0 has invalid boot flag" if bad in path else None)
-    assert done["left_out"] == {bad: "nova takes no disk like this: gpt: MBR PTE 0 has invalid boot flag. Make its partition table anew, and register it again"}
+    assert done["left_out"] == {bad: "nova refuses disks like this: gpt: MBR PTE 0 has invalid boot flag. Make a new partition table in it, "
+                                     "and register it again"}
     assert (done["actions"], done["ids"]) == (["upload " + good], {good: glance.glance_ids(good)[0]})
     assert (toy.of(good)["disk_format"], toy.of(good)["container_format"], "kernel_id" in toy.of(good)) == ("raw", "bare", False)
 
@@ -378,7 +379,7 @@ def test_upload(tmp_path):
         if good:
             glance_api.Glance(conn, "/nowhere").upload("id", str(path))
         else:
-            with pytest.raises(CloudError, match="Glance has got something else than was sent"):
+            with pytest.raises(CloudError, match="Glance received something else than was sent"):
                 glance_api.Glance(conn, "/nowhere").upload("id", str(path))
         assert conn.asked[0] == ("put", "/images/id/file", {"data": (6, b"kernel", b""), "headers": {"Content-Type": "application/octet-stream"}})
 

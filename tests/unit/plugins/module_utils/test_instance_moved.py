@@ -28,11 +28,11 @@ def test_a_failure_has_cause_and_remedy(hosts, words):
 
 
 @pytest.mark.parametrize("line, remedy", [
-    ("The server certificate /etc/pki/libvirt/servercert.pem has expired", "Certificates for moves are the role relocation's"),
+    ("The server certificate /etc/pki/libvirt/servercert.pem has expired", "The role relocation makes the certificates for moves"),
     ("unable to execute QEMU command 'migrate': No route to host", "n1 does not reach libvirt or QEMU on n2"),
     ("guest CPU doesn't match specification: missing features: avx2", "The nodes' processors differ"),
-    ("Hook script execution failed: internal error: Child process (/etc/libvirt/hooks/qemu) exit status 1", "Another node has it in its lease"),
-    ("Failed to get \"write\" lock", "Somebody else has its disk open"),
+    ("Hook script execution failed: internal error: Child process (/etc/libvirt/hooks/qemu) exit status 1", "Another node holds its lease"),
+    ("Failed to get \"write\" lock", "Another process has its disk open"),
     ("cannot set up guest memory 'pc.ram': Cannot allocate memory", "Make room on n2"),
     ("Binding failed for port 7b15a632: Vif plugging", "On n2: `systemctl status ovn-controller`"),
 ])
