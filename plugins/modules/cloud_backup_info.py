@@ -10,7 +10,7 @@ module: cloud_backup_info
 short_description: A backup of the cloud, and whether it may be restored
 version_added: 0.4.0
 description:
-  - Reads the manifest of a backup on the control machine, compares the archives with it, and the cloud that it is of with the inventory's.
+  - Reads the manifest of a backup on the control machine, compares the archives with it, and compares the backup's cloud with the inventory's.
 options:
   directory:
     description: Where the backups are.

@@ -10,8 +10,8 @@ module: cloud_contents
 short_description: What is in the cloud
 version_added: 0.4.0
 description:
-  - Logs in and lists projects, users, instances, images, volumes, networks, routers and floating addresses of all projects. So it is a proof that
-    these services work, too.
+  - Logs in and lists projects, users, instances, images, volumes, networks, routers and floating addresses of all projects. This also
+    proves that these services work.
 options:
   wait:
     description: Seconds to wait until everything answers.

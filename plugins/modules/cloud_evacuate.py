@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cloud_evacuate
-short_description: The instances of a dead node start elsewhere
+short_description: Start the instances of a dead node elsewhere
 version_added: 0.4.0
 description:
   - Nova is told that the node is down, and starts its instances on others, with the disks that they had in the store.
-  - It does not prove that the node is dead. While it lives its instances write on their disks, and a second copy ruins them.
-    C(playbooks/rescue.yml) makes sure that it does not.
-  - The node is held down until M(our.cloud.cloud_members) lets it back.
+  - It does not prove that the node is dead. While it is alive its instances write to their disks, and a second copy ruins them.
+    C(playbooks/rescue.yml) makes sure that it is dead.
+  - The node stays forced down in nova until M(our.cloud.cloud_members) brings it back into use.
 options:
   host:
     description: The inventory name of the dead node.
@@ -40,7 +40,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 lines:
-  description: What became of each instance, or would.
+  description: Where each instance is now, or would go.
   returned: always
   type: list
   elements: str

@@ -10,7 +10,7 @@ module: cloud_identity
 short_description: The cloud's services, endpoints, roles, projects and users
 version_added: 0.4.0
 description:
-  - Makes what keystone knows so, all in one process and with one login. It looks at what is there, plans, and does what the plan says.
+  - Brings keystone's entries into the wanted state, in one process and with one login. It compares what is there with what is wanted, and changes that.
   - A user's password is tried by a login, and set only if that is refused.
   - All users and projects are in the domain C(Default). What is not named here is left alone.
 options:
@@ -49,7 +49,7 @@ options:
             description: For the administrator.
             type: str
       state:
-        description: V(absent), it goes with its endpoints.
+        description: V(absent) removes it with its endpoints.
         type: str
         choices: [present, absent]
         default: present
@@ -72,7 +72,7 @@ options:
         description: A text for people.
         type: str
       state:
-        description: V(absent), it goes. Whether something is left in it is not asked.
+        description: V(absent) removes it, without a check whether something is left in it.
         type: str
         choices: [present, absent]
         default: present
@@ -102,7 +102,7 @@ options:
         description: A text for people.
         type: str
       state:
-        description: V(absent), the user goes.
+        description: V(absent) removes the user.
         type: str
         choices: [present, absent]
         default: present

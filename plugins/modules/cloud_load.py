@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cloud_load
-short_description: Put back what a machine of the cloud had
+short_description: Restore what a machine of the cloud had
 version_added: 0.4.0
 description:
-  - Puts back what M(our.cloud.cloud_save) has saved. Databases are replaced, as are keystone's keys. Stop what uses them before (O(state=stopped)).
-  - Before it changes anything it has looked at the whole archive, the versions of the packages, the database server and the room on the disk.
+  - Restores what M(our.cloud.cloud_save) has saved. It replaces databases and keystone's keys. First stop what uses them (O(state=stopped)).
+  - Before it changes anything it checks the whole archive, the versions of the packages, the database server and the room on the disk.
     Check mode does all of that and no more.
   - It is for C(playbooks/cloud_restore.yml).
 options:
@@ -22,9 +22,9 @@ options:
     required: true
   state:
     description:
-      - V(loaded), the archive is put back.
-      - V(stopped), the services that use the data stand still.
-      - V(started), those of them that are enabled run.
+      - V(loaded) restores the archive.
+      - V(stopped) stops the services that use the data.
+      - V(started) starts those of them that are enabled.
     type: str
     choices: [loaded, stopped, started]
     default: loaded
@@ -45,10 +45,10 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Everything that could be wrong is looked at.
+    description: It checks everything that could be wrong.
   diff_mode:
     support: none
-    description: Nobody can tell what a database would lose.
+    description: What a database would lose is not known.
 seealso:
   - module: our.cloud.cloud_save
 """

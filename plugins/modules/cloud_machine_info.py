@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cloud_machine_info
-short_description: What a machine of the cloud has, and how its services fare
+short_description: What a machine of the cloud has, and the state of its services
 version_added: 0.4.0
 description:
-  - Tells what the preflight of the cloud judges (memory, hardware virtualization, network cards, names, the clock, the store, Open vSwitch's
-    identity) and what its status does (the units that the collection has set up, the machine's certificate, the store's room).
-  - Needs nothing that is not on a bare Debian machine, and changes nothing.
+  - Returns what the preflight of the cloud checks (memory, hardware virtualization, network cards, names, the clock, the store, Open vSwitch's
+    identity) and what the cloud's status checks (the units that the collection has set up, the machine's certificate, the store's room).
+  - Needs only what a bare Debian machine has, and changes nothing.
 options:
   names:
     description: Names that the machine must be able to resolve, besides its own.
@@ -62,7 +62,7 @@ macs:
   type: list
   elements: str
 hostname:
-  description: What it calls itself.
+  description: Its host name.
   returned: always
   type: str
 unresolved:

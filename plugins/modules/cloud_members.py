@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cloud_members
-short_description: Nodes and layers that have left the inventory leave the cloud
+short_description: Remove nodes and layers from the cloud that have left the inventory
 version_added: 0.4.0
 description:
   - Removes what nova, placement and the catalog know of nodes and layers that the inventory does not have any more.
-  - Refused while something of users' is there - instances on a node, images, volumes or ports of a layer - or while the node's nova-compute reports.
-  - A node that was taken for lost (see the playbook C(rescue)) is held down until O(back) names it.
+  - Refused while something of users is there - instances on a node, images, volumes or ports of a layer - or while the node's nova-compute reports.
+  - A node that was declared lost (see the playbook C(rescue)) stays forced down in nova until O(back) names it.
 options:
   ncs:
     description: The hosts of the group C(nc).
@@ -35,7 +35,7 @@ options:
     elements: str
     default: []
   leave:
-    description: Whether what has left the inventory leaves the cloud. With V(false), only O(back) counts.
+    description: Whether to remove what has left the inventory. With V(false), only O(back) counts.
     type: bool
     default: true
 extends_documentation_fragment:
@@ -65,7 +65,7 @@ steps:
   type: list
   elements: str
 held:
-  description: Nodes that are held down.
+  description: Nodes that are forced down in nova.
   returned: always
   type: list
   elements: str

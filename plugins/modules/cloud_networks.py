@@ -27,21 +27,21 @@ options:
         type: bool
         default: false
       external:
-        description: Whether routers may lead to it, and floating addresses be of it.
+        description: Whether routers may use it as their external network, and floating addresses may come from it.
         type: bool
         default: false
       network_type:
-        description: What carries it; without it, a tunnel.
+        description: Its type; without it, a tunnel.
         type: str
         choices: [flat, vlan, geneve]
       physical_network:
-        description: The nodes' name for the cable.
+        description: The name of the physical network.
         type: str
       segment:
         description: The VLAN's number.
         type: int
       mtu:
-        description: How long a packet may be. Without it, as long as its kind allows.
+        description: The MTU. Without it, the largest one of its type.
         type: int
       subnets:
         description: Its subnets.
@@ -66,7 +66,7 @@ options:
             elements: str
             default: []
           pools:
-            description: Ranges of addresses that are given away, each as V(FIRST-LAST). Without them, all.
+            description: Ranges of addresses to assign, each as V(FIRST-LAST). Without them, all.
             type: list
             elements: str
             default: []
@@ -81,7 +81,7 @@ options:
         type: str
         required: true
       external_network:
-        description: Where it leads to.
+        description: Its external network.
         type: str
       subnets:
         description: Names of the subnets that it routes for.
@@ -130,7 +130,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Where there is no cloud yet, all is told as to be made.
+    description: Where there is no cloud yet, it reports everything as to be made.
   diff_mode:
     support: full
     description: Shows what differs of each network, subnet, router and security group.

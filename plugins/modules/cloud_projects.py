@@ -10,14 +10,14 @@ module: cloud_projects
 short_description: The cloud's projects with their users, quotas, ssh keys and security groups
 version_added: 0.4.0
 description:
-  - Makes the projects of the cloud as they are described, all of them in one process. It looks at what is there, plans, and does what the plan says.
-  - What it has made bears a mark, and goes when it is not described any more. A project that still has instances, volumes, snapshots, images,
-    networks, routers or floating addresses is refused to go, before anything is changed. Objects in S3 are not looked at.
-  - What does not bear the mark is left alone. A project or user of a described name is taken over.
+  - Makes the cloud's projects as described, all of them in one process. It compares what is there with what is wanted, and changes that.
+  - It marks what it makes, and removes what is marked and not described any more. If such a project still has instances, volumes, snapshots, images,
+    networks, routers or floating addresses, the module fails before it changes anything. It does not look at objects in S3.
+  - What has no mark stays as it is. An existing project or user with a described name gets the mark.
   - A user's password is tried by a login, and set only if that is refused.
 options:
   projects:
-    description: All projects that there shall be, beside the cloud's own.
+    description: All wanted projects, beside the cloud's own.
     type: list
     elements: dict
     required: true
@@ -60,13 +60,13 @@ options:
                 required: true
       quotas:
         description: >-
-          What the project may have at most, V(-1) for as much as there is. Those that are not named are as in any project.
+          Limits of the project, V(-1) for no limit. Quotas that are not named have the cloud's defaults.
           C(instances), C(cores), C(ram) (MiB), C(key_pairs), C(server_groups), C(server_group_members), C(metadata_items); C(volumes), C(snapshots),
           C(gigabytes), C(per_volume_gigabytes); C(networks), C(subnets), C(ports), C(routers), C(floating_ips), C(security_groups), C(security_group_rules).
         type: dict
         default: {}
       security_groups:
-        description: Groups of rules that instances can be in. C(default) is the one of instances that name none; its own rules stay.
+        description: Security groups of the project. An instance that names none is in C(default), which keeps its own rules.
         type: list
         elements: dict
         default: []
@@ -79,7 +79,7 @@ options:
             description: A text for people.
             type: str
           rules:
-            description: What may pass, and nothing else. What goes out may go where no rule is of C(egress).
+            description: The allowed traffic. All outgoing traffic is allowed unless a rule has the direction C(egress).
             type: list
             elements: dict
             default: []
@@ -93,10 +93,10 @@ options:
                 description: A port, or a range such as V(8000-8010). All without it.
                 type: str
               remote:
-                description: A range of addresses such as V(192.0.2.0/24), or a security group of the project. Everybody without it.
+                description: A range of addresses such as V(192.0.2.0/24), or a security group of the project. Any address without it.
                 type: str
               direction:
-                description: Whether it comes in or goes out.
+                description: Whether the traffic comes in or goes out.
                 type: str
                 choices: [ingress, egress]
                 default: ingress

@@ -10,8 +10,8 @@ module: cloud_queue
 short_description: Users of the cloud's message queue
 version_added: 0.4.0
 description:
-  - Tries whether the RabbitMQ of the machine that it runs on lets users in, as services do it, and sets their passwords if not.
-  - RabbitMQ reads its users when it starts, from a file that P(our.cloud.queue_definitions#filter) makes; this is for what has happened since.
+  - Logs in to the RabbitMQ of the machine that it runs on as each user, as services do, and sets passwords that RabbitMQ refuses.
+  - RabbitMQ reads its users when it starts, from a file that P(our.cloud.queue_definitions#filter) makes; this module is for later changes.
 options:
   host:
     description: The address at which services log in, with TLS.
@@ -26,7 +26,7 @@ options:
     type: path
     required: true
   definitions:
-    description: The file of definitions. RabbitMQ reads it once more if it refuses somebody.
+    description: The file of definitions. RabbitMQ reads it again if it refuses a login.
     type: path
     default: /etc/rabbitmq/definitions.json
   users:

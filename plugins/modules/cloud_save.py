@@ -11,7 +11,7 @@ short_description: Save what a machine of the cloud has that cannot be made agai
 version_added: 0.4.0
 description:
   - Makes one archive of databases, keystone's keys, Swift's rings and hash, OVN's northbound database and the node's identity, as far as the
-    machine has them by its groups. Only root can read it. Who asked for it takes it away.
+    machine has them by its groups. Only root can read it. The caller fetches and removes it.
   - Each database is consistent in itself; services go on meanwhile.
   - It is for C(playbooks/cloud_backup.yml).
 options:
@@ -33,7 +33,7 @@ attributes:
     description: Nothing is saved.
   diff_mode:
     support: none
-    description: There is no state.
+    description: There is no state to compare.
 seealso:
   - module: our.cloud.cloud_load
 """

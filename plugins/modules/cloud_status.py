@@ -11,7 +11,7 @@ short_description: Asks each service of the cloud for a real answer
 version_added: 0.4.0
 description:
   - Each API has to look something up for a token, each nova-compute has to answer by RPC, the page has to
-    show its login. What the services say of each other comes along - agents, chassis, volumes' services, queues, instances that are stuck.
+    show its login. It also returns what the services report of each other - agents, chassis, volumes' services, queues, instances that are stuck.
   - What fails is an answer, too. P(our.cloud.cloud_table#filter) judges all of them.
 options:
   page:

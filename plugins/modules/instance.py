@@ -10,10 +10,10 @@ module: instance
 short_description: Make, start, stop and remove an instance of the cloud
 version_added: 0.4.0
 description:
-  - Makes one instance so as it is described, waits until it is, and shows the steps (by an action plugin of the same name).
-  - It is done by a systemd unit of its own, which ends whatever becomes of who asked for it.
-  - Where it does not become active, the error tells what all parts of the cloud say of it - the fault, failed events, a service that is deaf,
-    a port that does not bind, the last lines of its console - and what to do. What there is of it is removed then.
+  - Brings one instance into the described state, waits until it is there, and shows the steps (by an action plugin of the same name).
+  - A systemd unit of its own does this, and completes it even if the caller's connection breaks off.
+  - If the instance does not become active, the error tells what all parts of the cloud say about it - the fault, failed events, a service that is down,
+    a port that does not bind, the last lines of its console - and what to do. What was made of it is then removed.
   - What an instance was made of never changes. Another image or flavor is refused.
 options:
   name:
@@ -76,7 +76,7 @@ options:
     elements: str
     default: []
   user_data:
-    description: What the instance is told, such as a script.
+    description: The instance's user data, such as a script.
     type: str
   host:
     description: The node controller that is to have it. nova chooses if none is named.
@@ -85,7 +85,7 @@ options:
     description: The project. The administrator's own without it.
     type: str
   hard:
-    description: With O(state=rebooted), pull the plug and plug it in anew.
+    description: With O(state=rebooted), power it off and on again.
     type: bool
     default: false
   keep_failed:
