@@ -218,7 +218,7 @@ class Copy:
 
     def run_by(self, wing: str) -> tuple[dict[pathlib.Path, dict[int, set[str]]], dict[str, float]]:
         """({file: {line: the tests that run it}} of a wing, {test: the seconds that it takes}); what runs outside of tests (imports, fixtures)
-        counts as run by all of the file's, and an import by those that look at every module's options."""
+        counts as run by all of the file's, by the whole of the test files that import it, and by those that look at every module's options."""
         rc, data, times = self.folder / "mutants.rc", self.folder / f"mutants{wing}.data", self.folder / "mutants.xml"
         rc.write_text(f"[run]\nsource = plugins/module_utils/{wing}\ndata_file = {data}\ndynamic_context = test_function\n", encoding="utf-8")
         tests = self.tests(wing)
@@ -229,9 +229,9 @@ class Copy:
         for name in told.measured_files():
             lines = {line: {context for context in contexts if context} for line, contexts in told.contexts_by_lineno(name).items()}
             of_file, outside = set().union(*lines.values()), imported(pathlib.Path(name))
+            by_all = {self.node(tests, context) for context in of_file | {"test_modules.test_options"}} | self.importing(tests, wing, pathlib.Path(name).stem)
             found[pathlib.Path(name)] = {
-                line: {self.node(tests, context) for context in (contexts if line not in outside else ()) or of_file | {"test_modules.test_options"}}
-                for line, contexts in lines.items()}
+                line: {self.node(tests, context) for context in contexts} if contexts and line not in outside else by_all for line, contexts in lines.items()}
         # one that pytest does not know by this name, or that fails in a child, would notice everything
         known = sorted(set().union(*(nodes for lines in found.values() for nodes in lines.values())))
         if self.notices(known, 3600):
@@ -239,8 +239,15 @@ class Copy:
         took: dict[str, float] = collections.defaultdict(float)
         for case in ET.parse(times).iter("testcase"):
             name = f"{case.get('classname').rpartition('test_')[2]}.{case.get('name').partition('[')[0]}"
-            took[self.node(tests, f"test_{name}")] += float(case.get("time"))
+            node = self.node(tests, f"test_{name}")
+            for each in (node, node.partition("::")[0]):
+                took[each] += float(case.get("time"))
         return found, took
+
+    def importing(self, tests: dict[str, str], wing: str, name: str) -> set[str]:
+        """The paths of the tests that import a module of a wing: a table in it is compared without a line of it being run."""
+        words = re.compile(rf"module_utils\.{wing}(\.{name}\b| import [^\n]*\b{name}\b)")
+        return {path for path in tests.values() if words.search((self.folder / path).read_text(encoding="utf-8"))}
 
     @staticmethod
     def node(tests: dict[str, str], context: str) -> str:

@@ -167,3 +167,12 @@ def test_what_was_begun_to_be_measured_is_ended():
     one.standstill = types.SimpleNamespace(stop=lambda: ended.append("standstill"))
     one.unwatch()
     assert ended == ["wire", "wire", "standstill"]
+
+
+@pytest.mark.parametrize("model, feature, fits", [("Nehalem", "aes", True), ("Nehalem", "avx", False), ("Westmere", "aes", False)])
+@pytest.mark.parametrize("mode", ["host-passthrough", "maximum"])
+def test_a_guest_that_sees_the_hosts_own_cpu(hosts, mode, model, feature, fits):
+    source, target, two = hosts()
+    two.capabilities = HOST.format(model=model, feature=feature)
+    found = facts.cpu_problem(source, target, root(f"<cpu mode='{mode}'/>"), "two")
+    assert found == (None if fits else f"the guest sees this host's own CPU ({mode}) and the one of two differs")

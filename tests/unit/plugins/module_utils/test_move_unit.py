@@ -221,9 +221,13 @@ def test_a_unit_that_systemd_knows_no_more(node, monkeypatch):
     program.write_text('#!/bin/sh\n[ "$*" = "is-active our-cloud-move-our-vm.service" ] && echo inactive && exit 3\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(node), prepend=os.pathsep)
+    job.begin("t0", PARAMS, "one")
+    assert "did not come to its end" in unit.ended("our-vm", "t0")["msg"]
     job.end(job.begin("t0", PARAMS, "one"), {"changed": True})
     assert unit.ended("our-vm", "t0") == {"changed": True}
     assert "ended without a word" in unit.ended("our-vm", "t1")["msg"]
+    program.write_text("#!/bin/sh\necho active\n")
+    assert unit.ended("our-vm", "t1") is None
 
 
 # --- guests on their way ----------------------------------------------------

@@ -680,6 +680,14 @@ def test_leftovers_of_a_look_are_no_need(root, folder):
     assert remove(root)[0] == "remove " + key
 
 
+def test_what_only_looks_like_a_leftover_is_not_removed_with_it(root, folder):
+    key = register(root, folder)["id"]
+    (root / "registry" / key / "uses" / ".new-host-1-x").write_text("", encoding="ascii")
+    with pytest.raises(RegistryError, match="somebody looks at emi-.* in this moment, and it was not removed; try again"):
+        site(root).remove("image", "debian")
+    assert site(root).find("image", "debian")["id"] == key
+
+
 def test_one_of_two_names(root, folder):
     key = register(root, folder)["id"]
     register(root, folder, name="also")

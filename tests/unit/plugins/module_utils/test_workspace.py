@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -103,3 +104,14 @@ def test_other_things_are_left_alone(tmp_path):
     with Workspace(str(tmp_path)):
         pass
     assert sorted(os.listdir(tmp_path)) == [".other", "emi-0123"]
+
+
+def test_a_lock_that_leads_away_is_nobodys_and_one_that_cannot_be_looked_at_is_somebodys(tmp_path):
+    for name in (".part-host-1-x", ".part-host-2-x"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".part-host-1-x/lock").symlink_to(tmp_path / "elsewhere")
+    # as a file whose server has an error
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / ".part-host-2-x/lock"))
+        with Workspace(str(tmp_path)):
+            assert not os.path.lexists(tmp_path / ".part-host-1-x") and (tmp_path / ".part-host-2-x").exists()

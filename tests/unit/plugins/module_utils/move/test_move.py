@@ -112,7 +112,7 @@ def test_what_is_listened_to_on_xen(xen, monkeypatch, encrypt, ports):
     wire = mover.WireWatch
     monkeypatch.setattr(mover, "WireWatch", lambda *asked: heard.append(asked) or wire(*asked))
     monkeypatch.setattr(xen_calls, "direct_io", prepared.append)
-    xen.guest.xml = xen.guest.xml.replace("<devices>", "<devices><disk type='file' device='cdrom'><source file='%s'/><readonly/></disk>" % xen.disk)
+    xen.guest.xml = xen.guest.xml.replace("<devices>", "<devices><disk type='file' device='cdrom'><source file='%s/cd.iso'/><readonly/></disk>" % xen.root)
     xen.move(encrypt=encrypt)
     assert heard == [("192.0.2.2", ports)] and prepared == [xen.disk]
 

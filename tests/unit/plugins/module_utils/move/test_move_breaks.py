@@ -134,6 +134,14 @@ def test_a_connection_that_works_is_kept(kvm):
     assert aftermath.again(None, lambda: conn) is conn
 
 
+def test_connections_that_work_are_not_waited_for(kvm, monkeypatch):
+    found = []
+    monkeypatch.setattr(hypervisor, "wait", lambda condition, *dummy, **more: found.append(condition()))
+    trip = types.SimpleNamespace(source=kvm.one.connect(), target=kvm.two.connect())
+    aftermath.Aftermath(types.SimpleNamespace(trip=trip, mover=None)).reopen(60)
+    assert found == [True, True]
+
+
 def test_another_guest_of_that_name_is_not_ours(kvm):
     def migrate(dom, *dummy):
         kvm.two.add("g", "running")
