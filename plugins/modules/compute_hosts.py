@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: compute_hosts
-short_description: Nodes on nova's list, so that instances are put there
+short_description: Put nodes on nova's list, so that they get instances
 version_added: 0.4.0
 description:
   - Waits until nova-compute on each of the nodes has reported, and puts those on the list of the cell that are not there yet

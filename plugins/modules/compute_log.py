@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: compute_log
-short_description: What nova-compute wrote of an instance
+short_description: Errors of an instance in the log of nova-compute
 version_added: 0.4.0
 description:
   - Looks for errors of an instance in the log of nova-compute on the node controller that it runs on. Nova's API does not tell why libvirt has refused
-    or given up a move; this log does.
+    or stopped a move; this log does.
 options:
   id:
     description: The instance's id.
@@ -41,7 +41,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 lines:
-  description: The first errors since then. What comes after them is what they led to. Empty if there are none.
+  description: The first errors since then, without later ones that these have caused. Empty if there are none.
   returned: always
   type: list
   elements: str

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: config_files
-short_description: Whole configuration files, their secrets hidden in what is shown
+short_description: Write whole configuration files, and hide their secrets in the output
 version_added: 0.4.0
 description:
-  - Writes files as a whole, each in one step, with owner, group and mode. Directories that are missing on the way to them are made.
-  - In diffs, logs and results everything secret is hidden - values of keys such as C(password) and C(secret), passwords in URLs, and whatever looks
-    like a secret of P(our.cloud.secret#lookup). It is shown that a secret has changed, and not from what to what.
-  - In check mode users, groups and directories may be missing that packages have still to make.
+  - Writes files as a whole, each in one step, with owner, group and mode. It makes missing parent directories.
+  - It hides all secrets in diffs, logs and results - values of keys such as C(password) and C(secret), passwords in URLs, and whatever looks
+    like a secret of P(our.cloud.secret#lookup). The diff shows that a secret has changed, but not its values.
+  - In check mode, users, groups and directories of packages that are not installed yet may be missing.
 options:
   directories:
     description: Directories that the files, or services, need. What is in them is left alone.
@@ -52,7 +52,7 @@ options:
           Its sections, each with keys and values, as oslo.config reads them. A list is a key that is repeated; a key without a value is left out.
         type: dict
       content:
-        description: Its text, if it is not of that form.
+        description: Its text, for a file without such sections.
         type: str
       owner:
         description: Its owner. Empty for whom the module runs as.

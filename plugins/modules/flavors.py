@@ -10,7 +10,7 @@ module: flavors
 short_description: The sizes that instances of the cloud can have
 version_added: 0.4.0
 description:
-  - Makes the cloud's flavors so. One that differs is removed and made anew; instances keep the size that they have.
+  - Makes the cloud's flavors as described. It removes one that differs and makes it again; instances keep the size that they have.
   - Flavors that are not named are left alone.
 options:
   flavors:
@@ -60,7 +60,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 flavors:
-  description: The names of those that were made, made anew or removed, or would be in check mode.
+  description: The names of those that were made, made again or removed, or would be in check mode.
   returned: success
   type: list
   elements: str

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: glance_images
-short_description: The registry's images are in Glance
+short_description: Copy the registry's images into Glance
 version_added: 0.3.0
 description:
-  - Brings Glance, where the cloud's instances find their images, to what the registry says, see M(our.cloud.image_info).
-  - What the registry has is uploaded with what nova has to know of it, what has another name gets it, what the registry has no more is removed.
-  - What an instance, a volume or a snapshot of the cloud needs stays, and the registry is told of it, so that it refuses to remove it.
-  - Runs on the host that has both Glance and the store, with Glance's own account. Nothing but the answer crosses the network.
+  - Makes the images in Glance, from which the cloud makes instances, the same as those of the registry, see M(our.cloud.image_info).
+  - It uploads the registry's images with the properties that nova needs, renames those that have another name, and removes those that the registry
+    does not have any more.
+  - An image that an instance, a volume or a snapshot of the cloud needs stays. This is noted in the registry, which then refuses to remove it.
+  - Runs on the host that has both Glance and the store, with Glance's own account. No image crosses the network.
 options:
   path:
     description: The directory in which Glance keeps the images. By default C(glance) in the store.

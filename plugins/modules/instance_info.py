@@ -19,11 +19,11 @@ options:
     description: Only those of this project, by its name.
     type: str
   console_lines:
-    description: So many lines from the end of the console of each.
+    description: Number of lines to show from the end of each console.
     type: int
     default: 0
   serial:
-    description: A URL by which a program that speaks WebSocket reaches the serial console of each. It is valid for some minutes.
+    description: Also return a URL of each serial console, for a WebSocket client. It is valid for some minutes.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -68,7 +68,7 @@ instances:
       description: V(running), V(stopped), V(being made), V(moving), V(failed) and the like.
       type: str
     status:
-      description: The same as nova says it.
+      description: The state in nova's words.
       type: str
     task:
       description: What nova is doing with it. V(null) if nothing.
@@ -132,7 +132,7 @@ instances:
       returned: O(serial)
       type: str
     why:
-      description: What was wrong when its console was asked for. Empty if nothing was.
+      description: The error of the request for its console. Empty if there was none.
       returned: O(console_lines) or O(serial)
       type: str
 """

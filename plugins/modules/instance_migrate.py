@@ -11,9 +11,9 @@ short_description: Move an instance of the cloud to another node controller
 version_added: 0.4.0
 description:
   - Moves an instance while it runs, by nova's live migration, and waits for its end. Its memory goes encrypted from one node to the other.
-  - What can be known before is checked before, in check mode too, and every reason to refuse comes with what to do about it.
-  - While it runs, its progress is shown (by an action plugin of the same name).
-  - Whether it runs on the target alone is known by M(our.cloud.vm_info) on both nodes, as the playbook migrate asks.
+  - Before the move, and in check mode, it checks all that can be known, and reports every problem with what to do about it.
+  - It shows the progress of the move (by an action plugin of the same name).
+  - It does not check that the instance runs only on the target. The playbook migrate does, with M(our.cloud.vm_info) on both nodes.
 options:
   name:
     description: The instance's name or id.
@@ -24,7 +24,7 @@ options:
     type: str
     required: true
   timeout:
-    description: Seconds after which the move is given up.
+    description: Seconds after which the move is stopped.
     type: int
     default: 900
   address_timeout:
@@ -90,7 +90,7 @@ address:
   type: str
   sample: 192.0.2.80
 address_answers:
-  description: Whether it answered after the move. V(null) if nobody asked because it did not answer before.
+  description: Whether it answered after the move. V(null) if it did not answer before, and was not asked again.
   returned: changed and not in check mode
   type: bool
 """

@@ -10,11 +10,11 @@ module: keystone_bootstrap
 short_description: Keystone's keys, and the cloud's administrator
 version_added: 0.4.0
 description:
-  - Makes keys where there are none. It refuses to if the database has been used with others - these belong into the backup.
+  - Makes keys where there are none. It refuses this if the database has been used with other keys - restore these from the backup.
   - Tries the administrator's password by a login, and sets it (C(keystone-manage bootstrap)) only if that is refused.
 options:
   step:
-    description: V(keys) needs the database, V(administrator) needs the keystone that runs.
+    description: V(keys) needs the database, V(administrator) needs a running keystone.
     type: str
     choices: [keys, administrator]
     required: true

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: openstack_schema
-short_description: The tables of OpenStack's services are those that their packages want
+short_description: Make or migrate the tables of OpenStack's services
 version_added: 0.4.0
 description:
   - Compares the migrations in a service's package with those that its database has recorded, and calls the service's own program, as the
@@ -17,7 +17,7 @@ description:
   - The services' configuration says where the databases are.
 options:
   names:
-    description: The services. Several are done side by side.
+    description: The services. Several are done in parallel.
     type: list
     elements: str
     choices: [cinder, glance, keystone, neutron, nova, placement]

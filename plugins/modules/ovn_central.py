@@ -10,8 +10,8 @@ module: ovn_central
 short_description: Where OVN's databases listen, with TLS
 version_added: 0.4.0
 description:
-  - Lets OVN's northbound database listen on port 6641 of an address and the southbound one on port 6642, with TLS and nowhere else. Who
-    connects needs a certificate of the same authority.
+  - Lets OVN's northbound database listen on port 6641 of an address and the southbound one on port 6642, with TLS and nowhere else. Clients
+    need a certificate of the same authority.
 options:
   address:
     description: The machine's address.
@@ -34,7 +34,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Where OVN is not installed or does not run yet, all is told as to be done.
+    description: Where OVN is not installed or does not run yet, it reports everything as to be done.
   diff_mode:
     support: full
     description: Shows what differs in each of the two databases.

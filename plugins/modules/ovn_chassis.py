@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ovn_chassis
-short_description: OVN knows no nodes but those of the inventory
+short_description: Remove nodes from OVN that are not in the inventory
 version_added: 0.4.0
 description:
   - Runs where OVN's databases are, on the first host of the group C(cc). Removes the chassis of hosts that are no node any more.
@@ -36,7 +36,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 removed:
-  description: The hosts whose chassis went, or would go.
+  description: The hosts whose chassis were removed, or would be.
   returned: always
   type: list
   elements: str

@@ -11,8 +11,8 @@ short_description: Bridges, ports and settings of Open vSwitch, in one transacti
 version_added: 0.4.0
 description:
   - Compares what is wanted with Open vSwitch's database and writes what differs, all of it or nothing. What is not named is left alone.
-  - Before C(ovs-vswitchd) has been started for the first time, what is written is what it starts with. When it runs, the module waits until it
-    has done all, and fails for a port that it cannot open.
+  - Before the first start of C(ovs-vswitchd), it writes the settings with which that starts. If C(ovs-vswitchd) runs, the module waits until it
+    has applied all, and fails for a port that it cannot open.
 options:
   external_ids:
     description: Keys of the column C(external_ids) of the switch; without a value (V(null)) the key is taken away.
@@ -23,11 +23,11 @@ options:
     type: dict
     default: {}
   managers:
-    description: Where the database listens, or whom it calls. These and no others. If not given, they are left alone.
+    description: Where the database listens, or where it connects to. Others are removed. If not given, they stay as they are.
     type: list
     elements: str
   ssl:
-    description: The files with which it speaks TLS, and with which OVN's controller does.
+    description: The files for TLS, of the switch and of OVN's controller.
     type: dict
     suboptions:
       private_key:
@@ -88,7 +88,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Where Open vSwitch is not installed or does not run yet, all is told as to be made.
+    description: Where Open vSwitch is not installed or does not run yet, it reports everything as to be made.
   diff_mode:
     support: full
     description: Shows what differs in Open vSwitch's database.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: s3_credentials
-short_description: The keys with which a user speaks S3
+short_description: A user's access keys for S3
 version_added: 0.4.0
 description:
-  - Tells the pair of keys that stands for a user in a project, and makes one if there is none.
+  - Returns the pair of keys of a user in a project, and makes one if there is none.
   - Give the task C(no_log), as its result has the secret.
 options:
   user:
@@ -18,7 +18,7 @@ options:
     type: str
     required: true
   project:
-    description: The project whose buckets the keys open.
+    description: The project whose buckets the keys give access to.
     type: str
     required: true
   state:
@@ -53,7 +53,7 @@ actions:
   elements: str
   sample: [make a key for lisa in band]
 access:
-  description: The access key. V(null) if there is none, as in a check that would make it.
+  description: The access key. V(null) if there is none, as in check mode before it is made.
   returned: success
   type: str
 secret:

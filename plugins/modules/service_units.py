@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service_units
-short_description: Services that run, and with the configuration that they have now
+short_description: Run services with their current configuration
 version_added: 0.4.0
 description:
-  - Gives units of systemd a drop-in, enables and starts them, and restarts those that were started with other files than there are now -
-    whoever has changed these, and whenever. A run that ended between a change and its restart is caught up by the next.
-  - Starts and restarts are done side by side; then every port is waited for.
+  - Gives units of systemd a drop-in, enables and starts them, and restarts those whose files have changed since their start -
+    whoever has changed these, and whenever. After a run that broke off between a change and its restart, the next run does the restart.
+  - It starts and restarts them in parallel, and then waits for every port.
 options:
   units:
     description: The units.
@@ -30,7 +30,7 @@ options:
         choices: [started, absent]
         default: started
       files:
-        description: Files that the service reads when it starts, or directories of such files. It is restarted when one of these is another one.
+        description: Files that the service reads when it starts, or directories of such files. It is restarted when the content of one of these has changed.
         type: list
         elements: path
         default: []
@@ -68,11 +68,11 @@ options:
         type: dict
         default: {}
       reload:
-        description: Whether it reads changed files when it is told to reload. It is restarted then only if its drop-in changes otherwise.
+        description: Whether it reads changed files at a reload. Then it is restarted only if something else in its drop-in changes.
         type: bool
         default: false
       port:
-        description: Where it must answer in the end, as port on loopback or C(address:port). Of C(wsgi) the port is known.
+        description: Where it must answer at the end, as port on loopback or C(address:port). Of C(wsgi) the port is known.
         type: str
         default: ''
       timeout:
@@ -80,7 +80,7 @@ options:
         type: int
         default: 600
   changed:
-    description: Files that a task before this one has changed. In check mode they are not as they will be.
+    description: Files that an earlier task has changed or, in check mode, would have changed.
     type: list
     elements: path
     default: []

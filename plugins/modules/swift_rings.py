@@ -7,11 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: swift_rings
-short_description: The rings of a Swift of one device
+short_description: Make Swift's rings for one device
 version_added: 0.4.0
 description:
   - Makes the three rings that are missing, each with one device on this host and one replica.
-  - Refuses to go on where objects were stored with other secrets than these, since none of them would be found any more.
+  - Fails if objects were stored with other secrets than these, since none of them would be found any more.
 options:
   devices:
     description: The directory in which Swift looks for its devices. It must be there, on a file system with extended attributes.

@@ -17,7 +17,7 @@ options:
     type: str
     required: true
   description:
-    description: What users are told of it.
+    description: A text for users.
     type: str
     default: ''
   extra_specs:
