@@ -35,6 +35,8 @@ import yaml
 CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
 WINGS = ("_guest", "_move", "_registry", "_site")
 PRELOADED = ("ansible.module_utils.basic", "ansible.plugins.loader", "ansible.template", "hypothesis", "jinja2", "cryptography.x509", "multiprocessing")
+# What a child says whose tests pass. A fault may end the child, with any other status.
+PASSED = 77
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider")
 OTHER = {ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.In: ast.NotIn, ast.NotIn: ast.In,
          ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or, ast.Or: ast.And, ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv,
@@ -196,11 +198,11 @@ class Copy:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             for descriptor in (1, 2):
                 os.dup2(os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-            status = 99
+            passed = False
             try:
-                status = int(pytest.main([*OPTIONS, *nodes]))
+                passed = pytest.main([*OPTIONS, *nodes]) == 0
             finally:
-                os._exit(status)
+                os._exit(PASSED if passed else 1)
         ended = os.pidfd_open(child)
         try:
             if not select.select([ended], [], [], bound)[0]:
@@ -209,7 +211,7 @@ class Copy:
                 return True
         finally:
             os.close(ended)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != PASSED
 
     def tests(self, wing: str) -> dict[str, str]:
         """{name of a module: its path} of the tests that import a wing, and of those that run modules."""

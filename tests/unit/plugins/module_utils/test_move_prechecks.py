@@ -108,6 +108,7 @@ def test_stale_definition_there_does_not_matter():
     ("xen", {"guest__state": "paused", "mode": "offline"}), ("qemu", {"guest__state": "paused"}), ("qemu", {"mode": "suspend", "room": 320}),
     ("qemu", {"mode": "live", "room": None}), ("qemu", {"target_facts__memory__free": 640, "arrivals": [{"name": "b", "awaited": 320}]}),
     ("qemu", {"guest__disks__0__readonly": True, "guest__disks__0__cache": "writeback"}), ("xen", {"guest__disks__0__driver": None}),
+    ("xen", {"guest__arch": "aarch64", "mode": "offline"}),
     ("qemu", {"guest__disks__0__path": None, "guest__disks__0__cache": None}),
 ])
 def test_just_so(family, change):

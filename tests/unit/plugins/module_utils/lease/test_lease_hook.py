@@ -118,6 +118,9 @@ def test_xens_announcement_without_a_description_claims_by_name(make, store, gue
     assert lease.hook([guest.name, "migrate", "begin", "-"], b"", 5) == 0
     lease.take(two, guest)
     assert holder(store) == ("one", "two")
+    # it ends there, and its source goes on
+    assert lease.hook([guest.name, "release", "end", "-"], domain(guest).encode(), 5) == 0
+    assert holder(store) == ("one", None)
     # nothing else comes without
     assert lease.hook([guest.name, "prepare", "begin", "-"], b"", 5) == 1
     assert "not XML" in capfd.readouterr().err
