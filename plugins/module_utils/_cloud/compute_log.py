@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What nova-compute wrote of an instance on a node, which nova's API tells nobody."""
+"""What nova-compute wrote about an instance on a node, which nova's API does not tell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATH = "/var/log/nova/nova-compute.log"
 # of the end of the log
 SIZE = 4 << 20
 LINES = 3
-# Machines' clocks may be so far apart, seconds
+# How far machines' clocks may differ, in seconds
 APART = 10
 ENTRY = re.compile(r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d+ \d+ (?P<level>[A-Z]+) \S+ (?:\[(?P<request>(?!instance:)[^\]]*)\] )?"
                    r"(?:\[instance: (?P<instance>[^\]]*)\] )?(?P<text>.*)")
@@ -24,7 +24,7 @@ TRACE = re.compile(r"\s|Traceback|[~^]")
 
 
 def told(text: str, instance: str, since: float) -> list[str]:
-    """The first errors of an instance that a log has since then, each once, without the ways of exceptions through the code."""
+    """The first errors of an instance that a log has since then, each once, without tracebacks."""
     entries = [found for found in map(ENTRY.match, text.splitlines())
                if found and time.mktime(time.strptime(found["time"], "%Y-%m-%d %H:%M:%S")) >= since - APART]
     requests = {request for each in entries if each["instance"] == instance for request in REQUEST.findall(each["request"] or "")}

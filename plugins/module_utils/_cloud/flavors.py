@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cloud's flavors as the inventory declares them. nova changes none: one that differs goes and comes anew; instances keep what they have."""
+"""The cloud's flavors as the inventory declares them. nova cannot change one: one that differs is removed and made again; instances keep what they have."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def words(values: dict[str, Any]) -> str:
 
 
 def told(flavor: Any) -> dict[str, Any]:
-    """One of nova's in our words."""
+    """One of nova's flavors with our keys."""
     return {"name": flavor.name, "memory": flavor.ram, "vcpus": flavor.vcpus, "disk": flavor.disk}
 
 

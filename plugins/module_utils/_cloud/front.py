@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The front of a machine: haproxy, which speaks TLS to the outside for services that listen on loopback."""
+"""The TLS front end of a machine: haproxy, for services that listen on loopback."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What keystone knows: services and where they are, roles, projects, users. Look at what is there, plan, do it.
+"""Keystone's services, endpoints, roles, projects and users: read what is there, plan the changes, make them.
 
-The plan is made of names and is a function of what is wanted and what is there; only what does it speaks with keystone.
+The plan uses names, and is a pure function of what is wanted and what is there; only reading and changing use keystone's API.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DOMAIN = "Default"
 INTERFACES = ("public", "internal", "admin")
 LOGINS_AT_ONCE = 4
-# Values that a step's name tells already.
+# Values that a step's name already contains.
 NAMED = ("project", "user", "group", "rule", "key", "public_key", "id")
 
 
@@ -57,17 +57,17 @@ class Step:
 
 
 def shown(values: Mapping) -> dict:
-    """What people see of a step's values."""
+    """A step's values for the output."""
     return {key: "********" if key == "password" else value for key, value in sorted(values.items()) if key not in NAMED and value not in (None, "")}
 
 
 def changed_values(wanted: Mapping, found: Mapping) -> dict:
-    """What of the wanted differs from what is there. None means that it does not matter."""
+    """The wanted values that differ from those that are there. None means that any value is right."""
     return {key: value for key, value in wanted.items() if value is not None and value != found.get(key)}
 
 
 def kept(wanted: Iterable, state: str = "present") -> list:
-    """Those that shall be there (or shall not be)."""
+    """Those with this state: present or absent."""
     return [one for one in wanted if (one.get("state") or "present") == state]
 
 
@@ -162,11 +162,11 @@ def plan(wanted: Mapping, state: State) -> list:
     return [step for step in steps if step.verb != "remove"] + [step for step in steps if step.verb == "remove"]
 
 
-# -- what speaks with keystone
+# -- requests to keystone
 
 
 def look(connection: Connection, users: Iterable) -> State:
-    """What is there, and which of these users can log in with the password that they shall have."""
+    """What is there, and which of these users can log in with the wanted password."""
     api: Any = connection.identity
     with session.speaking("keystone"):
         domain = next((one.id for one in api.domains(name=DOMAIN)), None)
@@ -213,7 +213,7 @@ def body(state: State, values: Mapping) -> dict:
 
 
 def do(connection: Connection, state: State, step: Step) -> None:
-    """One step. The state learns of what was made, for the steps that come after."""
+    """Does one step, and adds what was made to the state, for later steps."""
     api: Any = connection.identity
     with session.speaking(f"{step.kind} {step.name}"):
         if step.kind == "role" and step.verb in ("grant", "revoke"):

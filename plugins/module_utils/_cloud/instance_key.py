@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which ssh key is let into an instance: one of the project's in the inventory, or one of who runs the playbook."""
+"""Which ssh key may log in to an instance: one of the project's in the inventory, or one of the user who runs the playbook."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cloud's instances in plain values: found by name or id, and told with their addresses, images and hosts."""
+"""The cloud's instances as plain values: found by name or id, with their addresses, images and hosts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.arch import HOSTS
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
-# What ports and floating addresses say that were made for an instance, and go with it.
+# The description of ports and floating addresses that were made for an instance, and are removed with it.
 MARK = "our.cloud instance "
-# What the registry says of an image in Glance.
+# The registry's property of an image in Glance.
 OUR_ID, OUR_NAMES = "our_cloud_id", "our_cloud_names"
 # Seconds that a service may be away while somebody waits for something else
 PATIENCE = 120
@@ -33,7 +33,7 @@ def same(name: str, server: Any) -> bool:
 
 
 def patiently(look: Callable[[], Any], thing: str, now: Callable[[], float], pause: Callable[[float], None]) -> Any:
-    """What a look gives. A service that is restarted meanwhile does not end who waits; CloudError if it stays away."""
+    """The result of a request, which is repeated while a service restarts; CloudError if it stays away."""
     end = now() + PATIENCE
     while True:
         try:
@@ -141,7 +141,7 @@ def gather(params: dict[str, Any]) -> list[dict[str, Any]]:
                     if params["serial"]:
                         each["serial"] = cloud.compute.create_server_remote_console(each["id"], type="serial").url
             except CloudError as error:
-                # one that has no console now does not keep the others' from being told
+                # one without a console now does not prevent the report of the others
                 each.setdefault("console", [])
                 each.setdefault("serial", None)
                 each["why"] = str(error)

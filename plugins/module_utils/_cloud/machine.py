@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a machine of the cloud tells of itself: what it has before anything is made, and how its part of the cloud fares afterwards."""
+"""What a machine of the cloud reports of itself: what it has before anything is made, and the state of its services afterwards."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def memory(meminfo: str) -> dict[str, int]:
 
 
 def virtualization(cpuinfo: str, device: bool) -> bool:
-    """Whether the CPU offers it: an x86 one says so, an ARM's Linux has the device."""
+    """Whether the CPU offers it: on x86 by its flags, on ARM by Linux's device."""
     return bool(re.search(r"\b(vmx|svm)\b", cpuinfo)) or ("CPU implementer" in cpuinfo and device)
 
 
@@ -95,7 +95,7 @@ def facts(names: Iterable[str], store_path: str, root: str = "/") -> dict:
     }
 
 
-# --- how it fares -----------------------------------------------------------
+# --- the state of its services ----------------------------------------------
 
 def units_of(root: str = "/") -> list[str]:
     """The units that have a drop-in of the cloud's."""
@@ -109,7 +109,7 @@ def units(shown: str) -> list[dict]:
         one = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if not one.get("Id"):
             continue
-        # a daemon that has exited is none, though its unit is "active"
+        # a daemon that has exited does not run, though its unit is "active"
         running = ("running", "listening", *(("exited",) if one.get("Type") == "oneshot" else ()))
         runs = one.get("ActiveState") == "active" and one.get("SubState") in running
         state = f"{one.get('ActiveState')} ({one.get('SubState')})" if one.get("LoadState") == "loaded" else one.get("LoadState", "")

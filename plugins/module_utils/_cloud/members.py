@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is in the cloud: nodes and services that have left the inventory leave its records, unless something of users' is still there.
+"""Removes nodes and services that have left the inventory from the cloud's records, unless something of users is still there.
 
-The plan is a function of what the inventory has and of what the services know; only what does it speaks with them.
+The plan is a pure function of the inventory and of what the services report; only reading and changing use their APIs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ansible_collections.our.cloud.plugins.module_utils._cloud import identity, 
 from ansible_collections.our.cloud.plugins.module_utils._cloud.status import COMPUTE_API, body
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, Refused
 
-# The units that each group has on its machines. What is in none of these is left alone.
+# The units that each group has on its machines. Other units stay as they are.
 UNITS = {
     "clc": ("epmd.socket", "mariadb", "rabbitmq-server", "keystone", "placement-api", "nova-api", "nova-api-metadata", "nova-conductor", "nova-scheduler",
             "nova-serialproxy", "nova-novncproxy", "horizon", "apache2"),
@@ -77,7 +77,7 @@ def some(names: Iterable[str]) -> str:
 
 
 def absent_groups(groups: Mapping[str, Iterable[str]]) -> list[str]:
-    """The groups without a host that could have services in the cloud."""
+    """Groups without a host; the cloud may still have services of them."""
     return [name for name in LAYERS if not list(groups.get(name) or [])]
 
 
@@ -132,7 +132,7 @@ def old_fronts(host: str, groups: Mapping[str, Iterable[str]]) -> list[str]:
     return sorted(name for group, names in FRONTS.items() if host not in preflight.members(groups, group) for name in names)
 
 
-# --- what speaks with the services ------------------------------------------
+# --- requests to the services -----------------------------------------------
 
 def look(connection: Any, absent: Iterable[str]) -> State:
     """What the cloud knows."""
@@ -164,13 +164,13 @@ def look(connection: Any, absent: Iterable[str]) -> State:
 
 
 def sent(answer: Any, thing: str) -> None:
-    """Raise what a service says against a change."""
+    """Raise the error with which a service refuses a change."""
     if answer.status_code >= 400 and answer.status_code != 404:
         raise CloudError("", thing, f"HTTP {answer.status_code}: {' '.join(answer.text.split())[:300]}", session.remedy(answer.status_code, ValueError()))
 
 
 def down(connection: Any, identifier: str, host: str, forced: bool) -> None:
-    """Have nova take a nova-compute for dead, or no longer."""
+    """Set or clear that nova considers a nova-compute down (forced down)."""
     thing = f"nova-compute on {host}"
     with session.speaking(thing):
         sent(connection.compute.put(f"/os-services/{identifier}", json={"forced_down": forced}, microversion=COMPUTE_API), thing)

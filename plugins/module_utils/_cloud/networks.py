@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cloud's networks, routers and shared security groups, as its operator wants them: looked at, compared, made."""
+"""A cloud's networks, routers and shared security groups, as its operator wants them: read, compared, made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 if TYPE_CHECKING:
     from openstack.connection import Connection
 
-# What of a network cannot be another once it is there.
+# Properties that cannot change after a network has been made.
 FIXED = {"network_type": "provider_network_type", "physical_network": "provider_physical_network", "segment": "provider_segmentation_id"}
 NETWORK = {"shared": "is_shared", "external": "is_router_external", "mtu": "mtu"}
 SHARED = "access_as_shared"
@@ -24,7 +24,7 @@ SHARED = "access_as_shared"
 
 @dataclasses.dataclass
 class Step:
-    """One difference: what it is about, how it is and how it is to be, and what makes it so."""
+    """One difference: what it is about, its state before and after, and the call that makes the change."""
 
     thing: str
     before: Any

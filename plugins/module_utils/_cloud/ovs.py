@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The database of Open vSwitch on a machine, and those of OVN: what is wanted of them, in one transaction each, if it is not there.
+"""The database of Open vSwitch on a machine, and those of OVN: writes what differs from the wanted state, in one transaction each.
 
-What is not named is left alone: OVN has its own bridge, ports and keys there.
+What is not named stays as it is: OVN has its own bridge, ports and keys there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOOK_OVN = (
     ("ssl", ("--columns=private_key,certificate,ca_cert", "list", "SSL")),
 )
 OVN_DATABASES = {"northbound": ("ovn-nbctl", 6641), "southbound": ("ovn-sbctl", 6642)}
-# Milliseconds of silence after which a database asks whether the other side lives.
+# Milliseconds of silence after which a database checks the connection.
 PROBE = 60000
 
 
@@ -129,7 +129,7 @@ def _text(value: Any) -> str:
 
 
 def switch_plan(state: Mapping[str, Sequence[Mapping[str, Any]]], wanted: Mapping[str, Any]) -> Plan:
-    """What is to be done about Open vSwitch: external_ids, other_config (dicts), managers (a list, if given), ssl (private_key, certificate,
+    """The changes to Open vSwitch: external_ids, other_config (dicts), managers (a list, if given), ssl (private_key, certificate,
     ca_cert) and bridges ({name, state, datapath_type, other_config, fail_mode, ports: [{name, type}]})."""
     plan = Plan()
     switch = state["switch"][0] if state["switch"] else {}
@@ -192,7 +192,7 @@ def faults(state: Mapping[str, Sequence[Mapping[str, Any]]], wanted: Mapping[str
 
 
 def runs(pid_file: str = PID_FILE) -> bool:
-    """Whether ovs-vswitchd runs, so that it can be waited for."""
+    """Whether ovs-vswitchd runs, so that it is possible to wait for it."""
     try:
         with open(pid_file, encoding="ascii") as stream:
             return os.path.isdir(f"/proc/{int(stream.read())}")
@@ -222,7 +222,7 @@ def ensure_switch(wanted: Mapping[str, Any], check: bool, run: Callable[..., Any
 
 
 def central_plan(state: Mapping[str, Sequence[Mapping[str, Any]]], address: str, port: int, ssl: Mapping[str, str]) -> Plan:
-    """What is to be done about one of OVN's databases, so that it listens on the address with TLS and nowhere else."""
+    """The changes to one of OVN's databases, so that it listens on the address with TLS and nowhere else."""
     plan = Plan()
     target = f"pssl:{port}:{address}"
     now = sorted((row["target"], row["inactivity_probe"]) for row in state["connections"])

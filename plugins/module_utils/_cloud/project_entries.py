@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The inventory's `cloud_projects`: what may be said there, what is wrong with it, and the rules of security groups that it means."""
+"""The inventory's `cloud_projects`: what it may contain, what is wrong with it, and the security group rules that it describes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def rules_of(group: Mapping) -> frozenset:
 
 
 def key_of(text: str) -> tuple:
-    """Kind and content of a public key: without the comment, which says nothing."""
+    """Kind and content of a public key, without the comment."""
     return tuple(text.split()[:2])
 
 

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The steps from what is there to the projects that are declared: a decision, which speaks with nobody.
+"""The steps from what is there to the declared projects: a decision, without any request.
 
-What has been made here bears a mark: projects and security groups a tag, users their description, which also names the keys that they have
-from here. What bears it and is not declared any more goes; what does not is left alone.
+What was made here has a mark: projects and security groups a tag, users their description, which also names the keys that they have
+from here. What has the mark and is not declared any more is removed; what has no mark stays as it is.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Tenancy:
 
     identity: identity.State = dataclasses.field(default_factory=identity.State)
     quotas: dict = dataclasses.field(default_factory=dict)  # project: {quota: value}
-    usual: dict = dataclasses.field(default_factory=dict)  # quota: value, of a project that nobody has said anything about
+    usual: dict = dataclasses.field(default_factory=dict)  # quota: value, the defaults
     keys: dict = dataclasses.field(default_factory=dict)  # user: {name: public key}
     groups: dict = dataclasses.field(default_factory=dict)  # project: {name: {id, description, tags, rules: {Rule: id}}}
-    contents: dict = dataclasses.field(default_factory=dict)  # project that would go: what is in it, in words
+    contents: dict = dataclasses.field(default_factory=dict)  # project that would be removed: what is in it, in words
 
 
 def marked_keys(description: str | None) -> list | None:
@@ -57,7 +57,7 @@ def people(projects: Iterable) -> dict:
 
 
 def identity_wanted(projects: list, state: identity.State) -> dict:
-    """What keystone shall have, with what is to go."""
+    """What keystone must have, with what is to be removed."""
     users = people(projects)
     declared = {project["name"] for project in projects}
     ours = {name for name, found in state.users.items() if marked_keys(found["description"]) is not None}
@@ -73,12 +73,12 @@ def identity_wanted(projects: list, state: identity.State) -> dict:
 
 
 def leaving(projects: Iterable, state: identity.State) -> set:
-    """Projects that bear the mark and are not declared."""
+    """Projects that have the mark and are not declared."""
     return {name for name, found in state.projects.items() if MARK in found["tags"]} - {project["name"] for project in projects}
 
 
 def plan_quotas(projects: Iterable, there: Tenancy) -> list:
-    """Steps for quotas; one that is not declared is as for any project."""
+    """Steps for quotas; one that is not declared gets the default."""
     steps = []
     for project in projects:
         said, found = project.get("quotas") or {}, there.quotas.get(project["name"], there.usual)
@@ -108,7 +108,7 @@ def plan_keys(projects: Iterable, there: Tenancy) -> list:
             steps.append(Step("make", "key", f"{key} of {name}", {"user": name, "key": key, "public_key": content}))
     for name, found in there.identity.users.items():
         ours, has = marked_keys(found["description"]), there.keys.get(name, {})
-        # with a user who goes all of them go, also those that the user has made
+        # a user who is removed loses all keys, also those that the user has made
         gone = set() if ours is None else set(ours) - set(users[name]["keys"]) if name in users else set(has)
         steps += [Step("remove", "key", f"{key} of {name}", was={"user": name, "key": key}) for key in sorted(gone & set(has))]
     return steps
@@ -118,7 +118,7 @@ def plan_group(project: str, name: str, rules: frozenset, description: str | Non
     """Steps for one security group and its rules, which are these and no others."""
     of = f"{name} of {project}"
     steps, place = [], {"project": project, "group": name}
-    # neutron lets a new group's instances speak to everybody
+    # neutron gives a new group rules that allow all outgoing traffic
     has = set(found["rules"] if found else DEFAULT_RULES if name == DEFAULT_GROUP else OUTGOING)
     if found is None and name != DEFAULT_GROUP:
         steps.append(Step("make", "security group", of, {**place, "description": description or ""}))
@@ -151,7 +151,7 @@ def plan_groups(projects: Iterable, there: Tenancy) -> list:
 
 
 def plan(projects: Iterable, there: Tenancy) -> list:
-    """All steps. Refused if something would go that is in use."""
+    """All steps. Refused if something that is in use would be removed."""
     projects = list(projects)
     used = [f"project {name} is not in cloud_projects any more, and has {', '.join(texts)}" for name, texts in sorted(there.contents.items()) if texts]
     if used:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cloud's projects, their users, quotas, ssh keys and security groups: what the cloud tells of them, and each step. Look, plan, do, as _cloud.identity."""
+"""The cloud's projects, users, quotas, ssh keys and security groups: requests for what is there, and for each step. Read, plan, do, as _cloud.identity."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def look_at_groups(connection: Connection, projects: Mapping, only: str = "") ->
 
 
 def look_inside(connection: Connection, kinds: set, project: str) -> list:
-    """What is in a project that would be lost, or left behind without an owner, if the project went."""
+    """What is in a project, and would be lost or left without an owner if the project were removed."""
     lists = {"compute": [("instances", lambda: connection.compute.servers(details=False, all_projects=True, project_id=project))],
              "block-storage": [("volumes", lambda: connection.block_storage.volumes(details=False, all_projects=True, project_id=project)),
                                ("snapshots", lambda: connection.block_storage.snapshots(details=False, all_projects=True, project_id=project))],
@@ -93,7 +93,7 @@ def look_inside(connection: Connection, kinds: set, project: str) -> list:
 
 
 def look(connection: Connection, projects: list) -> Tenancy:
-    """What is there of what is declared, and of what bears the mark."""
+    """What is there of what is declared, and of what has the mark."""
     users = people(projects)
     state = identity.look(connection, users.values())
     kinds = {found["type"] for found in state.services.values()}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys of S3: a pair that stands for a user in a project, kept by keystone."""
+"""Access keys for S3: a pair for a user in a project, kept by keystone."""
 
 from __future__ import annotations
 
