@@ -110,7 +110,7 @@ class Fault:
         """Whether it is one of those that an entry of mutants.yml stands for."""
         change = entry.get("change", self.change)
         if change == "number":
-            as_told = isinstance(self.new, ast.Constant) and type(self.new.value) is int
+            as_told = isinstance(self.new, ast.Constant) and isinstance(self.new.value, int) and not isinstance(self.new.value, bool)
         elif change == "boundary":
             as_told = isinstance(self.new, ast.Compare) and isinstance(self.new.ops[0], (ast.Lt, ast.LtE, ast.Gt, ast.GtE))
         else:

@@ -345,8 +345,8 @@ def test_the_damaged_file_is_named(make, store, guest, suffix):
     ("<disk type='file' device='disk'><source file='/a'/></disk>", True), ("<disk type='file' device='lun'><source file='/a'/></disk>", True),
     ("<disk type='file'><source file='/a'/></disk>", True), ("<disk type='file' device='disk'><source file='/a'/><readonly/></disk>", False),
     ("<disk type='file' device='disk'><source file='/a'/><shareable/></disk>", False), ("<disk type='file' device='cdrom'><source file='/a'/></disk>", False),
-    ("<disk type='file' device='disk'/>", False), ("<disk type='file' device='disk'><source file='/a'><seclabel model='selinux' relabel='no'/>"
-     "<seclabel model='dac' relabel='yes'/></source></disk>", True), ("<disk type='network' device='disk'><source name='/a'/></disk>", False),
+    ("<disk type='file' device='disk'/>", False), ("<disk type='network' device='disk'><source name='/a'/></disk>", False),
+    ("<disk type='file' device='disk'><source file='/a'><seclabel model='selinux' relabel='no'/><seclabel model='dac' relabel='yes'/></source></disk>", True),
 ])
 def test_only_what_a_guest_writes_on_alone_is_leased(disk, has):
     """Others may have the same read-only disk, an image's, at the same time."""
