@@ -100,7 +100,7 @@ class _Hosts:
             try:
                 value = self._hostvars[host].get(variable)
                 self._read[host, variable] = "" if value is None else str(value)
-            except Exception as error:  # Ansible's, of a template
+            except Exception as error:  # whatever a template or a lookup in it raises; it becomes one of the faults
                 self._read[host, variable] = None
                 self._broken.setdefault((variable, " ".join(str(error).split())), []).append(host)
         return self._read[host, variable] or None

@@ -44,3 +44,20 @@ def holder(store, name="web"):
 def files(store):
     folder = store / lease.FOLDER
     return sorted(path.name for path in folder.iterdir() if path.name != lease.NODES) if folder.exists() else []
+
+
+def rewrite(store, node, guest, kind="", **changes):
+    """Change what the store says of each lease of the guest; of each claim on one, with kind=lease.CLAIM."""
+    with lease.Ledger(str(store)) as ledger:
+        for place in lease.places(node, guest):
+            ledger.put({**ledger.read(place.key + kind), **changes})
+            ledger.replace(place.key + kind)
+
+
+def orphan_promise(make, store, guest):
+    """One has it; its promise to two was made by a process that is no more."""
+    one = make("one")
+    lease.take(one, guest)
+    lease.promise(one, guest, "two")
+    rewrite(store, one, guest, lease.CLAIM, pid=2**22 + 1)
+    return one

@@ -15,7 +15,7 @@ import time
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
-from lease_samples import OTHER, UUID, domain, runs
+from lease_samples import OTHER, UUID, domain, orphan_promise, runs
 
 
 @pytest.fixture
@@ -168,16 +168,7 @@ def test_one_that_arrives_is_not_started_beside_itself(make, store, guest):
 
 
 def test_who_leaves_a_guest_that_nobody_claims_any_more(make, store, guest):
-    one = make("one")
-    lease.take(one, guest)
-    lease.promise(one, guest, "two")
-    with lease.Ledger(str(store)) as ledger:
-        for place in lease.places(one, guest):
-            entry = ledger.read(place.key + lease.CLAIM)
-            # its maker has died
-            ledger.put({**entry, "pid": 2**22 + 1})
-            ledger.replace(place.key + lease.CLAIM)
-    lease.release(one, guest)
+    lease.release(orphan_promise(make, store, guest), guest)
     assert lease.holders(str(store)) == []
 
 

@@ -12,7 +12,7 @@ import types
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
-from lease_samples import OTHER, UUID, holder
+from lease_samples import OTHER, UUID, holder, orphan_promise, rewrite
 
 
 def between(monkeypatch, name, act, when=lambda *dummy: True):
@@ -151,18 +151,6 @@ def test_a_claim_of_its_own_host_ends_with_the_next_start(make, store, guest):
     assert not [name for name in os.listdir(store / lease.FOLDER) if name.endswith(lease.CLAIM)]
 
 
-def orphan_promise(make, store, guest):
-    """One has it; its promise to two was made by a process that is no more."""
-    one = make("one")
-    lease.take(one, guest)
-    lease.promise(one, guest, "two")
-    with lease.Ledger(str(store)) as ledger:
-        for place in lease.places(one, guest):
-            ledger.put({**ledger.read(place.key + lease.CLAIM), "pid": 2**22 + 1})
-            ledger.replace(place.key + lease.CLAIM)
-    return one
-
-
 def test_a_promise_that_broke_off_is_made_anew_to_another_host(make, store, guest):
     one = orphan_promise(make, store, guest)
     lease.promise(one, guest, "three")
@@ -258,10 +246,7 @@ def test_a_lease_that_is_promised_waits_for_its_target(make, store, guest):
     one = make("one")
     lease.take(one, guest)
     lease.promise(one, guest, "two")
-    with lease.Ledger(str(store)) as ledger:
-        for place in lease.places(one, guest):
-            ledger.put({**ledger.read(place.key), "boot": "an earlier one"})
-            ledger.replace(place.key)
+    rewrite(store, one, guest, boot="an earlier one")
     assert sweep(one, store) == [] and holder(store) == ("one", "two")
 
 
