@@ -21,7 +21,7 @@ options:
   state:
     description:
       - V(running), the guest is defined and runs. One that is paused goes on, unless a move has paused it. If an I/O error has, and it stops again
-        at once, the module fails and says why.
+        at once, the module fails and says why. One whose memory was saved by a move that broke off is not started, for that would lose it.
       - V(present), the guest is defined; whether it runs is left alone.
       - V(stopped), the guest is defined and does not run. It is asked to power off, see O(timeout) and O(force).
       - V(absent), the guest is stopped and its definition is gone. Its disk stays.

@@ -26,6 +26,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -1057,7 +1058,13 @@ def autostart(node: Node, say=write_line, ask=ask_virsh, pause=time.sleep) -> No
             if text is None or (ask("domstate", name)[0] or "").strip() != "shut off":
                 continue
             try:
-                if not places(node, guest_of(text)):
+                guest = guest_of(text)
+                if not places(node, guest):
+                    continue
+                saved = [path for disk in guest.disks for path in sorted(glob.glob(glob.escape(disk) + ".*.state"))]
+                if saved:
+                    say(f"guest {name}: not started: its memory is saved in {saved[-1]}, by a move that broke off. `virsh restore {saved[-1]}` makes it go on; "
+                        "if it is to begin anew, delete that file and start it")
                     continue
                 why = ask("start", name, timeout=600)[1]
                 why = hook_said(why) or why

@@ -165,15 +165,30 @@ def _stopped(name, known, silent):
                                          f"{rescue([holder] if holder in silent else silent)}")
     if len(known) > 1:
         return Whereabouts(REFUSED, text=f"{name} is stopped and defined on {_among(known)}. {_which(name, known)}")
-    return Whereabouts(HERE, list(known)[0]) if known else Whereabouts(NOWHERE)
+    if not known:
+        return Whereabouts(NOWHERE)
+    host, states = list(known)[0], _states(known)
+    if not states:
+        return Whereabouts(HERE, host)
+    return Whereabouts(HERE, host, f"{name} is stopped on {host}. {_saved(states)}. `virsh restore {states[0]}` there makes it go on where it was. "
+                                   "If it has run since then, or may begin anew, delete that file")
+
+
+def _states(known):
+    """The files beside its disks in which a move has saved its memory."""
+    return sorted({path for guest in known.values() for path in guest.get("state_files") or ()})
+
+
+def _saved(states):
+    return f"Its memory is saved in {', '.join(states)}, by a move that broke off, and a start anew would lose it"
 
 
 def _which(name, known):
     """Which of several definitions is stale, by what is known, and the command that removes it. That one removes no memory that was saved."""
-    states = sorted({path for guest in known.values() for path in guest.get("state_files") or ()})
+    states = _states(known)
     if states:
-        return (f"Its memory is saved in {', '.join(states)}, by a move that broke off, and a start anew would lose it. "
-                f"On the host that is to have it: `virsh restore {states[0]}`; then remove the definition of the other one: `virsh undefine {name}`")
+        return (f"{_saved(states)}. On the host that is to have it: `virsh restore {states[0]}`; "
+                f"then remove the definition of the other one: `virsh undefine {name}`")
     saved = [host for host, guest in known.items() if guest.get("managed_save")]
     holder, defined = _holder(known), {host: guest.get("defined") for host, guest in known.items()}
     if len(saved) == 1:
@@ -207,6 +222,8 @@ def declare(guests, hosts, families, asked):
             # all its definitions are to go, whichever is stale; where it may run, nothing is touched
             for host in known:
                 result["here"][host].append(guest.told())
+        elif found.verdict == HERE and found.text and guest.state == "running":
+            result["refused"].append(found.text + ".")
         elif found.verdict == HERE:
             result["here"][found.host].append(guest.told())
             for host in found.stale:

@@ -20,10 +20,11 @@ PATIENCE = 60
 
 def is_store(root: str) -> bool:
     """Whether a directory is a site's store. CloudError if its server does not answer."""
-    return _answered(lambda: _is_store(root), f"the store {root}")
+    return answered(lambda: _is_store(root), f"the store {root}")
 
 
-def _answered(call: Callable[[], Answer], what: str) -> Answer:
+def answered(call: Callable[[], Answer], what: str) -> Answer:
+    """What a look into a store returns. CloudError if its server does not answer."""
     return bounded(call, PATIENCE, what, "Is its server up? Guests that wait for it go on when it is back")
 
 
@@ -32,9 +33,10 @@ def _is_store(root: str) -> bool:
 
 
 def is_anybodys(root: str) -> str:
-    """Why a store is not root's alone to write to, "" if it is. Whoever runs this may own it, too, and one that is not there is nobody's."""
+    """Why a store is not root's alone to write to, "" if it is. Whoever runs this may own it, too, and one that is not there is nobody's.
+    CloudError if its server does not answer."""
     try:
-        status = os.stat(root)
+        status = answered(lambda: os.stat(root), f"the store {root}")
     except FileNotFoundError:
         return ""
     if status.st_uid not in (0, os.geteuid()):
@@ -44,7 +46,7 @@ def is_anybodys(root: str) -> str:
 
 def store_of(path: str) -> str | None:
     """The root of the store that a path lies in; None if it lies in none. CloudError if its server does not answer."""
-    return _answered(lambda: _store_of(path), f"the store of {path}")
+    return answered(lambda: _store_of(path), f"the store of {path}")
 
 
 def _store_of(path: str) -> str | None:

@@ -132,13 +132,14 @@ class Guest:
             if hypervisor.state(self.dom) == "paused":
                 self.resume()
             return
+        described = self.before if self.before is not None else self.after
+        in_hand.check_saved(self.host, self.name, described)
 
         def step():
             hypervisor.start(self.dom)
-            if self.family == "xen":
-                for disk in domain_facts.facts(self.before if self.before is not None else self.after)["disks"]:
-                    if disk["path"] and store_of(disk["path"]):
-                        xen.direct_io(disk["path"])
+            for disk in domain_facts.facts(described)["disks"] if self.family == "xen" else ():
+                if disk["path"] and store_of(disk["path"]):
+                    xen.direct_io(disk["path"])
 
         self.do("start", step)
 
@@ -218,9 +219,7 @@ class Guest:
                 self.stop()
             self.set_autostart()
         xml = domain.shown(self.after) if self.after is not None else None
-        self.result.update(changed=bool(self.actions), actions=self.actions, previous_state=previous, state=self.state())
-        if xml:
-            self.result["xml"] = xml
+        self.result.update(changed=bool(self.actions), actions=self.actions, previous_state=previous, state=self.state(), **({"xml": xml} if xml else {}))
         if self.wants_diff:
             self.result["diff"] = differences(self, target, previous, xml or "")
         return self.result

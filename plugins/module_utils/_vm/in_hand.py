@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import os
+import time
 import xml.etree.ElementTree as ET
 from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
+from ansible_collections.our.cloud.plugins.module_utils._move.facts import state_files
 from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job
+from ansible_collections.our.cloud.plugins.module_utils._site.store import answered
 
 # Less than this is a store that is full, bytes
 FULL = 1 << 20
@@ -36,11 +39,30 @@ def check_free(host: str, name: str, dom: Any, definition: ET.Element) -> None:
                          "playbooks/list.yml tells where it runs and what to do")
 
 
+def check_saved(host: str, name: str, definition: ET.Element) -> None:
+    """Refuse to start a guest whose memory a move has saved and nobody has restored."""
+    disks = _disks(definition)
+    saved = answered(lambda: [state for disk in disks for state in state_files(disk)], f"the store of {', '.join(disks)}")
+    if saved:
+        path, when = saved[-1]["path"], time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(saved[-1]["saved"]))
+        raise CloudError(host, f"guest {name}", f"its memory is saved in {path} ({when}), by a move that broke off, and a start anew would lose it",
+                         f"`virsh restore {path}` here makes it go on where it was. If it has run since then, or may begin anew, "
+                         "delete that file and run this again")
+
+
+def _disks(definition: ET.Element) -> list[str]:
+    return sorted({disk["path"] for disk in domain_facts.facts(definition)["disks"] if disk["path"]})
+
+
 def full_stores(definition: ET.Element) -> list[str]:
-    """The folders of a guest's disks that have no room left."""
-    folders = {os.path.dirname(disk["path"]) for disk in domain_facts.facts(definition)["disks"] if disk["path"]}
+    """The folders of a guest's disks that have no room left. CloudError if their server does not answer."""
+    folders = sorted({os.path.dirname(disk) for disk in _disks(definition)})
+    return answered(lambda: _full(folders), f"the store {', '.join(folders)}")
+
+
+def _full(folders: list[str]) -> list[str]:
     found = []
-    for folder in sorted(folders):
+    for folder in folders:
         try:
             about = os.statvfs(folder)
         except OSError:

@@ -164,6 +164,10 @@ def on(**copies):
      "the definition on x2 is stale: its memory is saved on x1"),
     (on(x1={"active": False, "state_files": ["/s/g.img.u.state"]}, x2={"active": False}), [], "refused", None,
      "Its memory is saved in /s/g.img.u.state, by a move that broke off, and a start anew would lose it"),
+    (on(x1={"active": False, "state_files": ["/s/g.img.u.state"]}), [], "here", "x1", "g is stopped on x1. Its memory is saved in /s/g.img.u.state, "
+     "by a move that broke off, and a start anew would lose it. `virsh restore /s/g.img.u.state` there makes it go on where it was. "
+     "If it has run since then, or may begin anew, delete that file"),
+    (on(x1={"state_files": ["/s/g.img.u.state"]}), [], "here", "x1", ""),
     (on(x1={"active": False}, x2={"active": False}), [], "refused", None, "Nothing tells which definition is stale. Compare them (`virsh dumpxml g`)"),
     # somebody else's
     (on(x1={"owner": "nova"}), [], "refused", None, "g on x1 belongs to nova, and nothing here touches it"),
@@ -226,6 +230,13 @@ def test_a_definition_where_it_does_not_run_goes():
 def test_saved_memory_is_not_thrown_away():
     plan = declare(on(x2={}, x1={"active": False, "managed_save": True}))
     assert plan["here"]["x1"] == [] and "`virsh managedsave-remove g`" in plan["left"][0]
+
+
+@pytest.mark.parametrize("state, refused", [("running", 1), ("stopped", 0), ("absent", 0)])
+def test_saved_memory_keeps_a_guest_from_starting(state, refused):
+    plan = declare(on(x1={"active": False, "state_files": ["/s/g.img.u.state"]}), declared(state=state))
+    assert len(plan["refused"]) == refused and names(plan) == ({} if refused else {"x1": ["g"]})
+    assert plan["left"] == [] and all("a start anew would lose it" in line for line in plan["refused"])
 
 
 def test_what_is_on_its_way_is_left_alone():

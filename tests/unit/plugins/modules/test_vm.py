@@ -349,6 +349,33 @@ def test_a_full_store_is_named(conn, root, monkeypatch, check_mode):
         run(conn, root, check_mode=check_mode)
 
 
+# --- its memory was saved by a move that broke off
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_saved_memory_is_not_lost_by_a_start(conn, root, check_mode):
+    dom = made(conn, root)
+    dom.running = False
+    saved = root / "images/our-vm.qcow2.7f2c.1-2.state"
+    saved.write_bytes(b"memory")
+    os.utime(saved, (1000000000, 1000000000))
+    with pytest.raises(CloudError) as error:
+        run(conn, root, check_mode=check_mode)
+    assert str(error.value) == (
+        f"node1: guest our-vm: its memory is saved in {saved} (2001-09-09 01:46 UTC), by a move that broke off, and a start anew would lose it. "
+        f"`virsh restore {saved}` here makes it go on where it was. If it has run since then, or may begin anew, delete that file and run this again")
+    assert not dom.running
+    # nothing is started by these
+    assert run(conn, root, state="present")["actions"] == run(conn, root, state="stopped")["actions"] == []
+    saved.unlink()
+    assert run(conn, root)["actions"] == ["start"]
+
+
+def test_what_runs_is_not_asked_for_saved_memory(conn, root):
+    made(conn, root)
+    (root / "images/our-vm.qcow2.7f2c.1-2.state").write_bytes(b"memory")
+    assert run(conn, root)["actions"] == []
+
+
 # --- it runs elsewhere
 
 def test_a_stale_definition_goes_and_nothing_else(conn, root):

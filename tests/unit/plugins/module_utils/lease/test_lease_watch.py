@@ -179,6 +179,17 @@ def test_guests_of_the_store_are_started_when_it_is_there(make, store, guest):
                     "guest web: not started: the store does not answer within 30 s", "guest gone: not started: runs on two", "guest web: started"]
 
 
+def test_a_guest_whose_memory_is_saved_is_not_started_at_boot(make, store, guest):
+    """A start anew would lose it."""
+    one, said = make("one"), []
+    saved = store / "images/one.img.7f2c.1-2.state"
+    saved.write_bytes(b"memory")
+    answers = {"list": "web\n", "dumpxml": domain(guest), "domstate": "shut off\n"}
+    lease.autostart(one, say=said.append, ask=lambda *words, **dummy: (answers[words[0]], ""), pause=pytest.fail)
+    assert said == [f"guest web: not started: its memory is saved in {saved}, by a move that broke off. `virsh restore {saved}` makes it go on; "
+                    "if it is to begin anew, delete that file and start it"]
+
+
 def test_a_lease_that_is_lost_is_not_taken_again_from_who_gets_it_next(make, store, guest):
     one, three = make("one"), make("three")
     wanted = lease.take(one, guest)
