@@ -20,7 +20,7 @@ from ansible_collections.our.cloud.plugins.module_utils._registry import registr
 from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 
-sys.path.append(str(CHECKOUT / "tests/unit/plugins/module_utils"))
+sys.path.append(str(CHECKOUT / "tests/unit"))
 
 import boot_samples  # noqa: E402  pylint: disable=wrong-import-position
 

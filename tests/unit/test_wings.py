@@ -9,6 +9,7 @@ import ast
 import pathlib
 
 import pytest
+from checkout import UNIT
 
 MODULE_UTILS = pathlib.Path(__file__).resolve().parents[2] / "plugins/module_utils"
 PACKAGE = "ansible_collections.our.cloud.plugins.module_utils."
@@ -76,3 +77,4 @@ def too_large():
 
 def test_nothing_is_too_large_to_be_read_at_once():
     assert set(too_large()) == LARGER
+    assert [path.name for path in UNIT.rglob("*.py") if path.read_text(encoding="utf-8").count("\n") > 450] == []

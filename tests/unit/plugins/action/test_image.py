@@ -6,22 +6,17 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import shutil
-import sys
 import types
 from unittest import mock
 
+import boot_samples as sample
 import pytest
 from ansible.errors import AnsibleError
 
 from ansible_collections.our.cloud.plugins.action import image, kernel, ramdisk
 from ansible_collections.our.cloud.plugins.module_utils._registry import registration
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "module_utils"))
-
-import boot_samples as sample  # noqa: E402  pylint: disable=wrong-import-position
 
 DEFAULTS = {"path": None, "state": "present", "owner": None, "force": False, "remote_src": False, "parts": None, "pack": None, "origin": None}
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import pathlib
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 
+import boot_samples as sample
 import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
@@ -24,10 +24,6 @@ from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKE
 from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
 from ansible_collections.our.cloud.plugins.module_utils._registry.storage import RegistryError
 from ansible_collections.our.cloud.plugins.module_utils._vm import ensure, in_hand
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "module_utils"))
-
-import boot_samples as sample  # noqa: E402  pylint: disable=wrong-import-position
 
 DEFAULTS = {"name": "our-vm", "state": "running", "kind": "kvm", "arch": None, "memory": 256, "vcpus": 1, "cpu": None, "image": "debian", "kernel": None,
             "ramdisk": None, "cmdline": None, "disk": None, "bridge": "br0", "mac": None, "autostart": None, "timeout": 1, "force": False, "uri": None,

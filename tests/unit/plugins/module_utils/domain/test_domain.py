@@ -1,15 +1,14 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""What XML is made of a guest's description, and of one that is laid over what libvirt holds."""
 
 from __future__ import annotations
 
 import pytest
+from domain_samples import AMD64, ARM64, GUEST, NORMALISED, xml
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts
-
-GUEST = {"name": "our-vm", "kind": "pvh", "memory": 192, "vcpus": 1, "store": "/srv/cloud", "kernel": "boot/k", "ramdisk": "boot/r",
-         "disk": "images/our-vm.img", "bridge": "br0", "mac": "00:16:3E:00:00:50"}
 
 XEN = """<domain xmlns:our="urn:our-cloud:1" type="xen">
   <name>our-vm</name>
@@ -97,55 +96,6 @@ PC = """  <features>
   </clock>
 """
 
-# What libvirt 11.3 made of a definition, cut to what matters
-NORMALISED = """<domain type='qemu'>
-  <name>our-vm</name>
-  <uuid>e5d11d1f-09f5-460e-b50f-d0851c5d7b14</uuid>
-  <metadata>
-    <our:cloud xmlns:our="urn:our-cloud:1" owner="guests" name="our-vm"/>
-  </metadata>
-  <memory unit='KiB'>196608</memory>
-  <currentMemory unit='KiB'>196608</currentMemory>
-  <vcpu placement='static'>1</vcpu>
-  <os>
-    <type arch='x86_64' machine='pc-q35-10.0'>hvm</type>
-    <kernel>/srv/cloud/boot/k</kernel>
-    <initrd>/srv/cloud/boot/r</initrd>
-    <cmdline>root=/dev/vda ro console=ttyS0</cmdline>
-    <boot dev='hd'/>
-  </os>
-  <features>
-    <acpi/>
-  </features>
-  <cpu mode='custom' match='exact' check='none'>
-    <model fallback='forbid'>qemu64</model>
-  </cpu>
-  <clock offset='utc'/>
-  <devices>
-    <emulator>/usr/bin/qemu-system-x86_64</emulator>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='raw' cache='none' io='native' discard='unmap'/>
-      <source file='/srv/cloud/images/our-vm.img'>
-        <seclabel model='dac' relabel='no'/>
-      </source>
-      <target dev='vda' bus='virtio'/>
-      <address type='pci' domain='0x0000' bus='0x02' slot='0x00' function='0x0'/>
-    </disk>
-    <interface type='bridge'>
-      <mac address='00:16:3e:00:00:50'/>
-      <source bridge='br0'/>
-      <target dev='vm-3e000050'/>
-      <model type='virtio'/>
-      <address type='pci' domain='0x0000' bus='0x01' slot='0x00' function='0x0'/>
-    </interface>
-  </devices>
-</domain>
-"""
-
-
-def xml(**changes):
-    return domain.to_text(domain.overlay(domain.complete({**GUEST, **changes})))
-
 
 @pytest.mark.parametrize("kind, machine, os, features, target, bus, console", [
     ("pvh", "xenpvh", "xenpvh", "", "xvda", "xen", "xen"),
@@ -213,20 +163,6 @@ PASSTHROUGH = '  <cpu mode="host-passthrough" />\n'
 CPU = '  <cpu mode="custom" match="exact">\n    <model fallback="forbid">%s</model>\n  </cpu>\n'
 
 
-def capabilities(host, *guests):
-    """As libvirt gives them, cut to what matters: guests are (architecture, program, kinds)."""
-    return "<capabilities><host><cpu><arch>%s</arch></cpu></host>%s</capabilities>" % (host, "".join(
-        "<guest><os_type>hvm</os_type><arch name='%s'><wordsize>64</wordsize><emulator>/usr/bin/%s</emulator><machine>m</machine>%s</arch></guest>" % (
-            arch, program, "".join("<domain type='%s'/>" % kind for kind in kinds)) for arch, program, kinds in guests))
-
-
-AMD64 = domain.host(capabilities("x86_64", ("armv6l", "qemu-system-arm", ["qemu"]), ("armv7l", "qemu-system-arm", ["qemu"]),
-                                 ("aarch64", "qemu-system-aarch64", ["qemu"]), ("i686", "qemu-system-i386", ["qemu", "kvm"]),
-                                 ("x86_64", "qemu-system-x86_64", ["qemu", "kvm"])))
-# libvirt finds qemu-system-aarch64 for armv7l there, for it alone has KVM (virQEMUCapsGetDefaultEmulator)
-ARM64 = domain.host(capabilities("aarch64", ("armv7l", "qemu-system-aarch64", ["qemu", "kvm"]), ("aarch64", "qemu-system-aarch64", ["qemu", "kvm"])))
-
-
 # What libvirt makes of the first of these is -accel kvm -cpu host,aarch64=off (its test aarch64-kvm-32-on-64).
 @pytest.mark.parametrize("where, kind, debian, arch, emulator, cpu, address", [
     (ARM64, "kvm", "armhf", "armv7l", "qemu-system-aarch64", PASSTHROUGH, MMIO),
@@ -247,42 +183,6 @@ def test_the_emulator_of_a_new_guest_is_libvirts():
     assert [item.tag for item in root.find("devices")][:2] == ["emulator", "disk"]
     assert root.findtext("devices/emulator") == "/usr/bin/qemu-system-i386"
     assert domain.overlay(domain.complete({**GUEST, "kind": "pvh"}, AMD64)).find("devices/emulator") is None
-
-
-def test_host():
-    assert (AMD64.arch, ARM64.arch) == ("amd64", "arm64")
-    assert ARM64.emulators["armv7l"] == ("/usr/bin/qemu-system-aarch64", {"qemu", "kvm"})
-    assert domain.host("<capabilities><guest><os_type>exe</os_type></guest><guest><os_type>hvm</os_type></guest></capabilities>") == (None, {})
-    assert domain.host(capabilities("riscv64")) == (None, {})
-
-
-EMULATING = domain.host(capabilities("x86_64", ("x86_64", "qemu-system-x86_64", ["qemu"])))
-
-
-@pytest.mark.parametrize("where, change, words", [
-    (AMD64, {"kind": "kvm", "arch": "armhf"},
-     "guest our-vm: KVM runs armhf guests on arm64 hosts, and this one is amd64. Give it kind: qemu (emulated, slow), or another host"),
-    (ARM64, {"kind": "kvm", "arch": "i386"}, "guest our-vm: KVM runs i386 guests on amd64 and i386 hosts, and this one is arm64. Give"),
-    (EMULATING, {"kind": "qemu", "arch": "arm64"},
-     "guest our-vm: this host has no emulator for arm64 (qemu-system-aarch64). "
-     "Give the guest arch: arm64 in the inventory and run the hypervisors playbook, or install qemu-system-arm"),
-    (EMULATING, {"kind": "kvm"}, "guest our-vm: kind kvm needs hardware virtualization, and libvirt has none for amd64 here. Give it kind: qemu"),
-])
-def test_what_a_host_cannot_run(where, change, words):
-    with pytest.raises(domain.GuestError) as error:
-        domain.complete({**GUEST, **change}, where)
-    assert words in str(error.value)
-    domain.complete({**GUEST, **change})
-
-
-def test_a_host_of_no_known_architecture_is_asked_for_its_emulators():
-    where = domain.host(capabilities("armv8l", ("armv7l", "qemu-system-arm", ["kvm"])))
-    assert domain.complete({**GUEST, "kind": "kvm", "arch": "armhf"}, where)["emulator"] == "/usr/bin/qemu-system-arm"
-
-
-def test_a_cpu_that_is_asked_for():
-    full = domain.complete({**GUEST, "kind": "qemu", "arch": "armhf", "cpu": "cortex-a7"}, AMD64)
-    assert domain.overlay(full).findtext("cpu/model") == "cortex-a7"
 
 
 def test_another_architecture_is_another_machine():
@@ -401,41 +301,6 @@ def test_cpu():
     assert domain.overlay(domain.complete({**GUEST, "kind": "qemu", "cpu": "EPYC"}), current).findtext("cpu/model") == "EPYC"
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"name": "bad name"}, "guest name"),
-    ({"name": "../x"}, "guest name"),
-    ({"name": None}, "guest name"),
-    ({"kind": "vmware"}, "kind 'vmware' is not one of pvh"),
-    ({"kind": None}, "kind None"),
-    ({"arch": "sparc"}, "guest our-vm: architecture 'sparc'"),
-    ({"arch": "arm64"}, "kind pvh does not exist for arm64; kinds that do: kvm, qemu"),
-    ({"memory": "much"}, "memory is 'much'"),
-    ({"memory": 8}, "at least 16"),
-    ({"memory": True}, "memory is True"),
-    ({"vcpus": 0}, "vcpus is 0"),
-    ({"mac": "00:16:3e"}, "is not a MAC address"),
-    ({"mac": "01:00:5e:00:00:01"}, "is a multicast address"),
-    ({"mac": "00:00:00:00:00:00"}, "belongs to no machine"),
-    ({"bridge": None}, "a MAC address without a bridge"),
-    ({"kernel": None}, "a ramdisk without a kernel"),
-    ({"kernel": None, "ramdisk": None}, "kind pvh of amd64 has no firmware to boot from; give a kernel"),
-    ({"kind": "pv", "kernel": None, "ramdisk": None}, "kind pv of amd64 has no firmware to boot from; give a kernel"),
-    ({"kind": "qemu", "arch": "armhf", "kernel": None, "ramdisk": None}, "kind qemu of armhf has no firmware to boot from; give a kernel"),
-    ({"kind": "kvm", "kernel": None, "ramdisk": None, "disk": None}, "kind kvm of amd64 has no firmware to boot from and no disk; give a kernel"),
-    ({"store": None}, "is the relative path boot/k and no store is given"),
-])
-def test_refused(change, words):
-    with pytest.raises(domain.GuestError) as error:
-        domain.complete({**GUEST, **change})
-    assert words in str(error.value)
-
-
-@pytest.mark.parametrize("text", ["", "<domain", "hello", "<network/>"])
-def test_not_a_domain(text):
-    with pytest.raises(ValueError, match="not XML|not a domain"):
-        domain.parse(text)
-
-
 def test_a_disk_over_an_image():
     guest = {**GUEST, "disk": "images/our-vm.qcow2"}
     root = domain.overlay(domain.complete({**guest, "kind": "kvm"}))
@@ -467,29 +332,6 @@ def test_command_line(change, words):
     assert domain.complete({**GUEST, **change})["cmdline"] == words
 
 
-def test_facts_of_a_chain():
-    text = NORMALISED.replace("</disk>", "<backingStore type='file'><format type='raw'/><source file='/srv/cloud/registry/emi-01/root.img'/>"
-                              "<backingStore/></backingStore></disk>")
-    assert domain_facts.facts(domain.parse(text))["disks"][0]["backing"] == ["/srv/cloud/registry/emi-01/root.img"]
-
-
-def test_facts():
-    facts = domain_facts.facts(domain.parse(NORMALISED))
-    assert (facts["name"], facts["kind"], facts["memory"], facts["vcpus"], facts["hostdevs"]) == ("our-vm", "qemu", 192, 1, 0)
-    assert facts["disks"][0]["path"] == "/srv/cloud/images/our-vm.img" and facts["disks"][0]["cache"] == "none"
-    assert facts["interfaces"] == [{"mac": "00:16:3e:00:00:50", "bridge": "br0", "type": "bridge"}]
-
-
-def test_facts_of_a_console():
-    assert domain_facts.facts(domain.parse(xml(kind="kvm")))["console_log"] == "/var/log/libvirt/qemu/our-vm-console.log"
-    assert domain_facts.facts(domain.parse(NORMALISED))["console_log"] is None
-
-
-def test_facts_of_little():
-    facts = domain_facts.facts(domain.parse("<domain type='xen'><name>x</name><memory unit='MiB'>64</memory><devices><disk/><interface/></devices></domain>"))
-    assert facts["memory"] == 64 and facts["kind"] == "pv" and facts["disks"][0]["path"] is None
-
-
 @pytest.mark.parametrize("one, other, expected", [
     ("<a x='1' y='2'><b/> </a>", "<a y='2' x='1'>\n <b></b></a>", True),
     ("<a><b/><c/></a>", "<a><c/><b/></a>", False),
@@ -505,37 +347,3 @@ def test_same(one, other, expected):
 ])
 def test_machine(machine, alias, expected):
     assert domain.machine_matches(machine, alias) is expected
-
-
-@pytest.mark.parametrize("unit, number, mib", [
-    ("b", 3 << 20, 3), ("bytes", 3 << 20, 3), ("KiB", 3072, 3), ("k", 3072, 3), ("MiB", 3, 3), ("M", 3, 3), ("GiB", 2, 2048), ("G", 2, 2048), (None, 3072, 3),
-    ("KiB", 3071, 2),
-])
-def test_memory_in_libvirts_units(unit, number, mib):
-    root = domain.parse(f"<domain><memory{f' unit={unit!r}' if unit else ''}>{number}</memory></domain>")
-    assert domain_facts.memory_mib(root) == mib
-
-
-def test_what_people_ask_of_a_domain():
-    """Of a guest that nobody here has described: all that its XML says, and nothing else."""
-    found = domain_facts.facts(domain.parse("""<domain type='kvm'><name>g</name><uuid>u</uuid><memory unit='MiB'>64</memory><vcpu>2</vcpu>
-<os><type arch='aarch64' machine='virt-10.0'>hvm</type><kernel>/k</kernel><initrd>/r</initrd><cmdline>quiet</cmdline></os><devices>
-<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/><source file='/g.qcow2'/><target dev='vda'/>
-<backingStore type='file'><source file='/root.img'/></backingStore></disk>
-<disk type='block' device='lun'><source dev='/dev/sdb'/><target dev='sda'/><shareable/></disk>
-<disk type='network'><source name='pool/g'/></disk><disk type='file' device='cdrom'><readonly/></disk>
-<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/></interface><interface type='user'/>
-<interface type='hostdev'/><hostdev/><filesystem/><tpm/><console><log file='/log'/></console></devices></domain>"""))
-    assert {key: found[key] for key in ("name", "uuid", "arch", "machine", "memory", "vcpus", "kernel", "ramdisk", "cmdline", "hostdevs", "console_log")} == {
-        "name": "g", "uuid": "u", "arch": "aarch64", "machine": "virt-10.0", "memory": 64, "vcpus": 2, "kernel": "/k", "ramdisk": "/r", "cmdline": "quiet",
-        "hostdevs": 4, "console_log": "/log"}
-    keys = ("device", "target", "path", "type", "driver", "format", "cache", "readonly", "shareable", "backing")
-    assert [tuple(disk[key] for key in keys) for disk in found["disks"]] == [
-        ("disk", "vda", "/g.qcow2", "file", "qemu", "qcow2", "none", False, False, ["/root.img"]),
-        ("lun", "sda", "/dev/sdb", "block", None, None, None, False, True, []), ("disk", None, "pool/g", "network", None, None, None, False, False, []),
-        ("cdrom", None, None, "file", None, None, None, True, False, [])]
-    assert found["interfaces"] == [{"mac": "52:54:00:00:00:01", "bridge": "br0", "type": "bridge"}, {"mac": None, "bridge": None, "type": "user"},
-                                   {"mac": None, "bridge": None, "type": "hostdev"}]
-    least = domain_facts.facts(domain.parse("<domain type='kvm'><name>g</name><memory>1024</memory><devices/></domain>"))
-    assert (least["arch"], least["machine"], least["vcpus"], least["kernel"], least["disks"], least["hostdevs"], least["console_log"]) == (
-        None, None, 1, None, [], 0, None)

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import pathlib
-
 import boot_samples as sample
 import pytest
+from checkout import CHECKOUT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -18,7 +17,7 @@ from ansible_collections.our.cloud.plugins.module_utils._boot.disk_images import
 from ansible_collections.our.cloud.plugins.module_utils._boot.kinds import Kernel, Other, Packed, Ramdisk
 from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 
-set_hypothesis_home_dir(pathlib.Path(__file__).resolve().parents[4] / ".cache" / "hypothesis")
+set_hypothesis_home_dir(CHECKOUT / ".cache" / "hypothesis")
 
 FILES = some.lists(some.tuples(some.text("abc/", min_size=1, max_size=9), some.binary(max_size=50)), max_size=5)
 KINDS = some.sampled_from(["gzip", "bzip2", "xz", "lzma", "lz4", "zstd"])

@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is not registered, as it would not boot or does not fit; nothing of it stays."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+
+import boot_samples as sample
+import pytest
+from registry_samples import OWN_CONFIG, build, leftovers, refused, register, site, tree
+
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import RegistryError
+from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
+
+
+def test_a_kernel_that_cannot_mount_its_root(root, folder):
+    (folder / "initrd.img").unlink()
+    refused(root, "image .*built is not registered, as no guest could boot it: kernel .*vmlinuz needs a ramdisk and the guest has none: "
+                  "it is a Debian stock kernel .*Give the guest the ramdisk", folder)
+    register(root, folder / "vmlinuz", "kernel", "k")
+    refused(root, "image debian is not registered, as no guest could boot it: kernel .*needs a ramdisk", folder / "root.img", kernel="k")
+
+
+def test_one_hypervisor_is_enough(root, folder):
+    (folder / "vmlinuz").write_bytes(sample.bzimage("6.1.0-own (me@here)"))
+    (folder / "initrd.img").unlink()
+    (folder / "config").write_text(OWN_CONFIG % ("m", "m"), encoding="ascii")
+    refused(root, "config beside it says that CONFIG_VIRTIO_BLK is not built in", folder)
+    (folder / "config").write_text(OWN_CONFIG % ("m", "y"), encoding="ascii")
+    assert register(root, folder)["changed"]
+
+
+@pytest.mark.parametrize("name, content, reason", [
+    ("vmlinuz", b"<html>404</html>", "kernel .* is .*and a kernel is needed"),
+    ("vmlinuz", b"", "kernel .* is empty"),
+    ("vmlinuz", sample.bzimage()[:-3000], "kernel .* is cut short"),
+    ("vmlinuz", sample.elf(machine=243), "is for riscv, and no guest is; architectures of guests: amd64, arm64"),
+    ("initrd.img", sample.ext4(), "ramdisk .*and a ramdisk is needed"),
+    ("initrd.img", sample.compress("gzip", sample.cpio())[:-20], "ramdisk .* is cut short"),
+    ("root.img", b"", "disk .* is empty"),
+    ("root.img", sample.ext4()[:-4096], "disk .* is cut short"),
+    ("root.img", b"KDMV" + bytes(1 << 20), "a VMDK disk, and a raw one is needed. Convert it: qemu-img convert -O raw"),
+    ("root.img", bytes(1 << 20), "is zeros, and a disk is needed"),
+    ("root.img", bytes(4086) + b"SWAPSPACE2", "is swap space, and nothing boots from that"),
+])
+def test_wrong_files(root, folder, name, content, reason):
+    (folder / name).write_bytes(content)
+    refused(root, reason, folder)
+
+
+@pytest.mark.parametrize("missing, reason", [
+    (["root.img"], "disk .*root.img cannot be read: No such file"),
+    (["vmlinuz"], "has a ramdisk .initrd.img. and no kernel .vmlinuz.; build it again"),
+    (["vmlinuz", "initrd.img"], "has neither a kernel nor partitions, so nothing boots it"),
+])
+def test_missing_files(root, folder, missing, reason):
+    for name in missing:
+        (folder / name).unlink()
+    refused(root, reason, folder)
+
+
+@pytest.mark.parametrize("params, reason", [
+    ({"arch": "arm64"}, "is said to be for arm64 and its kernel is for amd64"),
+    ({"arch": "x86_64"}, "architecture 'x86_64' is not one of amd64"),
+    ({"kernel": "k"}, "is a directory, whose kernel and ramdisk are registered with it"),
+    ({"name": "a/b"}, "is not letters"),
+    ({"name": "emi-01234567"}, "or is an id"),
+])
+def test_wrong_words(root, folder, params, reason):
+    refused(root, reason, folder, **params)
+
+
+@pytest.mark.parametrize("params, reason", [
+    ({"kernel": "none"}, "there is no kernel none in the registry; there are: k"),
+    ({"kernel": "eri-0123456789ab"}, "there is no kernel eri-0123456789ab"),
+    ({"ramdisk": "r"}, "a ramdisk without a kernel boots nothing"),
+    ({"kernel": "k", "ramdisk": "none"}, "there is no ramdisk none in the registry; there are: none"),
+    ({"kernel": "k", "arch": "armhf"}, "is said to be for armhf and its kernel is for amd64"),
+    ({"arch": "arm64"}, "arm64 guests have no firmware"),
+])
+def test_wrong_words_of_one_file(root, folder, params, reason):
+    register(root, folder / "vmlinuz", "kernel", "k")
+    refused(root, reason, folder / "root.img", **params)
+
+
+def test_an_architecture_that_is_not_sure(root, folder):
+    (folder / "vmlinuz").write_bytes(sample.zimage())
+    (folder / "initrd.img").write_bytes(sample.cpio())
+    refused(root, "its kernel boots guests of armel and armhf; say which with arch", folder)
+    assert register(root, folder, arch="armhf")["record"]["arch"] == "armhf"
+
+
+def test_no_store(tmp_path, folder):
+    with pytest.raises(RegistryError, match="is not the site's store .there is no .our-cloud-store in it.. Is it mounted here"):
+        register(tmp_path / "none", folder)
+    # a check of a machine that has none yet
+    assert register(tmp_path / "none", folder, check_mode=True)["changed"]
+    assert not (tmp_path / "none").exists()
+
+
+# --- a full disk ----------------------------------------------------------------
+
+def test_too_little_space(root, folder, monkeypatch):
+    class Full:
+        f_bavail, f_frsize = 10, 1 << 20
+    monkeypatch.setattr(os, "statvfs", lambda path: Full)
+    with pytest.raises(RegistryError, match=r"registry has 10 MiB free and 16 MiB are needed. Remove images that nobody needs"):
+        register(root, folder)
+    assert tree(root) == [MARKER, "images", "registry"]
+
+
+def test_full_in_the_middle(root, folder, monkeypatch):
+    def full(*dummy):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    register(root, folder)
+    before = tree(root)
+    build(folder, disk=sample.ext4(label=b"other"))
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(RegistryError, match="store is full; nothing was registered"):
+        register(root, folder)
+    assert tree(root) == before
+
+
+def test_a_limit_in_the_middle(root, folder):
+    """A write that the kernel refuses."""
+    (folder / "root.img").write_bytes(sample.ext4(8 << 20)[:4096] + b"\1" * ((8 << 20) - 4096))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6 << 20, before[1]))
+        with pytest.raises(RegistryError, match="cannot be written, nothing was registered: File too large"):
+            register(root, folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert site(root).listing("image") == []
+    assert leftovers(root) == []
