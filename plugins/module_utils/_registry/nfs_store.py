@@ -27,7 +27,7 @@ import stat
 import tempfile
 
 from ansible_collections.our.cloud.plugins.module_utils._common import pinned, sparse
-from ansible_collections.our.cloud.plugins.module_utils._registry.storage import FILE, KEY, PREFIX, Gone, RegistryError, Storage, keys, kind_of
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import FILE, KEY, PREFIX, Gone, RegistryError, Storage, is_record, keys, kind_of
 from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import NEW, Workspace
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, is_anybodys, is_store
 
@@ -130,7 +130,7 @@ class NfsStore(Storage):
             if isinstance(error, RegistryError):
                 raise
             raise damaged(path, error) from None
-        if not isinstance(about, dict) or about.get("kind") != kind_of(key) or not all(isinstance(about.get(each), str) for each in ("digest", "created")):
+        if not is_record(about, kind_of(key)):
             raise damaged(path, f"it is no record of a{'n' if kind_of(key) == 'image' else ''} {kind_of(key)}")
         return dict(about, id=key)
 

@@ -45,6 +45,18 @@ def kind_of(key: str) -> str:
     return next(kind for kind, prefix in PREFIX.items() if key.startswith(prefix))
 
 
+def is_record(about: object, kind: str) -> bool:
+    """Whether this can be what is known of a thing of that kind: all has its place and its form of which somebody makes use."""
+    if not isinstance(about, dict) or about.get("kind") != kind or not isinstance(about.get("size"), int):
+        return False
+    texts = ("digest", "created", "checksum") + (("arch", "format") if kind == "image" else ())
+    perhaps = ("kernel", "ramdisk", "root_device", "cmdline") if kind == "image" else ()
+    arches = about.get("arches") if kind == "kernel" else []
+    needs = [about[each] for each in ("kernel", "ramdisk") if about.get(each)] if kind == "image" else []
+    return (all(isinstance(about.get(each), str) for each in texts) and all(isinstance(about.get(each), (str, type(None))) for each in perhaps)
+            and isinstance(arches, list) and all(isinstance(each, str) for each in arches) and all(KEY.match(each) for each in needs))
+
+
 class Records(abc.ABC):
     """What is known of the things of a registry: their records, names and uses, wherever their files are.
 
