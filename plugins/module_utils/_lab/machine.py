@@ -44,9 +44,11 @@ class Machine:
         """What the machine was last started with (dict), or None."""
         try:
             with open(self.path("hardware.json"), encoding="utf-8") as file:
-                return json.load(file)
-        except FileNotFoundError:
+                found = json.load(file)
+        except (FileNotFoundError, ValueError):
+            # a full disk may have cut it short
             return None
+        return found if isinstance(found, dict) else None
 
     def console(self) -> bytes:
         return self.log("console.log")

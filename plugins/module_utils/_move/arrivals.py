@@ -34,7 +34,7 @@ def read(path: str) -> tuple[dict, float] | None:
             note = json.loads(stream.read(LARGEST))
             return {"name": str(note["name"]), "uuid": str(note["uuid"]), "target": str(note["target"]), "memory": int(note["memory"]),
                     "until": float(note["until"])}, about.st_mtime
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             return None
 
 

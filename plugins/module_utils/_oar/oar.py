@@ -95,8 +95,12 @@ def ensure(nodes, run, check_mode):
     detected = {name: cores(name, text) if text else None for name, text in nodes.items()}
     answer = run(["oarnodes", "--json"])
     try:
-        resources = list(json.loads(answer).values())
-    except ValueError as exc:
+        told = json.loads(answer)
+        # none at all may be a list
+        resources = list(told.values()) if told else []
+        if not all(isinstance(resource, dict) for resource in resources):
+            raise ValueError(answer)
+    except (ValueError, AttributeError) as exc:
         raise OarError(f"oarnodes does not say what resources there are, but: {answer.strip()}") from exc
     decided = plan(detected, resources, run(["oarproperty", "--list"]).split())
     if not check_mode:

@@ -8,6 +8,7 @@ each checkpoint, by its key; the scripts; ``memory.json``.
 """
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fcntl
 import json
@@ -130,13 +131,15 @@ class Memory:
         "live": None,  # the macrostep that is half done: its name, the microstep to go on with, the key of the state, whether it is clean
         "output": None,  # the key and the files of the output
     }
+    FORMS = {"built": dict, "stopped": (str, type(None)), "chain": list, "live": (dict, type(None)), "output": (dict, type(None))}
 
     def __init__(self, path):
-        self.path = path
-        try:
-            self.values = {**self.NOTHING, **json.loads(read(path) or "{}")}
-        except ValueError:
-            self.values = dict(self.NOTHING)
+        self.path, self.values = path, dict(self.NOTHING)
+        # what is no such thing is forgotten: checkpoints are found by their keys
+        with contextlib.suppress(ValueError):
+            found = json.loads(read(path) or "{}")
+            if isinstance(found, dict) and all(isinstance(found.get(name, value), self.FORMS[name]) for name, value in self.NOTHING.items()):
+                self.values.update(found)
 
     def __getitem__(self, name):
         return self.values[name]

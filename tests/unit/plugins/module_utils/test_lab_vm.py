@@ -235,6 +235,15 @@ def test_the_hardware_is_noted(lab, here):
         assert json.load(file) == FRONT
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "7"])
+def test_hardware_of_which_the_note_is_none(tmp_path, content):
+    front = machine.Machine(str(tmp_path), "front")
+    os.makedirs(front.path(""))
+    with open(front.path("hardware.json"), "w", encoding="utf-8") as file:
+        file.write(content)
+    assert front.hardware() is None
+
+
 # --- processes
 
 def test_a_process_that_does_not_listen_is_killed(tmp_path):

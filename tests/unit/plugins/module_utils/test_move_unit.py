@@ -262,6 +262,7 @@ def test_others_that_do_not_count(tmp_path, change):
 @pytest.mark.parametrize("plant", [
     os.mkfifo, lambda path: os.symlink("/etc/passwd", path), lambda path: path.write_text("{"), lambda path: path.write_text("[]"),
     lambda path: path.write_text('{"name": 1}'), os.mkdir,
+    lambda path: path.write_text('{"name": "x", "uuid": "x", "target": "two", "memory": Infinity, "until": 9e9}'),
     # to one that would be a note
     lambda path: os.symlink("../elsewhere", path)])
 def test_what_is_planted_there_is_no_note(tmp_path, plant):

@@ -108,8 +108,17 @@ def test_ensure(check_mode):
     assert server.called == ["oarnodes --json", "oarproperty --list"] + ([] if check_mode else [added])
 
 
-def test_an_answer_that_is_none():
+@pytest.mark.parametrize("answer", ["cannot connect to the database", '["x"]', '"x"', "7", '{"1": 2}'])
+def test_an_answer_that_is_none(answer):
     server = Server({})
-    server.answers["oarnodes --json"] = "cannot connect to the database\n"
-    with pytest.raises(oar.OarError, match="oarnodes does not say what resources there are, but: cannot connect to the database"):
+    server.answers["oarnodes --json"] = answer + "\n"
+    with pytest.raises(oar.OarError) as error:
         oar.ensure({"milhouse": SMALL}, server, False)
+    assert str(error.value) == f"oarnodes does not say what resources there are, but: {answer}"
+
+
+@pytest.mark.parametrize("answer", ["{}", "[]"])
+def test_a_server_without_resources(answer):
+    server = Server({})
+    server.answers["oarnodes --json"] = answer
+    assert oar.ensure({"milhouse": SMALL}, server, True)["changed"]
