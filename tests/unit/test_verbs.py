@@ -21,6 +21,8 @@ INVENTORY = """[gateway]
 front
 [clc]
 front
+[walrus]
+front
 [kvm]
 k1
 k2
@@ -32,7 +34,7 @@ site_store=/srv/cloud
 site_bridge=br0
 image_store_kind=mounted
 """
-STUBS = ("vm_info", "lease_info", "lease", "image", "instance", "instance_info", "appliance")
+STUBS = ("vm_info", "lease_info", "lease", "image", "instance", "instance_info", "appliance", "s3_credentials")
 # Writes a line with its arguments.
 STUB = r"""#!/usr/bin/python
 # WANT_JSON
@@ -45,7 +47,7 @@ one = {"name": "web", "id": "id-web", "project": "physics", "host": "k1", "state
        "why": "", "volumes": [], "address": "192.0.2.5", "cards": [{"mac": "02:00:00:00:00:01"}]}
 print(json.dumps({"changed": False, "instances": [one], "instance": one, "actions": [], "guests": [], "hypervisor": "qemu", "orphans": [],
                   "memory": {"free": 9999, "total": 9999}, "signs": [], "renewed": False, "leases": [], "id": "emi-1", "previous": None, "plan": [],
-                  "files": {}}))
+                  "files": {}, "access": None}))
 """
 
 
@@ -99,6 +101,7 @@ ASKED = {
     "image": (BUILD, [], "appliance", {"data_dir": "/d", "variables": {"greeting": "hi"},
                                        **{key: value for key, value in BUILD.items() if not key.startswith("recipe_")}}),
     "rescue": ({"host": "k2", "fenced": True}, [], "lease", {"host": "k2"}),
+    "s3_credentials": ({"user": "lisa", "project": "band", "state": "absent"}, [], "s3_credentials", {"user": "lisa", "project": "band", "state": "absent"}),
 }
 
 
@@ -120,6 +123,9 @@ def test_an_option_has_two_names(play, name, long):
     ("register", {"image": "debian"}, "No image is named, or no path is given."),
     ("rescue", {}, "Nothing is no hypervisor of the inventory. Give the lost one with -e host=NAME"),
     ("rescue", {"rescue_host": "k2"}, "k2 answers ssh"),
+    ("s3_credentials", {"user": "lisa"}, "Whose keys? Name the user and the project with -e user=NAME -e project=NAME"),
+    ("s3_credentials", {"user": "lisa", "project": "band", "state": "gone"}, "state is gone, and present and absent are the possible ones"),
+    ("s3_credentials", {"user": "lisa", "project": "band", "walrus_objects": False}, "This site has no object storage"),
 ])
 def test_what_is_missing_is_told(play, name, options, words):
     status, dummy, said = play(name, options)
