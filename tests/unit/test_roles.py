@@ -206,9 +206,19 @@ WHOLE_LINES = [
     ("bridge", "bridge_name", ["br0", "br-x.1"], ["br0\n", "a" * 16, "b r", "$(x)"]),
     ("bridge", "bridge_address", ["dhcp", "10.1.2.3/24"], ["10.1.2.3/24\n", "10.1.2.3"]),
     ("bridge", "bridge_gateway", ["", "10.1.2.1"], ["10.1.2.1\n", "$(reboot)", "10.1.2.1; x"]),
+    ("bridge", "bridge_dns", [[], ["192.0.2.1", "fd00::1%br0", "192.0.2.1:53#dns.example.org"]], [["192.0.2.1\n"], ["192.0.2.1 192.0.2.2"], ["1\nDHCP=yes"]]),
+    ("bridge", "bridge_domain", ["", "lan.test", "~. lan.test"], ["lan.test\n", "lan.test\nDHCP=yes"]),
+    ("clc", "clc_queue_memory", ["256MiB", "1GB", 268435456], ["256MiB\n", "a lot", "1\nlisteners.tcp.default = 5672"]),
+    ("gateway", "gateway_lease_time", ["1h", 600, "infinite"], ["1h\n", "1h\ndhcp-script=/x", "1h,x", ""]),
+    ("gateway", "gateway_upstream_dns", [[], ["192.0.2.1", "/lan.test/192.0.2.1#53", "fd00::1%eth0"]], [["192.0.2.1\n"], ["192.0.2.1\ndhcp-script=/x"]]),
+    ("image_store", "image_store_export_options", [["rw", "anonuid=65534", "xprtsec=tls:mtls"]], [["rw\n"], ["rw) *(rw"], ["rw\n/ *(rw)"], ["rw,sync "]]),
+    ("image_store", "image_store_mount_options", [["hard", "nconnect=4", "x-systemd.mount-timeout=90s"]], [["hard\n"], ["hard\nWhat=x"], ["a b"]]),
     ("image_store", "image_store_path", ["/srv/cloud"], ["/srv/cloud\n", "/srv/../etc", "/srv/$(x)"]),
+    ("nc", "nc_system_id", ["n1", "0e1f-x.y_z"], ["n1\n", "", "n 1", "n1;x"]),
     ("nft_table", "nft_table_name", ["image_store"], ["x\n", "x y", ""]),
     ("oar", "oar_settings", [{}, {"DETACH_JOB_FROM_SERVER": 1, "A": "/x y"}], [{"A": 'x"'}, {"A": "x\ny"}, {"A B": "x"}, {"A": "x\\"}, {"A\n": "x"}]),
+    ("relocation", "relocation_address", ["192.0.2.11", "fd00::1", "[fd00::1]"], ["192.0.2.11\n", "192.0.2.11\nExecStartPre=/x", ""]),
+    ("relocation", "relocation_data_ports", ["49152-49215", "49152, 49160-49170"], ["49152\n", "49152 } accept", "", "49152,"]),
     ("relocation", "relocation_tls_priority", ["", "NORMAL:-VERS-TLS1.0:%SERVER_PRECEDENCE"], ['x"', "NORMAL\nx=1"]),
     ("xen", "xen_dom0_memory", ["1024M"], ["1024M\n", "1024", "$(x)M"]),
     ("xen", "xen_hypervisor_options", [[], ["dom0_max_vcpus=1-2", "com2=115200,8n1,0x2f8"]], [["$(reboot)"], ["a b"], ['a"'], ["a\n"], ["a;b"]]),
@@ -237,6 +247,35 @@ def test_what_goes_into_files_as_it_is_is_looked_at(role, variable, good, bad):
 
     assert [value for value in good if not passes(value)] == []
     assert [value for value in bad if passes(value)] == []
+
+
+# Looked at elsewhere: the address plan, the site's variables; or not a value of a line: the text of a file, a word of argument_specs' choices,
+# what is quoted where it stands.
+LOOKED_AT = {
+    "gateway_address", "gateway_network", "gateway_domain", "gateway_dhcp_range_start", "gateway_dhcp_range_end", "image_store_server",
+    "image_store_server_address", "lease_store", "nft_table_rules", "nft_table_family", "guest_filter_unknown", "guest_filter_cloud_port", "lab_state_dir",
+    "cloud_region",
+}
+
+
+def test_each_value_of_a_template_is_looked_at():
+    found = set()
+    for path in TEMPLATES:
+        role = path.relative_to(CHECKOUT / "roles").parts[0]
+        text = path.read_text(encoding="utf-8")
+        for spec in load(CHECKOUT / "roles" / role / "meta/argument_specs.yml")["argument_specs"].values():
+            found.update(name for name, option in (spec.get("options") or {}).items()
+                         if option["type"] not in ("int", "bool", "float") and re.search(rf"\b{name}\b", text))
+    assert found - LOOKED_AT == found & {variable for dummy, variable, *dummy2 in WHOLE_LINES}
+    assert LOOKED_AT <= found
+
+
+@pytest.mark.parametrize("path", ["roles/cloud/templates/openrc.j2", "roles/clc/templates/openrc.j2"])
+def test_what_a_shell_reads_is_quoted(path):
+    """But for what the collection makes itself."""
+    text = (CHECKOUT / path).read_text(encoding="utf-8")
+    assert {value for value in re.findall(r"^export \w+=\{\{ (.*?) \}\}$", text, re.MULTILINE) if not value.endswith("| quote")} <= {
+        "lookup('our.cloud.secret', 'user-' ~ cloud__who)", "lookup('our.cloud.secret', 'admin')", "interface"}
 
 
 def test_the_inventories_have_names():
