@@ -19,8 +19,10 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.our.cloud.plugins import module_utils
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Progress
 from ansible_collections.our.cloud.plugins.module_utils._move import unit
-from ansible_collections.our.cloud.plugins.module_utils._move.job import ENDED_DIR, JOB_DIR
+from ansible_collections.our.cloud.plugins.module_utils._move.job import ENDED_DIR, JOB_DIR, Record
 
 MODULE = "our.cloud.vm_migrate"
 PAUSE = 1.0
@@ -36,9 +38,9 @@ def size(count):
 
 def line(name, job):
     """One line of progress."""
-    text = f"{name}: {job.get('source', '?')} -> {job.get('target', '?')}: {job.get('phase', '?')}"
-    if job.get("phase") == "moving":
-        text += f" {job.get('percent', 0)}%, {size(job.get('remaining', 0))} left, {size(job.get('rate', 0))}/s"
+    text = f"{name}: {job.source or '?'} -> {job.target or '?'}: {job.phase or '?'}"
+    if job.phase == "moving":
+        text += f" {job.percent or 0}%, {size(job.remaining or 0)} left, {size(job.rate or 0)}/s"
     return text
 
 
@@ -63,7 +65,8 @@ def parts(text):
             documents.append(json.loads(part))
         except ValueError:
             documents.append(None)
-    return found[0], documents[0], documents[1]
+    job, record = documents
+    return found[0], shapes.of(Progress, job) if job else None, shapes.of(Record, record) if record else None
 
 
 def connection_is_lost(error):

@@ -41,14 +41,14 @@ _value:
   type: dict
 """
 
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
+from ansible_collections.our.cloud.plugins.module_utils._guest import told
 from ansible_collections.our.cloud.plugins.module_utils._guest.guests import hypervisors, read
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import declare
 
 
 def guest_plan(entries, hosts, groups, asked, store="", bridge=""):
-    # a check gets no guests from a machine that is yet to become a hypervisor
-    told = {host: dict({"guests": []}, **info) for host, info in hosts.items()}
-    return declare(read(entries, groups, store, bridge).guests, told, hypervisors(groups), asked)
+    return plain(declare(read(entries, groups, store, bridge).guests, told.read(hosts), hypervisors(groups), asked))
 
 
 class FilterModule:

@@ -53,12 +53,12 @@ _value:
   elements: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import overview
+from ansible_collections.our.cloud.plugins.module_utils._guest import overview, told
 from ansible_collections.our.cloud.plugins.module_utils._guest.guests import hypervisors
 
 
 def guest_table(hosts, registry, groups=None, guests=None, instances=None, leases=None):
-    return overview.guests(hosts, registry, hypervisors(groups or {}), guests, instances, leases or "")
+    return overview.guests(told.read(hosts), registry, hypervisors(groups or {}), guests, instances, leases or "")
 
 
 class FilterModule:

@@ -39,7 +39,14 @@ _value:
   type: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud.instance_moved import astray
+from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_moved
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
+from ansible_collections.our.cloud.plugins.module_utils._guest import told
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
+
+
+def astray(hosts, plan):
+    return instance_moved.astray(told.read(hosts), shapes.of(Planned, plan))
 
 
 class FilterModule:

@@ -43,7 +43,13 @@ _value:
   type: str
 """
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud.instance_moved import failure
+from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_moved
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
+
+
+def failure(hosts, plan, message):
+    return instance_moved.failure(hosts, shapes.of(Planned, plan), message)
 
 
 class FilterModule:

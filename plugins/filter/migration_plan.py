@@ -53,6 +53,8 @@ _value:
 """
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_plan
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
+from ansible_collections.our.cloud.plugins.module_utils._guest import told
 from ansible_collections.our.cloud.plugins.module_utils._guest.guests import hypervisors
 
 
@@ -60,7 +62,8 @@ def migration_plan(hosts, name, target=None, mode=None, groups=None, cloud=insta
     families = hypervisors(groups or {})
     name, target, mode = (str(value or "").strip() for value in (name, target, mode))
     silent = sorted(set(families) - set(hosts))
-    return instance_plan.plan(name, hosts, target or None, mode or None, silent, families, list((groups or {}).get("nc", [])), cloud)
+    nodes = list((groups or {}).get("nc", []))
+    return plain(instance_plan.plan(name, told.read(hosts), target or None, mode or None, silent, families, nodes, cloud))
 
 
 class FilterModule:

@@ -51,7 +51,7 @@ _value:
 
 import os
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import guests, rescue
+from ansible_collections.our.cloud.plugins.module_utils._guest import guests, rescue, told
 
 INSTANCES = "nova/instances"  # in the store
 
@@ -64,7 +64,7 @@ def rescue_plan(entries, host, hosts, looks, groups, ssh=False, fenced=False, st
                 "here": {}, "lines": [], "refused": []}
     read = guests.read(entries, groups, store, bridge)
     # what has not looked at the store cannot start anything from it
-    others = {name: info for name, info in hosts.items() if name in looks}
+    others = {name: info for name, info in told.read(hosts).items() if name in looks}
     error = "; ".join(read.faults) or rescue.life(host, looks, ssh, fenced)
     # nova's instances have leases, too; nova says what becomes of them
     instances = os.path.join(store, INSTANCES, "") if store and host in groups.get("nc", []) else ""

@@ -201,7 +201,7 @@ def main():
         module.fail_json(msg=missing_required_lib("libvirt (Debian: python3-libvirt)"))
     try:
         conn = hypervisor.open_local(module.params["uri"])
-        module.exit_json(changed=False, **info.gather(conn, module.params["name"]))
+        module.exit_json(changed=False, **info.gather(conn, module.params["name"]).told())
     except CloudError as error:
         module.fail_json(msg=str(error))
     except hypervisor.libvirt.libvirtError as error:

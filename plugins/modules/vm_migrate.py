@@ -197,35 +197,36 @@ import traceback
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, unforeseen
 from ansible_collections.our.cloud.plugins.module_utils._move import job, unit
 from ansible_collections.our.cloud.plugins.module_utils._move.asked import Asked
+from ansible_collections.our.cloud.plugins.module_utils._move.options import Options
 
 
-def checked(params):
+def checked(options):
     """What check mode answers; nothing is begun."""
-    tell = job.Job(params["name"])
+    tell = job.Job(options.name)
     if not tell.take():
-        unit.refuse_second(params, hypervisor.open_local(params["uri"]).getHostname())
+        unit.refuse_second(options.name, hypervisor.open_local(options.uri).getHostname())
     try:
-        return unit.answer(Asked(params, check_mode=True), tell)
+        return unit.answer(Asked(options, check_mode=True), tell)
     finally:
         tell.drop()
 
 
-def begun(params):
+def begun(options, code, wait):
     """Begin the move; its end, or with wait false how to follow it."""
-    code, wait = params.pop("code"), params.pop("wait")
     if not code:
         raise CloudError("", "vm_migrate", "the code of the move is missing",
                          "The action plugin of the same name puts it in: call the module as our.cloud.vm_migrate")
-    token = unit.start(params, code)
+    token = unit.start(options, code)
     if not wait:
-        return {"changed": True, "token": token, "unit": unit.unit_name(params["name"]), "target": params["target"], "mode": params["mode"]}
+        return {"changed": True, "token": token, "unit": unit.unit_name(options.name), "target": options.target, "mode": options.mode}
     while True:
-        result = unit.ended(params["name"], token)
+        result = unit.ended(options.name, token)
         if result is not None:
-            job.hear(params["name"], token)
+            job.hear(options.name, token)
             return result
         time.sleep(1)
 
@@ -254,13 +255,13 @@ def main():
     )
     if not hypervisor.HAS_LIBVIRT:
         module.fail_json(msg=missing_required_lib("libvirt (Debian: python3-libvirt)"))
-    params = dict(module.params)
+    options = shapes.of(Options, module.params)
     try:
-        result = checked(params) if module.check_mode else begun(params)
+        result = checked(options) if module.check_mode else begun(options, module.params["code"], module.params["wait"])
     except CloudError as error:
-        result = {"failed": True, "msg": str(error), "target": params["target"], "mode": params["mode"]}
+        result = {"failed": True, "msg": str(error), "target": options.target, "mode": options.mode}
     except (hypervisor.libvirt.libvirtError, OSError) as error:
-        result = {"failed": True, "msg": unforeseen(f"move of {params['name']} to {params['target']}", error),
+        result = {"failed": True, "msg": unforeseen(f"move of {options.name} to {options.target}", error),
                   "exception": traceback.format_exc()}
     for text in result.pop("warnings", ()):
         module.warn(text)

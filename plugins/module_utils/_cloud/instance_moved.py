@@ -1,14 +1,17 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What became of an instance's move, by what both nodes tell: why it failed, or whether it has arrived. plan: what instance_plan.plan returned."""
+"""What became of an instance's move, by what both nodes tell: why it failed, or whether it has arrived."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_plan
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Hypervisor
 
 # What nova-compute writes, and what to do about it
 REMEDIES = (
@@ -26,7 +29,7 @@ REMEDIES = (
 )
 
 
-def failure(hosts: dict[str, dict[str, Any]], plan: dict[str, Any], message: str) -> str:
+def failure(hosts: dict[str, dict[str, Any]], plan: Planned, message: str) -> str:
     """The text of a move that failed: what the module said, what the nodes' logs say, and the remedy. hosts: by node, what compute_log.look returned."""
     parts, lines = [message.rstrip(".")], []
     for node, each in hosts.items():
@@ -37,21 +40,21 @@ def failure(hosts: dict[str, dict[str, Any]], plan: dict[str, Any], message: str
             parts.append(f"On {node} {each['unread']}")
     for pattern, remedy in REMEDIES:
         if any(re.search(pattern, line) for line in lines):
-            parts.append(remedy.format(source=plan["source"], target=plan["target"]))
+            parts.append(remedy.format(source=plan.source, target=plan.target))
             break
     return ". ".join(parts)
 
 
-def astray(hosts: dict[str, dict[str, Any]], plan: dict[str, Any]) -> str:
-    """What is wrong after a move; empty if the instance runs on the target alone. hosts: by node, what vm_info returned."""
-    instance, source, target = plan["instance"], plan["source"], plan["target"]
+def astray(hosts: Mapping[str, Hypervisor], plan: Planned) -> str:
+    """What is wrong after a move; empty if the instance runs on the target alone. hosts: by node, what it told."""
+    instance, source, target = plan.instance or {}, plan.source, plan.target
     unasked = [host for host in (source, target) if host not in hosts]
     if unasked:
         return f"nova says that {instance['name']} moved to {target}, and {' and '.join(unasked)} could not be asked."
     there = instance_plan.copies(instance, hosts)
-    if target not in there or not there[target]["active"]:
+    if target not in there or not there[target].active:
         return f"nova says that {instance['name']} moved to {target}, and libvirt there does not run it. `openstack server reboot --hard {instance['id']}`"
     if source in there:
-        return (f"{instance['name']} runs on {target}, and {source} still has a domain of it ({there[source]['state']}). nova-compute removes it at its "
+        return (f"{instance['name']} runs on {target}, and {source} still has a domain of it ({there[source].state}). nova-compute removes it at its "
                 f"next start: `systemctl restart nova-compute` on {source}")
     return ""

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 from collections.abc import Mapping
 from typing import Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import placement
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Hypervisor
 
 # No cloud at all; None is one that does not answer.
 NO_CLOUD: Mapping[str, Any] = types.MappingProxyType({"instances": ()})
@@ -22,9 +25,9 @@ def named(name: str, instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [each for each in found if each["id"] == name] or found
 
 
-def copies(instance: dict[str, Any], hosts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def copies(instance: dict[str, Any], hosts: Mapping[str, Hypervisor]) -> dict[str, Copy]:
     """{host: domain} of the hypervisors that know an instance's domain."""
-    return {host: guest for host, info in sorted(hosts.items()) for guest in info["guests"] if guest.get("uuid") == instance["id"]}
+    return {host: guest for host, info in sorted(hosts.items()) for guest in info.guests if guest.uuid == instance["id"]}
 
 
 def ambiguous(name: str, found: list[dict[str, Any]], guests: dict[str, Any]) -> str:
@@ -38,40 +41,40 @@ def ambiguous(name: str, found: list[dict[str, Any]], guests: dict[str, Any]) ->
     return ""
 
 
-def plan(name: str, hosts: dict[str, Any], target: Optional[str] = None, mode: Optional[str] = None, silent: Any = (),
-         families: Optional[dict[str, str]] = None, nodes: Any = (), cloud: Optional[Mapping[str, Any]] = None) -> dict[str, Any]:
+def plan(name: str, hosts: Mapping[str, Hypervisor], target: Optional[str] = None, mode: Optional[str] = None, silent: Any = (),
+         families: Optional[dict[str, str]] = None, nodes: Any = (), cloud: Optional[Mapping[str, Any]] = None) -> Planned:
     """What `migrate.yml -e vm=NAME` is to do, as placement.plan says it, with `instance`: what instance_info told of it if it is one.
     nodes: the node controllers of the inventory; cloud: what instance_info returned, None: it does not answer."""
     instances = (cloud or {}).get("instances", [])
     guests = {host: guest for host, guest in placement.places(name, hosts).items() if not placement.is_others(guest)}
     found = named(name, instances) if name else []
-    result = {"name": name, "source": None, "target": None, "mode": mode, "error": "", "already": False, "wrong": "", "instance": None}
     wrong = placement.asked_for([*hosts, *silent], target, mode)
     if not wrong and ambiguous(name, found, guests):
-        return dict(result, error=ambiguous(name, found, guests))
+        return Planned(name, mode, error=ambiguous(name, found, guests))
     if wrong or not found:
-        answer = dict(placement.plan(name, hosts, target, mode, silent, families), instance=None)
-        if answer["error"] and not answer["wrong"] and not guests:
-            answer["error"] += SILENT if cloud is None else f" Instances: {', '.join(sorted(each['name'] for each in instances))}." if instances else ""
+        answer = placement.plan(name, hosts, target, mode, silent, families)
+        if answer.error and not answer.wrong and not guests:
+            more = SILENT if cloud is None else f" Instances: {', '.join(sorted(each['name'] for each in instances))}." if instances else ""
+            return dataclasses.replace(answer, error=answer.error + more)
         return answer
-    return dict(result, **_of_instance(found[0], hosts, target, mode, silent, nodes))
+    return _of_instance(found[0], hosts, target, mode, silent, nodes)
 
 
-def _of_instance(instance: dict[str, Any], hosts: dict[str, Any], target: Optional[str], mode: Optional[str], silent: Any, nodes: Any) -> dict[str, Any]:
+def _of_instance(instance: dict[str, Any], hosts: Mapping[str, Hypervisor], target: Optional[str], mode: Optional[str], silent: Any, nodes: Any) -> Planned:
     name, source = instance["name"], instance["host"]
-    answer = {"name": name, "source": source, "target": None, "mode": "live", "instance": instance}
+    answer = Planned(name, "live", source, instance=instance)
 
-    def error(text: str) -> dict[str, Any]:
-        return dict(answer, error=text)
+    def error(text: str) -> Planned:
+        return dataclasses.replace(answer, error=text)
 
     if mode not in (None, "live"):
         return error(f"{name} is an instance, and instances only move live; {mode} is for guests.")
     if not source:
         return error(f"{name} is on no node ({instance['state']}). playbooks/console.yml -e vm={instance['id']} tells more.")
     if target == source:
-        return dict(answer, target=target, already=True)
+        return dataclasses.replace(answer, target=target, already=True)
     there = copies(instance, hosts)
-    active = [host for host, domain in there.items() if domain["active"]]
+    active = [host for host, domain in there.items() if domain.active]
     if source in silent:
         return error(f"{source}, which runs {name}, could not be asked. {placement.rescue([source])}.")
     if source not in active and instance["state"] == "running":
@@ -86,15 +89,15 @@ def _of_instance(instance: dict[str, Any], hosts: dict[str, Any], target: Option
             return "is no node controller (group nc)"
         if host not in hosts:
             return "could not be asked"
-        free = hosts[host]["memory"]["free"]
+        free = hosts[host].memory.free
         return f"has {free} MiB free and {name} needs {need} MiB" if free < need else None
 
-    fit = sorted((host for host in nodes if host != source and not unfit(host)), key=lambda host: (-hosts[host]["memory"]["free"], host))
+    fit = sorted((host for host in nodes if host != source and not unfit(host)), key=lambda host: (-hosts[host].memory.free, host))
     would_do = f" These would do: {', '.join(fit)}." if fit else ""
     if target:
         reason = unfit(target)
-        return error(f"{name} cannot go to {target}: it {reason}.{would_do}") if reason else dict(answer, target=target)
+        return error(f"{name} cannot go to {target}: it {reason}.{would_do}") if reason else dataclasses.replace(answer, target=target)
     if not fit:
         others = "; ".join(f"{host} {unfit(host)}" for host in nodes if host != source)
         return error(f"{name} on {source} has nowhere to go{': ' + others if others else ', there is no other node controller'}.")
-    return dict(answer, target=fit[0])
+    return dataclasses.replace(answer, target=fit[0])

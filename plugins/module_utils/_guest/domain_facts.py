@@ -6,8 +6,55 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk of a domain. None: the XML does not say it."""
+
+    path: str | None = None  # the file on the host; of an empty drive there is none
+    device: str = "disk"  # disk, cdrom, floppy, lun
+    target: str | None = None  # what the guest calls it, such as vda
+    type: str | None = None  # what the path is: file, block, network ...
+    driver: str | None = None  # what serves it: qemu, phy, tap2 ...
+    format: str | None = None  # raw, qcow2
+    cache: str | None = None  # QEMU's cache mode, such as none
+    readonly: bool = False
+    shareable: bool = False  # whether several guests may write on it at once
+    backing: tuple[str, ...] = ()  # the files below it, the nearest first
+
+
+@dataclass(frozen=True)
+class Card:
+    """A network card of a domain. None: the XML does not say it."""
+
+    mac: str | None = None
+    bridge: str | None = None  # the host's bridge that it is on
+    type: str | None = None  # bridge, network, hostdev ...
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain by its XML. None: the XML does not say it."""
+
+    name: str
+    uuid: str | None = None
+    owner: str | None = None  # see domain.owner
+    kind: str = ""  # one of domain.KINDS
+    arch: str | None = None  # by libvirt's name, such as x86_64
+    machine: str | None = None  # the machine type, such as pc-q35-10.0
+    memory: int = 0  # what it may use at most, MiB
+    vcpus: int = 1
+    kernel: str | None = None  # the path of what it boots directly
+    ramdisk: str | None = None  # likewise
+    cmdline: str | None = None  # the kernel's command line
+    disks: tuple[Disk, ...] = ()
+    interfaces: tuple[Card, ...] = ()
+    hostdevs: int = 0  # how many things tie it to this host: devices, network functions, directories, a TPM
+    console_log: str | None = None  # the host's file with what it has said on its console
 
 
 def memory_mib(root: ET.Element) -> int:
@@ -18,45 +65,43 @@ def memory_mib(root: ET.Element) -> int:
     return int(int(memory.text) * factor.get(memory.get("unit"), 1024)) >> 20
 
 
-def facts(root: ET.Element) -> dict:
+def _attribute(item: ET.Element | None, path: str, name: str) -> str | None:
+    found = item.find(path) if item is not None else None
+    return found.get(name) if found is not None else None
+
+
+def _disk(item: ET.Element) -> Disk:
+    return Disk(
+        path=next((path for path in (_attribute(item, "source", name) for name in ("file", "dev", "name")) if path), None),
+        device=item.get("device", "disk"),
+        target=_attribute(item, "target", "dev"),
+        type=item.get("type"),
+        driver=_attribute(item, "driver", "name"),
+        format=_attribute(item, "driver", "type"),
+        cache=_attribute(item, "driver", "cache"),
+        readonly=item.find("readonly") is not None,
+        shareable=item.find("shareable") is not None,
+        backing=tuple(below.get("file", "") for below in item.findall(".//backingStore/source") if below.get("file")),
+    )
+
+
+def facts(root: ET.Element) -> Domain:
     """What people ask of a domain: its files, network and size."""
-    disks = []
-    for item in root.findall("devices/disk"):
-        source, driver = item.find("source"), item.find("driver")
-        attributes = source.attrib if source is not None else {}
-        disks.append({
-            "device": item.get("device", "disk"),
-            "target": item.find("target").get("dev") if item.find("target") is not None else None,
-            "path": attributes.get("file") or attributes.get("dev") or attributes.get("name"),
-            "type": item.get("type"),
-            "driver": driver.get("name") if driver is not None else None,
-            "format": driver.get("type") if driver is not None else None,
-            "cache": driver.get("cache") if driver is not None else None,
-            "readonly": item.find("readonly") is not None,
-            "shareable": item.find("shareable") is not None,
-            "backing": [below.get("file") for below in item.findall(".//backingStore/source") if below.get("file")],
-        })
-    nics = [{
-        "mac": item.find("mac").get("address") if item.find("mac") is not None else None,
-        "bridge": item.find("source").get("bridge") if item.find("source") is not None else None,
-        "type": item.get("type"),
-    } for item in root.findall("devices/interface")]
-    log = root.find("devices/console/log")
-    return {
-        "name": root.findtext("name"),
-        "uuid": root.findtext("uuid"),
-        "owner": domain.owner(root),
-        "kind": domain.kind_of(root),
-        "arch": (root.find("os/type").get("arch") if root.find("os/type") is not None else None),
-        "machine": (root.find("os/type").get("machine") if root.find("os/type") is not None else None),
-        "memory": memory_mib(root),
-        "vcpus": int(root.findtext("vcpu", "1")),
-        "kernel": root.findtext("os/kernel"),
-        "ramdisk": root.findtext("os/initrd"),
-        "cmdline": root.findtext("os/cmdline"),
-        "disks": disks,
-        "interfaces": nics,
-        # what ties it to this host: devices, network functions, directories, a TPM
-        "hostdevs": sum(len(root.findall(f"devices/{what}")) for what in ("hostdev", "interface[@type='hostdev']", "filesystem", "tpm")),
-        "console_log": log.get("file") if log is not None else None,
-    }
+    return Domain(
+        name=root.findtext("name"),
+        uuid=root.findtext("uuid"),
+        owner=domain.owner(root),
+        kind=domain.kind_of(root),
+        arch=_attribute(root, "os/type", "arch"),
+        machine=_attribute(root, "os/type", "machine"),
+        memory=memory_mib(root),
+        vcpus=int(root.findtext("vcpu", "1")),
+        kernel=root.findtext("os/kernel"),
+        ramdisk=root.findtext("os/initrd"),
+        cmdline=root.findtext("os/cmdline"),
+        disks=tuple(_disk(item) for item in root.findall("devices/disk")),
+        interfaces=tuple(Card(_attribute(item, "mac", "address"), _attribute(item, "source", "bridge"), item.get("type"))
+                         for item in root.findall("devices/interface")),
+        hostdevs=sum(len(root.findall(f"devices/{what}")) for what in ("hostdev", "interface[@type='hostdev']", "filesystem", "tpm")),
+        console_log=_attribute(root, "devices/console/log", "file"),
+    )

@@ -7,27 +7,27 @@ from __future__ import annotations
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import placement
 from ansible_collections.our.cloud.plugins.module_utils._guest.domain import OURS
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._site.tables import table
 
 HEAD = ("guest", "host", "state", "lease", "kind", "arch", "MiB", "CPUs", "image", "disk")
 
 
-def state(guest: dict) -> str:
+def state(guest: Copy) -> str:
     """In a few words."""
-    job = guest.get("migration")
-    if job:
-        return f"moving to {job.get('target', '?')}"
-    if guest.get("suspended"):
+    if guest.migration:
+        return f"moving to {guest.migration.target or '?'}"
+    if guest.suspended:
         return "stands still"
-    return f"{guest['state']} ({guest['reason']})" if guest.get("reason") else guest["state"]
+    return f"{guest.state} ({guest.reason})" if guest.reason else guest.state
 
 
-def rows(hosts: dict, registry: dict) -> list[list]:
+def rows(hosts: dict[str, Hypervisor], registry: dict) -> list[list]:
     """One for each guest and host; others' domains are none."""
     image_of = {guest: (image["names"] or [image["id"]])[0] for image in registry.get("images", []) for guest in image["guests"]}
-    return sorted([guest["name"], host, state(guest), (guest.get("lease") or {}).get("host"), guest["kind"], guest["arch"], guest["memory"], guest["vcpus"],
-                   image_of.get(guest["name"]), [disk["path"] for disk in guest["disks"] if disk["path"]]]
-                  for host, info in hosts.items() for guest in info["guests"] if not placement.is_others(guest))
+    return sorted([guest.name, host, state(guest), guest.lease.host if guest.lease else None, guest.kind, guest.arch, guest.memory, guest.vcpus,
+                   image_of.get(guest.name), [disk.path for disk in guest.disks if disk.path]]
+                  for host, info in hosts.items() for guest in info.guests if not placement.is_others(guest))
 
 
 def leased(text: str) -> dict[str, str]:
@@ -53,43 +53,43 @@ def instance_notes(instances: list) -> list[str]:
             f"playbooks/terminate.yml -e vm={each['id']} removes it." for each in instances if each["status"] == "ERROR"]
 
 
-def notes(hosts: dict, families: dict, declared: set[str] | None, instances: list | None = None) -> list[str]:
+def notes(hosts: dict[str, Hypervisor], families: dict[str, str], declared: set[str] | None, instances: list | None = None) -> list[str]:
     """What somebody should look at. declared: the names in the inventory, None: nobody knows; instances: likewise, of the cloud."""
     lines = []
     told = {each["id"] for each in instances or ()}
     silent = sorted(set(families) - set(hosts))
     if silent:
         lines.append(f"{', '.join(silent)} could not be asked. {placement.rescue(silent)}.")
-    for name in sorted({guest["name"] for info in hosts.values() for guest in info["guests"] if not placement.is_others(guest)}):
+    for name in sorted({guest.name for info in hosts.values() for guest in info.guests if not placement.is_others(guest)}):
         known = placement.places(name, hosts)
-        its = {hosts[host]["hypervisor"] for host in known}
+        its = {hosts[host].hypervisor for host in known}
         found = placement.locate(name, hosts, [host for host in silent if families[host] in its])
         if found.text:
             lines.append(found.text + ".")
         for host in found.stale:
             lines.append(f"{name} runs on {found.host}; {host} has an old definition of it, which playbooks/guests.yml takes away.")
         for host, guest in known.items():
-            if guest.get("reason") == "I/O error":
+            if guest.reason == "I/O error":
                 lines.append(f"{name} on {host} is paused by an I/O error. Is the store full, or away? Mend that, then run playbooks/guests.yml.")
-            if declared is not None and name not in declared and guest.get("owner") == OURS:
+            if declared is not None and name not in declared and guest.owner == OURS:
                 lines.append(f"{name} on {host} has left the inventory; nothing changes it any more.")
     for host, info in sorted(hosts.items()):
-        lines += [f"{host}: Xen domain {orphan['domid']} ({orphan['name']}) is unknown to libvirt and holds {orphan['memory']} MiB, left by an arrival that "
-                  f"broke off. our.cloud.vm with state absent removes it there." for orphan in info.get("orphans", [])]
-        lines += [move["text"] + "." for move in info.get("moves", [])]
-        if info.get("store_error"):
-            lines.append(info["store_error"])
+        lines += [f"{host}: Xen domain {orphan.domid} ({orphan.name}) is unknown to libvirt and holds {orphan.memory} MiB, left by an arrival that "
+                  f"broke off. our.cloud.vm with state absent removes it there." for orphan in info.orphans]
+        lines += [move.text + "." for move in info.moves]
+        if info.store_error:
+            lines.append(info.store_error)
         others: dict[str, list[int]] = {}
-        for guest in info["guests"]:
-            if placement.is_others(guest) and guest.get("uuid") not in told:
-                others.setdefault(guest["owner"], []).append(guest["memory"] if guest["active"] else 0)
+        for guest in info.guests:
+            if placement.is_others(guest) and guest.uuid not in told:
+                others.setdefault(str(guest.owner), []).append(guest.memory if guest.active else 0)
         lines += [f"{host} has {len(sizes)} domains of {owner}, with {sum(sizes)} MiB." for owner, sizes in sorted(others.items())]
     return lines
 
 
-def guests(hosts: dict, registry: dict, families: dict | None = None, declared: list | None = None, instances: list | None = None,
+def guests(hosts: dict[str, Hypervisor], registry: dict, families: dict[str, str] | None = None, declared: list | None = None, instances: list | None = None,
            leases: str = "") -> list[str]:
-    """Of what vm_info returned, by host, and image_info. families: {hypervisor: xen or qemu} of the inventory; declared: its `guests`;
+    """Of what hypervisors told, and image_info returned. families: {hypervisor: xen or qemu} of the inventory; declared: its `guests`;
     instances: what instance_info returned, None where there is no cloud or it does not answer; leases: the gateway's, of those on the LAN."""
     names = None if declared is None else {entry.get("name") for entry in declared}
     below = notes(hosts, families or {}, names, instances) + instance_notes(instances or [])

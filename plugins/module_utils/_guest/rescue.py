@@ -18,6 +18,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
 from ansible_collections.our.cloud.plugins.module_utils._guest.guests import Guest
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import OVERHEAD, is_others, places
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Hypervisor
 
 STORE_TIME = 30  # s that the store may take to answer
 # s for which a host must have been silent: an NFS server keeps the locks of a dead one, which QEMU asks for, for 90 s
@@ -106,12 +107,12 @@ def life(host: str, looks: dict[str, dict], ssh: bool, fenced: bool) -> str:
     return ""
 
 
-def plan(host: str, guests: list[Guest], hosts: dict[str, dict], families: dict[str, str], leases: list[dict]) -> dict:
-    """Which guests of a lost host go where. hosts: {hypervisor that answered: what vm_info told}; families: of all; leases: of the store.
+def plan(host: str, guests: list[Guest], hosts: dict[str, Hypervisor], families: dict[str, str], leases: list[dict]) -> dict:
+    """Which guests of a lost host go where. hosts: {hypervisor that answered: what it told}; families: of all; leases: of the store.
 
     Returns here: {hypervisor: [what the module vm is told]}, lines: what will happen, one a guest, refused: what cannot be done."""
     result: dict = {"here": {name: [] for name in hosts}, "lines": [], "refused": []}
-    free = {name: info["memory"]["free"] for name, info in hosts.items()}
+    free = {name: info.memory.free for name, info in hosts.items()}
     held = {row["name"]: row for row in leases}
     lost = [guest for guest in guests if _is_lost(guest, host, families.get(host), hosts, held)]
     # the largest first, so that the small ones fill what is left
@@ -135,11 +136,11 @@ def plan(host: str, guests: list[Guest], hosts: dict[str, dict], families: dict[
     return result
 
 
-def _is_lost(guest: Guest, host: str, family: str | None, hosts: dict[str, dict], held: dict[str, dict]) -> bool:
+def _is_lost(guest: Guest, host: str, family: str | None, hosts: dict[str, Hypervisor], held: dict[str, dict]) -> bool:
     """Whether this guest is to be started elsewhere because the host is lost. Without a lease it runs nowhere: it was stopped when the host
     was lost, or an earlier rescue broke off; as long as the host is silent, guests.yml leaves it to this one."""
     if guest.state != "running" or guest.family != family:
         return False
     if guest.name in held:
         return held[guest.name]["host"] == host
-    return not any(copy["active"] or is_others(copy) for copy in places(guest.name, hosts).values())
+    return not any(copy.active or is_others(copy) for copy in places(guest.name, hosts).values())

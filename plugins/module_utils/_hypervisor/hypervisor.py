@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, lease
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Memory
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import libxl_log
 
 try:
@@ -164,7 +165,7 @@ def family(conn: Any) -> str:
 
 
 def host(conn: Any) -> domain.Host:
-    """The domain.Host that this is."""
+    """What this hypervisor can run."""
     return domain.host(conn.getCapabilities())
 
 
@@ -341,12 +342,12 @@ def stop(dom: Any, timeout: float, force: bool) -> str:
     return "forced"
 
 
-def memory(conn: Any) -> dict[str, int]:
-    """Free and total memory for guests in MiB: of Xen itself, or what Linux can free."""
+def memory(conn: Any) -> Memory:
+    """Of Xen itself, or what Linux can free."""
     if family(conn) == "xen":
-        return {"free": conn.getFreeMemory() >> 20, "total": int(conn.getInfo()[1])}
+        return Memory(conn.getFreeMemory() >> 20, int(conn.getInfo()[1]))
     stats = conn.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
-    return {"free": (stats["free"] + stats.get("buffers", 0) + stats.get("cached", 0)) >> 10, "total": stats["total"] >> 10}
+    return Memory((stats["free"] + stats.get("buffers", 0) + stats.get("cached", 0)) >> 10, stats["total"] >> 10)
 
 
 def resident(conn: Any, name: str) -> int:

@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Orphan
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 
 # Why libxl says that a domain has ended: it is suspended for a move, or saved
@@ -45,9 +46,8 @@ def suspended(dom: Any) -> bool:
     return hypervisor.family(dom.connect()) == "xen" and hypervisor.active(dom) and bool(standing(control(), dom.ID()))
 
 
-def orphans(conn: Any) -> list[dict]:
-    """Xen domains that libvirt knows nothing of: what is left of an arrival during which libvirtd was killed.
-    Each with domid, name, memory (MiB) and has_run."""
+def orphans(conn: Any) -> list[Orphan]:
+    """Xen domains that libvirt knows nothing of: what is left of an arrival during which libvirtd was killed."""
     binding = control() if hypervisor.family(conn) == "xen" else None
     if binding is None:
         return []
@@ -57,17 +57,17 @@ def orphans(conn: Any) -> list[dict]:
         if item["domid"] in known or item["dying"]:
             continue
         done = subprocess.run(["xenstore-read", f"/local/domain/{item['domid']}/name"], capture_output=True, text=True, check=False)
-        found.append({"domid": item["domid"], "name": done.stdout.strip(), "memory": item["mem_kb"] >> 10, "has_run": item["cpu_time"] > 0})
+        found.append(Orphan(item["domid"], done.stdout.strip(), item["mem_kb"] >> 10, item["cpu_time"] > 0))
     return found
 
 
-def destroy_orphan(host: str, orphan: dict) -> None:
+def destroy_orphan(host: str, orphan: Orphan) -> None:
     """Free what it holds. One that has run is somebody's guest and is left alone."""
-    thing = f"Xen domain {orphan['domid']} ({orphan['name']})"
-    if orphan["has_run"]:
+    thing = f"Xen domain {orphan.domid} ({orphan.name})"
+    if orphan.has_run:
         raise CloudError(host, thing, "libvirt does not know it, and it has run: it may be a guest that was started with xl",
-                         f"Look at `xl list`; end it with `xl destroy {orphan['domid']}` if it is not wanted")
-    done = subprocess.run(["xl", "destroy", str(orphan["domid"])], capture_output=True, text=True, check=False)
+                         f"Look at `xl list`; end it with `xl destroy {orphan.domid}` if it is not wanted")
+    done = subprocess.run(["xl", "destroy", str(orphan.domid)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise CloudError(host, thing, done.stderr.strip(), "See `xl list` and /var/log/xen")
 

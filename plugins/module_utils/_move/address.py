@@ -12,7 +12,7 @@ import struct
 import time
 
 
-def resolve(name):
+def resolve(name: str) -> str | None:
     """The guest's address by the LAN's DNS, or None."""
     try:
         return socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]
@@ -20,14 +20,14 @@ def resolve(name):
         return None
 
 
-def _checksum(data):
+def _checksum(data: bytes) -> int:
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF
 
 
-def answers(address, timeout):
-    """Whether the address (or name) answers an ICMP echo within the bound."""
+def answers(address: str, timeout: float) -> bool:
+    """Whether the address (or name) answers an ICMP echo within the bound, seconds."""
     peer = resolve(address)
     if peer is None:
         return False

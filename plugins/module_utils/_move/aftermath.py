@@ -38,11 +38,11 @@ class Aftermath:
         trip, end = self.trip, time.monotonic() + timeout
 
         def source() -> bool:
-            trip.source = again(trip.source, lambda: hypervisor.open_local(trip.params["uri"]))
+            trip.source = again(trip.source, lambda: hypervisor.open_local(trip.options.uri))
             return trip.source is not None
 
         def target() -> bool:
-            trip.target = again(trip.target, lambda: hypervisor.open_target(self.mover.family, trip.target_name, trip.params["port"]))
+            trip.target = again(trip.target, lambda: hypervisor.open_target(self.mover.family, trip.target_name, trip.options.port))
             return trip.target is not None
 
         hypervisor.wait(source, timeout, step=1)
@@ -87,7 +87,7 @@ class Aftermath:
         there = "arriving" if moving and trip.target is not None else self.state_there()
         copy = self._find(trip.target) if there in ("running", "paused") else None
         ran = bool(trip.arrival and trip.arrival.at) if copy is None else self.mover.has_run(copy)
-        return settle.Seen(trip.facts["mode"], here, there, ran, self.has_state(here), self.begun.wanted)
+        return settle.Seen(trip.options.mode, here, there, ran, self.has_state(here), self.begun.wanted)
 
     def has_state(self, here: str) -> bool:
         """Whether this move's state file is there and whole."""
@@ -162,7 +162,7 @@ class Aftermath:
     def take_over(self) -> None:
         """The guest is on the target: so is its definition, and nothing of it is left here."""
         there = self._find(self.trip.target)
-        if not there.isPersistent() or (self.trip.facts["mode"] == "live" and self.mover.forgets_pending):
+        if not there.isPersistent() or (self.trip.options.mode == "live" and self.mover.forgets_pending):
             there = hypervisor.define(self.trip.target, self.trip.definition)
         if bool(there.autostart()) != self.begun.autostart:
             there.setAutostart(int(self.begun.autostart))

@@ -14,12 +14,26 @@ import json
 import os
 import stat
 import time
+from dataclasses import dataclass
+
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 
 FOLDER = ".our-cloud-moves"
 LARGEST = 65536
 
 
-def read(path: str) -> tuple[dict, float] | None:
+@dataclass(frozen=True)
+class Said:
+    """What a note says."""
+
+    name: str  # the guest
+    uuid: str
+    target: str  # the host that it is on its way to
+    memory: int  # MiB that it will need there
+    until: float  # when the note counts no more, seconds since 1970
+
+
+def read(path: str) -> tuple[Said, float] | None:
     """A note and the server's time of it; None for what is none. No link is followed, and no pipe waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -32,8 +46,7 @@ def read(path: str) -> tuple[dict, float] | None:
     with open(descriptor, "rb") as stream:
         try:
             note = json.loads(stream.read(LARGEST))
-            return {"name": str(note["name"]), "uuid": str(note["uuid"]), "target": str(note["target"]), "memory": int(note["memory"]),
-                    "until": float(note["until"])}, about.st_mtime
+            return Said(str(note["name"]), str(note["uuid"]), str(note["target"]), int(note["memory"]), float(note["until"])), about.st_mtime
         except (ValueError, KeyError, TypeError, OverflowError):
             return None
 
@@ -47,7 +60,7 @@ def to(root: str, target: str) -> list[str]:
         # nobody has ever been moved
         return []
     notes = [read(os.path.join(folder, entry)) for entry in entries if entry.endswith(".json")]
-    return [note[0]["name"] for note in notes if note and note[0]["target"] == target and note[0]["until"] >= time.time()]
+    return [note[0].name for note in notes if note and note[0].target == target and note[0].until >= time.time()]
 
 
 class Note:
@@ -56,7 +69,7 @@ class Note:
     def __init__(self, root: str, name: str, uuid: str, target: str, memory: int, seconds: float) -> None:
         self.folder = os.path.join(root, FOLDER)
         self.path = os.path.join(self.folder, uuid + ".json")
-        self.said = {"name": name, "uuid": uuid, "target": target, "memory": memory, "until": time.time() + seconds}
+        self.said = Said(name, uuid, target, memory, time.time() + seconds)
 
     def leave(self) -> None:
         """Put it there. What lies under its name is of a move of this guest that is over."""
@@ -69,21 +82,21 @@ class Note:
             os.unlink(part)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(self.said, stream)
+            json.dump(shapes.plain(self.said), stream)
             stream.flush()
             os.fsync(descriptor)
         os.replace(part, self.path)
 
-    def others(self) -> list[dict]:
-        """The guests on their way to the same target that came before: [{"name", "uuid", "memory"}]."""
+    def others(self) -> list[Said]:
+        """The notes of the guests on their way to the same target that came before."""
         mine = read(self.path)
         found = []
         for entry in sorted(os.listdir(self.folder)):
             note = read(os.path.join(self.folder, entry)) if entry.endswith(".json") else None
-            if note is None or note[0]["uuid"] == self.said["uuid"] or note[0]["target"] != self.said["target"] or note[0]["until"] < time.time():
+            if note is None or note[0].uuid == self.said.uuid or note[0].target != self.said.target or note[0].until < time.time():
                 continue
-            if mine is None or (note[1], note[0]["uuid"]) < (mine[1], self.said["uuid"]):
-                found.append({key: note[0][key] for key in ("name", "uuid", "memory")})
+            if mine is None or (note[1], note[0].uuid) < (mine[1], self.said.uuid):
+                found.append(note[0])
         return found
 
     def remove(self) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from typing import Any
@@ -15,7 +16,9 @@ from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hyper
 from ansible_collections.our.cloud.plugins.module_utils._move import address, arrivals, facts, job, mover, prechecks
 from ansible_collections.our.cloud.plugins.module_utils._move.aftermath import Aftermath
 from ansible_collections.our.cloud.plugins.module_utils._move.begun import Begun, Interrupted
+from ansible_collections.our.cloud.plugins.module_utils._move.facts import Awaited, Facts
 from ansible_collections.our.cloud.plugins.module_utils._move.move import Move
+from ansible_collections.our.cloud.plugins.module_utils._move.options import Options
 
 # Seconds that a move may take beyond its timeout: a target that comes back, the address
 GRACE = 900
@@ -24,9 +27,8 @@ GRACE = 900
 class Asked:
     """Somebody asked for a move: the answer, as vm_migrate returns it."""
 
-    def __init__(self, params: dict, check_mode: bool = False, token: str = "") -> None:
-        """params: vm_migrate's."""
-        self.params, self.check_mode, self.token = params, check_mode, token
+    def __init__(self, options: Options, check_mode: bool = False, token: str = "") -> None:
+        self.options, self.check_mode, self.token = options, check_mode, token
         self.moving: Move | None = None
         self.cancelled = False
 
@@ -36,75 +38,75 @@ class Asked:
         if self.moving is not None:
             self.moving.cancelled.set()
 
-    def answer(self, conn: Any, tell: job.Job) -> dict:
+    def answer(self, conn: Any, tell: job.Job) -> dict[str, Any]:
         """Move it. Raises CloudError and libvirtError; a move that had begun and failed is in the answer (`failed`, `msg`, `place`)."""
-        params, host = self.params, conn.getHostname()
-        dom = hypervisor.find(conn, params["name"])
+        options, host = self.options, conn.getHostname()
+        dom = hypervisor.find(conn, options.name)
         if dom is None:
             return self._elsewhere(conn)
-        if is_here(conn, params["target"]):
+        if is_here(conn, options.target):
             return self._already(host)
-        tell.say(name=params["name"], source=host, target=params["target"], mode=params["mode"], phase="checking", percent=0)
-        told, target = facts.gather(conn, dom, params)
+        tell.say(name=options.name, source=host, target=options.target, mode=options.mode, phase="checking", percent=0)
+        told, target = facts.gather(conn, dom, options)
         note = self._note(told)
         try:
-            told["arrivals"] = self._arrivals(note, target)
+            told = dataclasses.replace(told, arrivals=self._arrivals(note, target))
             refused = prechecks.refusals(told)
             if refused:
-                return self._failed(f"{host}: guest {params['name']} cannot be moved to {params['target']}: {'; '.join(refused)}", refusals=refused)
+                return self._failed(f"{host}: guest {options.name} cannot be moved to {options.target}: {'; '.join(refused)}", refusals=refused)
             result = {} if self.check_mode else self._carry_out(conn, dom, told, target, tell)
         finally:
             if note is not None:
                 note.remove()
         if result.get("failed"):
             return result
-        names = {f"{side}_header": f"{params['name']} (place)" for side in ("before", "after")}
-        return {**result, "changed": True, "source": host, "target": params["target"], "mode": params["mode"],
-                "diff": {"before": f"{host}\n", "after": f"{params['target']}\n", **names}}
+        names = {f"{side}_header": f"{options.name} (place)" for side in ("before", "after")}
+        return {**result, "changed": True, "source": host, "target": options.target, "mode": options.mode,
+                "diff": {"before": f"{host}\n", "after": f"{options.target}\n", **names}}
 
-    def _failed(self, text: str, **more: Any) -> dict:
-        return {"failed": True, "changed": False, "msg": text, "target": self.params["target"], "mode": self.params["mode"], **more}
+    def _failed(self, text: str, **more: Any) -> dict[str, Any]:
+        return {"failed": True, "changed": False, "msg": text, "target": self.options.target, "mode": self.options.mode, **more}
 
-    def _already(self, where: str) -> dict:
-        return {"changed": False, "source": where, "target": self.params["target"], "mode": self.params["mode"],
-                "msg": f"{self.params['name']} is on {where} already"}
+    def _already(self, where: str) -> dict[str, Any]:
+        return {"changed": False, "source": where, "target": self.options.target, "mode": self.options.mode,
+                "msg": f"{self.options.name} is on {where} already"}
 
-    def _elsewhere(self, conn: Any) -> dict:
+    def _elsewhere(self, conn: Any) -> dict[str, Any]:
         """The guest is not here: on the target already, or nowhere that we know."""
-        name, target = self.params["name"], self.params["target"]
+        name, target = self.options.name, self.options.target
         there = None
         if not is_here(conn, target):
-            there = hypervisor.find(hypervisor.open_target(hypervisor.family(conn), target, self.params["port"]), name)
+            there = hypervisor.find(hypervisor.open_target(hypervisor.family(conn), target, self.options.port), name)
         if there is not None:
             return self._already(target)
         raise CloudError(conn.getHostname(), f"guest {name}", f"it is neither here nor on {target}",
                          f"Guests here: {', '.join(hypervisor.names(conn)) or 'none'}")
 
-    def _note(self, told: dict) -> arrivals.Note | None:
+    def _note(self, told: Facts) -> arrivals.Note | None:
         """What the guest will need at the target, noted in its store; in check mode it goes nowhere."""
-        root = next((root for root in told["stores"].values() if root), None)
-        if root is None or self.check_mode or not told["guest"]["active"]:
+        root = next((root for root in told.stored.stores.values() if root), None)
+        if root is None or self.check_mode or not told.guest.active:
             return None
-        note = arrivals.Note(root, told["name"], told["guest"]["uuid"], told["target"], need(told["guest"], told["family"]), self.params["timeout"] + GRACE)
+        note = arrivals.Note(root, self.options.name, str(told.guest.uuid), self.options.target, need(told.guest, told.family), self.options.timeout + GRACE)
         note.leave()
         return note
 
     @staticmethod
-    def _arrivals(note: arrivals.Note | None, target: Any) -> list[dict]:
-        """The guests on their way to the target, each with `awaited`: MiB that it will still take there."""
+    def _arrivals(note: arrivals.Note | None, target: Any) -> tuple[Awaited, ...]:
+        """The guests on their way to the target, without what they have taken there already."""
         if note is None or target is None:
-            return []
-        return [{**one, "awaited": max(0, one["memory"] - hypervisor.resident(target, one["name"]))} for one in note.others()]
+            return ()
+        return tuple(Awaited(one.name, max(0, one.memory - hypervisor.resident(target, one.name))) for one in note.others())
 
-    def _carry_out(self, conn: Any, dom: Any, told: dict, target: Any, tell: job.Job) -> dict:
-        params = self.params
-        where = params["address"] or address.resolve(params["name"])
-        before = bool(where) and told["guest"]["active"] and address.answers(where, 2)
+    def _carry_out(self, conn: Any, dom: Any, told: Facts, target: Any, tell: job.Job) -> dict[str, Any]:
+        options = self.options
+        where = options.address or address.resolve(options.name)
+        before = bool(where) and told.guest.active and address.answers(where, 2)
         begun = Begun.of(mover.Trip(conn, target, dom, told), tell, self.token or f"{os.getpid()}-{int(time.time())}")
         self.moving = moving = Move(begun)
         aftermath = Aftermath(begun)
         if self.cancelled:
-            return self._failed(f"{begun.trip.host}: guest {params['name']}: it was not moved: it was called off, or this host goes down")
+            return self._failed(f"{begun.trip.host}: guest {options.name}: it was not moved: it was called off, or this host goes down")
         warnings = []
         try:
             moving.run()
@@ -113,21 +115,21 @@ class Asked:
             tell.say(phase="cleaning up")
             place, text = aftermath.settle()
             if place != "target":
-                return self._failed(f"{begun.trip.host}: move of {params['name']} to {params['target']} failed: {str(error).rstrip('.')}. "
+                return self._failed(f"{begun.trip.host}: move of {options.name} to {options.target} failed: {str(error).rstrip('.')}. "
                                     f"Now {text}", place=place)
             warnings.append(f"The move was interrupted ({error}), but {text}")
-            moving.result.update(downtime_ms=None, transferred=None)
+            moving.result = dataclasses.replace(moving.result, downtime_ms=None, transferred=None)
         tell.say(phase="verifying", percent=100)
-        result = {"total_ms": tell.held["elapsed_ms"], **moving.result, "address_answers": None}
+        result = {"total_ms": tell.held.elapsed_ms, **moving.result.told(), "address_answers": None}
         if warnings:
             result["warnings"] = warnings
         if where:
             result["address"] = where
         if where and before and begun.was_active:
-            result["address_answers"] = address.answers(where, params["address_timeout"])
+            result["address_answers"] = address.answers(where, options.address_timeout)
             if not result["address_answers"]:
-                silent = self._failed(f"{params['target']}: guest {params['name']}: it was moved and runs there, but its address {where} has not answered "
-                                      f"for {params['address_timeout']} s. Look at the bridge there and at the guest's console", place="target")
+                silent = self._failed(f"{options.target}: guest {options.name}: it was moved and runs there, but its address {where} has not answered "
+                                      f"for {options.address_timeout} s. Look at the bridge there and at the guest's console", place="target")
                 return {**silent, **result, "changed": True}
         return result
 

@@ -44,9 +44,9 @@ class Begun:
     def of(cls, trip: Trip, tell: Job, token: str) -> Begun:
         """Before anything is done."""
         guest = trip.guest
-        wanted = "stopped" if not guest["active"] else "paused" if guest["state"] == "paused" else "running"
-        return cls(trip, mover(trip), tell, token, bool(trip.dom.isPersistent() and trip.dom.autostart()), guest["active"],
-                   trip.name in trip.facts["target_facts"]["guests"], wanted)
+        wanted = "stopped" if not guest.active else "paused" if guest.state == "paused" else "running"
+        return cls(trip, mover(trip), tell, token, bool(trip.dom.isPersistent() and trip.dom.autostart()), guest.active,
+                   trip.facts.target is not None and trip.name in trip.facts.target.guests, wanted)
 
     def forget_state(self) -> None:
         """The state file has done its work."""

@@ -9,29 +9,97 @@ import glob
 import os
 import stat
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Memory
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, remote_files
+from ansible_collections.our.cloud.plugins.module_utils._move.options import Options
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, PATIENCE, store_of
 
 
-def state_files(disk: str) -> list[dict]:
-    """The saved states of guests that lie beside a disk: [{"path", "size" in bytes, "saved" as seconds since 1970}], the oldest first."""
+@dataclass(frozen=True)
+class SavedState:
+    """A guest's saved state, a file beside its disk."""
+
+    path: str
+    size: int  # bytes
+    saved: int  # seconds since 1970
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the store tells of a guest's files."""
+
+    stores: dict[str, str | None]  # by path of a file of the guest: its store's root, None: it is in none
+    markers: dict[str, str]  # by root of a store: what its marker says
+    states: tuple[SavedState, ...] = ()  # saved beside its disk, the oldest first
+    room: int | None = None  # MiB beside its disk; None: it has none in a store
+
+
+@dataclass(frozen=True)
+class Other:
+    """A domain at the target."""
+
+    active: bool  # whether it has memory there
+    persistent: bool  # whether it has a definition there
+    uuid: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target, as far as the guest needs it."""
+
+    family: str  # xen or qemu
+    host: str  # its name by itself
+    guests: dict[str, Other]  # by name
+    memory: Memory
+    bridges: dict[str, bool]  # by bridge that the guest needs: whether it is there
+    markers: dict[str, str | None]  # by root of a store: what its marker there says, None: it is not mounted
+    machine_problem: str | None = None  # why it cannot be the guest's machine
+    cpu_problem: str | None = None  # why its CPU cannot carry on what runs in the guest
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """Another guest that is on its way to the target."""
+
+    name: str
+    memory: int  # MiB that it will still take there
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the prechecks decide over."""
+
+    options: Options
+    family: str  # of this host: xen or qemu
+    guest: Copy  # what runs; of its state: state, active, persistent
+    snapshots: tuple[str, ...]  # their names
+    stored: Stored
+    target: Target | None = None  # None: it does not answer
+    target_error: str | None = None  # why it does not
+    arrivals: tuple[Awaited, ...] = ()  # those that came before this one
+
+
+def state_files(disk: str) -> list[SavedState]:
+    """The saved states of guests that lie beside a disk, the oldest first."""
     found = []
     for path in glob.glob(glob.escape(disk) + ".*.state"):
         try:
             seen = os.lstat(path)
         except FileNotFoundError:
             continue
-        found.append({"path": path, "size": seen.st_size if stat.S_ISREG(seen.st_mode) else 0, "saved": int(seen.st_mtime)})
-    return sorted(found, key=lambda one: (one["saved"], one["path"]))
+        found.append(SavedState(path, seen.st_size if stat.S_ISREG(seen.st_mode) else 0, int(seen.st_mtime)))
+    return sorted(found, key=lambda one: (one.saved, one.path))
 
 
-def in_store(guest: dict) -> dict:
-    """{"stores": {path: its store's root or None}, "markers": {root: its marker}, "states": [see state_files], "room": MiB beside its disk or None}."""
-    files = [path for disk in guest["disks"] for path in (disk["path"], *disk["backing"])] + [guest["kernel"], guest["ramdisk"]]
+def in_store(guest: domain_facts.Domain) -> Stored:
+    """What the store tells of the guest's files."""
+    files = [path for disk in guest.disks for path in (disk.path, *disk.backing)] + [guest.kernel, guest.ramdisk]
     stores = {path: store_of(path) for path in files if path}
     markers = {}
     for root in {root for root in stores.values() if root}:
@@ -42,15 +110,15 @@ def in_store(guest: dict) -> dict:
     if disk is not None and stores[disk] is not None:
         free = os.statvfs(os.path.dirname(disk))
         room = free.f_bavail * free.f_frsize >> 20
-    return {"stores": stores, "markers": markers, "states": state_files(disk) if disk else [], "room": room}
+    return Stored(stores, markers, tuple(state_files(disk)) if disk else (), room)
 
 
-def state_disk(guest: dict) -> str | None:
+def state_disk(guest: domain_facts.Domain) -> str | None:
     """The disk beside which the guest's state is saved; None if it has none."""
-    return next((item["path"] for item in guest["disks"] if item["path"] and not item["readonly"]), None)
+    return next((item.path for item in guest.disks if item.path and not item.readonly), None)
 
 
-def snapshots(dom) -> list[str]:
+def snapshots(dom: Any) -> list[str]:
     """The names of its snapshots; Xen's driver has none."""
     try:
         return dom.snapshotListNames()
@@ -60,7 +128,7 @@ def snapshots(dom) -> list[str]:
         raise
 
 
-def machine_problem(target, root: ET.Element, target_name: str) -> str | None:
+def machine_problem(target: Any, root: ET.Element, target_name: str) -> str | None:
     """Why the target cannot be the guest's machine; None if it can."""
     if hypervisor.family(target) == "xen":
         return None
@@ -77,7 +145,7 @@ def _machine(root: ET.Element) -> tuple:
     return (root.findtext("devices/emulator"), os_type.get("arch"), os_type.get("machine"), root.get("type"))
 
 
-def cpu_problem(source, target, root: ET.Element, target_name: str) -> str | None:
+def cpu_problem(source: Any, target: Any, root: ET.Element, target_name: str) -> str | None:
     """Why the target's CPU cannot carry on what runs in the guest; None if it can."""
     libvirt = hypervisor.libvirt
     if hypervisor.family(source) == "xen":
@@ -116,37 +184,30 @@ def _cpu_words(cpu: ET.Element | None) -> tuple | None:
     return (cpu.findtext("model"), sorted(item.get("name") for item in cpu.findall("feature"))) if cpu is not None else None
 
 
-def of_target(source, target, live: ET.Element, guest: dict, markers: dict, target_name: str) -> dict:
+def of_target(source: Any, target: Any, live: ET.Element, guest: domain_facts.Domain, markers: dict[str, str], target_name: str) -> Target:
     """The target, as far as this guest needs it."""
-    there = {other.name(): {"active": hypervisor.active(other), "persistent": bool(other.isPersistent()), "uuid": other.UUIDString()}
-             for other in target.listAllDomains()}
-    return {
-        "family": hypervisor.family(target),
-        "host": target.getHostname(),
-        "guests": there,
-        "memory": hypervisor.memory(target),
-        "bridges": {nic["bridge"]: remote_files.has_bridge(target, nic["bridge"]) for nic in guest["interfaces"] if nic["bridge"]},
-        "markers": {root: remote_files.read_file(target, root, MARKER) for root in markers},
-        "machine_problem": machine_problem(target, live, target_name),
-        "cpu_problem": cpu_problem(source, target, live, target_name),
-    }
+    return Target(
+        family=hypervisor.family(target),
+        host=target.getHostname(),
+        guests={other.name(): Other(hypervisor.active(other), bool(other.isPersistent()), other.UUIDString()) for other in target.listAllDomains()},
+        memory=hypervisor.memory(target),
+        bridges={nic.bridge: remote_files.has_bridge(target, nic.bridge) for nic in guest.interfaces if nic.bridge},
+        markers={root: remote_files.read_file(target, root, MARKER) for root in markers},
+        machine_problem=machine_problem(target, live, target_name),
+        cpu_problem=cpu_problem(source, target, live, target_name),
+    )
 
 
-def gather(source, dom, params: dict) -> tuple[dict, object]:
+def gather(source: Any, dom: Any, options: Options) -> tuple[Facts, Any]:
     """What the prechecks decide over; opens the target. Returns the facts and the connection (or None)."""
     live = hypervisor.live_xml(dom)
-    guest = domain_facts.facts(live)
-    guest.update(state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=bool(dom.isPersistent()), snapshots=snapshots(dom))
-    stored = bounded(lambda: in_store(guest), PATIENCE, f"the store of guest {params['name']}",
+    guest = Copy(**vars(domain_facts.facts(live)), state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=bool(dom.isPersistent()))
+    names = tuple(snapshots(dom))
+    stored = bounded(lambda: in_store(guest), PATIENCE, f"the store of guest {options.name}",
                      "Is its server up? Guests that wait for it go on when it is back", source.getHostname())
-    facts = {
-        "name": params["name"], "target": params["target"], "mode": params["mode"], "options": params,
-        "family": hypervisor.family(source), "guest": guest, **stored, "target_error": None, "target_facts": None,
-    }
+    family = hypervisor.family(source)
     try:
-        target = hypervisor.open_target(facts["family"], params["target"], params["port"])
+        target = hypervisor.open_target(family, options.target, options.port)
     except CloudError as error:
-        facts["target_error"] = str(error)
-        return facts, None
-    facts["target_facts"] = of_target(source, target, live, guest, stored["markers"], params["target"])
-    return facts, target
+        return Facts(options, family, guest, names, stored, target_error=str(error)), None
+    return Facts(options, family, guest, names, stored, of_target(source, target, live, guest, stored.markers, options.target)), target

@@ -9,17 +9,43 @@ Under ENDED_DIR, which a reboot leaves: NAME.json, the last move from here that 
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import glob
 import json
 import os
 import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Ending, Progress
+from ansible_collections.our.cloud.plugins.module_utils._move.options import Options
 
 JOB_DIR = "/run/our-cloud"
 ENDED_DIR = "/var/lib/our-cloud/moves"
 
 
-def put(path: str, facts: dict) -> None:
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A move from here, as it is noted until somebody has heard its end."""
+
+    token: str  # what tells it from others of the guest
+    name: str  # the guest
+    source: str
+    target: str
+    mode: str  # live, suspend, offline
+    began: str  # see `now`
+    ended: str | None = None  # likewise
+    result: dict[str, Any] | None = None  # what vm_migrate returns; None: it has not come to its end
+
+    @property
+    def failed(self) -> bool:
+        """Whether it did not end well, or not at all."""
+        return self.result is None or bool(self.result.get("failed"))
+
+
+def put(path: str, facts: Mapping[str, Any]) -> None:
     """Write a file that others read at any moment: it appears whole."""
     part = f"{path}.{os.getpid()}"
     with open(part, "w", encoding="utf-8") as stream:
@@ -27,7 +53,7 @@ def put(path: str, facts: dict) -> None:
     os.replace(part, path)
 
 
-def fetch(path: str) -> dict | None:
+def fetch(path: str) -> dict[str, Any] | None:
     """What `put` wrote; None if there is nothing, or nothing whole."""
     try:
         with open(path, encoding="utf-8") as stream:
@@ -44,7 +70,7 @@ class Job:
         self.path = os.path.join(folder, name + ".json")
         self.lock = open(os.path.join(folder, name + ".lock"), "a", encoding="ascii")
         self.started = time.monotonic()
-        self.held: dict = {}
+        self.held = Progress()
 
     def take(self) -> bool:
         """False if somebody else is moving this guest."""
@@ -55,10 +81,10 @@ class Job:
             return False
         return True
 
-    def say(self, **facts) -> None:
-        """Tell vm_info."""
-        self.held.update(facts, elapsed_ms=int((time.monotonic() - self.started) * 1000))
-        put(self.path, self.held)
+    def say(self, **facts: Any) -> None:
+        """Tell vm_info. facts: fields of Progress."""
+        self.held = dataclasses.replace(self.held, **facts, elapsed_ms=int((time.monotonic() - self.started) * 1000))
+        put(self.path, shapes.said(self.held))
 
     def drop(self) -> None:
         """The move is over."""
@@ -81,12 +107,13 @@ def is_held(path: str) -> bool:
     return False
 
 
-def running_job(name: str, folder: str = JOB_DIR) -> dict | None:
+def running_job(name: str, folder: str = JOB_DIR) -> Progress | None:
     """The move of this guest that is under way here, or None. What a dead one left behind does not count."""
     if not is_held(os.path.join(folder, name + ".lock")):
         return None
     # it may not have said a word yet
-    return fetch(os.path.join(folder, name + ".json")) or {"name": name, "target": "another host", "phase": "checking", "percent": 0}
+    told = fetch(os.path.join(folder, name + ".json"))
+    return shapes.of(Progress, told) if told else Progress(name, target="another host", phase="checking", percent=0)
 
 
 def under_way(folder: str = JOB_DIR) -> list[str]:
@@ -101,18 +128,25 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def begin(token: str, params: dict, source: str, folder: str = ENDED_DIR) -> dict:
+def begin(token: str, options: Options, source: str, folder: str = ENDED_DIR) -> Record:
     """Note that a move has begun, in the place of the one before: the record, to be given to `end`."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    record = {"token": token, "name": params["name"], "source": source, "target": params["target"], "mode": params["mode"], "began": now(),
-              "ended": None, "result": None}
-    put(os.path.join(folder, params["name"] + ".json"), record)
+    record = Record(token, options.name, source, options.target, options.mode, now())
+    put(os.path.join(folder, options.name + ".json"), shapes.plain(record))
     return record
 
 
-def end(record: dict, result: dict, folder: str = ENDED_DIR) -> None:
-    """Note how it ended. result: what vm_migrate returns."""
-    put(os.path.join(folder, record["name"] + ".json"), {**record, "ended": now(), "result": result})
+def end(record: Record, result: dict[str, Any], folder: str = ENDED_DIR) -> Record:
+    """Note how it ended: the record with its end. result: what vm_migrate returns."""
+    record = dataclasses.replace(record, ended=now(), result=result)
+    put(os.path.join(folder, record.name + ".json"), shapes.plain(record))
+    return record
+
+
+def last(path: str) -> Record | None:
+    """The record in this file; None if there is nothing, or nothing whole."""
+    found = fetch(path)
+    return shapes.of(Record, found) if found else None
 
 
 def hear(name: str, token: str, folder: str = ENDED_DIR) -> None:
@@ -122,27 +156,23 @@ def hear(name: str, token: str, folder: str = ENDED_DIR) -> None:
         os.unlink(path)
 
 
-def outcome(record: dict) -> str:
+def outcome(record: Record) -> str:
     """How a move ended, as a sentence."""
-    began = f"The move of {record['name']} to {record['target']} ({record['mode']}) that began at {record['began']}"
-    if record["result"] is None:
-        return (f"{began} did not come to its end: {record['source']} went down, or its process was killed. "
+    began = f"The move of {record.name} to {record.target} ({record.mode}) that began at {record.began}"
+    if record.result is None:
+        return (f"{began} did not come to its end: {record.source} went down, or its process was killed. "
                 "Look at both hosts with our.cloud.vm_info; a guest that was being saved has its state beside its disk")
-    if record["result"].get("failed"):
-        return f"{began} failed at {record['ended']}: {record['result'].get('msg', 'it does not say why')}"
-    return f"{began} ended at {record['ended']}: it is on {record['result'].get('target', record['target'])}"
+    if record.failed:
+        return f"{began} failed at {record.ended}: {record.result.get('msg', 'it does not say why')}"
+    return f"{began} ended at {record.ended}: it is on {record.result.get('target', record.target)}"
 
 
-def unheard(folder: str = ENDED_DIR, jobs: str = JOB_DIR) -> list[dict]:
-    """The last moves from here whose end nobody has been told yet.
-
-    Each with name, source, target, mode, began, ended (None if it never came to its end), failed and text, a sentence.
-    """
+def unheard(folder: str = ENDED_DIR, jobs: str = JOB_DIR) -> list[Ending]:
+    """The last moves from here whose end nobody has been told yet."""
     found = []
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*.json"))):
-        record = fetch(path)
-        if record is None or (record["result"] is None and is_held(os.path.join(jobs, record["name"] + ".lock"))):
+        record = last(path)
+        if record is None or (record.result is None and is_held(os.path.join(jobs, record.name + ".lock"))):
             continue
-        told = {key: record[key] for key in ("name", "source", "target", "mode", "began", "ended")}
-        found.append({**told, "failed": record["result"] is None or bool(record["result"].get("failed")), "text": outcome(record)})
+        found.append(Ending(outcome(record), record.name, record.source, record.target, record.mode, record.began, record.ended, record.failed))
     return found

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -14,7 +15,15 @@ from ansible_collections.our.cloud.plugins.module_utils._guest import lease
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import facts
 from ansible_collections.our.cloud.plugins.module_utils._move.begun import Begun, Interrupted
-from ansible_collections.our.cloud.plugins.module_utils._move.watch import Arrival
+from ansible_collections.our.cloud.plugins.module_utils._move.watch import Arrival, Figures
+
+
+@dataclasses.dataclass
+class Call:
+    """libvirt's call that moves a guest live, in a thread of its own."""
+
+    error: str = ""  # what it raised
+    stopped: str | None = None  # why it was ended; None: it was not
 
 
 class Move:
@@ -23,43 +32,43 @@ class Move:
     def __init__(self, begun: Begun) -> None:
         self.begun, self.trip, self.mover, self.job, self.token = begun, begun.trip, begun.mover, begun.job, begun.token
         self.cancelled = threading.Event()
-        self.result: dict = {"downtime_ms": 0, "transferred": 0}
+        self.result = Figures()
 
     def run(self) -> None:
         """Move it. Raises Interrupted; then look with `settle`."""
         began = time.monotonic()
         self.mover.prepare()
         self.trip.arrival = Arrival(self.trip.target, self.trip.uuid)
-        {"live": self.live, "suspend": self.suspend, "offline": self.offline}[self.trip.facts["mode"]]()
-        self.result["total_ms"] = int((time.monotonic() - began) * 1000)
+        {"live": self.live, "suspend": self.suspend, "offline": self.offline}[self.trip.options.mode]()
+        self.result = dataclasses.replace(self.result, total_ms=int((time.monotonic() - began) * 1000))
 
     def live(self) -> None:
         """It goes on while it is moved."""
-        trip, outcome = self.trip, {}
+        trip, call = self.trip, Call()
         if self.mover.clear_way():
             self.begun.was_defined_there = False
-        uri = hypervisor.target_uri(self.mover.family, trip.target_name, trip.params["port"])
+        uri = hypervisor.target_uri(self.mover.family, trip.target_name, trip.options.port)
 
-        def call() -> None:
+        def run() -> None:
             try:
                 trip.dom.migrateToURI3(uri, self.mover.parameters(), self.mover.flags())
             except (hypervisor.libvirt.libvirtError, CloudError) as error:
-                outcome["error"] = str(error)
+                call.error = str(error)
 
         self.mover.watch()
-        thread = threading.Thread(target=call, daemon=True)
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         try:
-            self.follow(thread, outcome)
+            self.follow(thread, call)
         finally:
             self.mover.unwatch()
-        if outcome.get("error"):
-            if "stopped" not in outcome and not trip.target.isAlive():
-                outcome["stopped"] = f"the connection to {trip.target_name} was lost, its libvirtd ended or the host went down ({outcome['error']})"
-            raise Interrupted(outcome.get("stopped", outcome["error"]))
-        self.result.update(self.mover.figures())
+        if call.error:
+            if call.stopped is None and not trip.target.isAlive():
+                call.stopped = f"the connection to {trip.target_name} was lost, its libvirtd ended or the host went down ({call.error})"
+            raise Interrupted(call.error if call.stopped is None else call.stopped)
+        self.result = self.mover.figures()
 
-    def follow(self, thread: threading.Thread, outcome: dict) -> None:
+    def follow(self, thread: threading.Thread, call: Call) -> None:
         """Report progress until the move ends; end it when its time is over or the target is gone."""
         began, pause = time.monotonic(), 0.5
         while thread.is_alive():
@@ -69,17 +78,18 @@ class Move:
             # a slow machine is asked less often: the move needs its processor
             pause = max(0.5, min(5, 50 * (time.monotonic() - asked)))
             if now:
-                self.job.say(phase="moving", **now)
+                self.job.say(phase="moving", **vars(now))
             reason = self.mover.step(asked - began)
             if not reason and self.cancelled.is_set():
                 reason = "it was called off, or this host goes down"
-            if not reason and asked - began > self.trip.params["timeout"]:
-                reason = (f"it took longer than {self.trip.params['timeout']} s (timeout) and was stopped. "
+            if not reason and asked - began > self.trip.options.timeout:
+                reason = (f"it took longer than {self.trip.options.timeout} s (timeout) and was stopped. "
                           "Give it more time, a higher max_downtime, or post_copy")
             if reason and thread.is_alive():
-                if "stopped" not in outcome or self.mover.family == "xen":
+                if call.stopped is None or self.mover.family == "xen":
                     self.mover.abort()
-                outcome.setdefault("stopped", reason)
+                if call.stopped is None:
+                    call.stopped = reason
 
     def promise(self) -> None:
         """Before the guest stops here: from now on nobody but the target can start it. Where nodes hold no leases, nothing to do."""
@@ -115,13 +125,13 @@ class Move:
                 self.begun.forget_state()
             raise Interrupted(f"it could not be saved: {error}") from None
         self.begun.saved = True
-        self.result.update(transferred=os.path.getsize(path), transferred_from="state file")
+        self.result = Figures(transferred=os.path.getsize(path), transferred_from="state file")
         self.job.say(phase="restoring", percent=50)
         try:
             trip.target.restore(path)
         except hypervisor.libvirt.libvirtError as error:
             raise Interrupted(f"it could not go on from its saved state on {trip.target_name}: {error}") from None
-        self.result["downtime_ms"] = int((time.monotonic() - began) * 1000)
+        self.result = dataclasses.replace(self.result, downtime_ms=int((time.monotonic() - began) * 1000))
 
     def offline(self) -> None:
         """Stop it here, define it there, start it there if it ran."""
@@ -129,7 +139,7 @@ class Move:
         self.promise()
         if self.begun.was_active:
             self.job.say(phase="stopping", percent=10)
-            hypervisor.stop(trip.dom, trip.params["timeout"], trip.params["force"])
+            hypervisor.stop(trip.dom, trip.options.timeout, trip.options.force)
         self.job.say(phase="defining", percent=50)
         there = hypervisor.define(trip.target, trip.definition)
         if self.begun.was_active:
@@ -138,4 +148,4 @@ class Move:
                 hypervisor.start(there)
             except CloudError as error:
                 raise Interrupted(str(error)) from None
-            self.result["downtime_ms"] = int((time.monotonic() - began) * 1000)
+            self.result = dataclasses.replace(self.result, downtime_ms=int((time.monotonic() - began) * 1000))

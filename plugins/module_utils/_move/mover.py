@@ -17,8 +17,9 @@ from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
+from ansible_collections.our.cloud.plugins.module_utils._move.facts import Facts
 from ansible_collections.our.cloud.plugins.module_utils._move.watch import (
-    DATA_PORTS, Arrival, Standstill, WireWatch, progress, xen_progress)
+    DATA_PORTS, Amounts, Arrival, Figures, Standstill, WireWatch, progress, xen_progress)
 
 # libvirt's virDomainPausedReason
 PAUSED_MIGRATION, PAUSED_STARTING_UP, PAUSED_POSTCOPY, PAUSED_POSTCOPY_FAILED = 2, 11, 12, 13
@@ -34,11 +35,11 @@ class Trip:
     source: Any
     target: Any
     dom: Any
-    facts: dict
+    facts: Facts
 
     def __post_init__(self) -> None:
-        self.name, self.params, self.guest = self.facts["name"], self.facts["options"], self.facts["guest"]
-        self.host, self.target_name = self.source.getHostname(), self.facts["target"]
+        self.options, self.guest = self.facts.options, self.facts.guest
+        self.name, self.host, self.target_name = self.options.name, self.source.getHostname(), self.options.target
         self.uuid, self.domid = self.dom.UUIDString(), self.dom.ID()
         self.definition: ET.Element = hypervisor.persistent_xml(self.dom)
         self.arrival: Arrival | None = None
@@ -73,9 +74,9 @@ class Mover:
         libvirt = hypervisor.libvirt
         return libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
 
-    def parameters(self) -> dict:
-        """Where the stream goes, and how fast."""
-        return {hypervisor.libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: self.trip.params["bandwidth"]} if self.trip.params["bandwidth"] else {}
+    def parameters(self) -> dict[str, Any]:
+        """Where the stream goes, and how fast, by libvirt's names."""
+        return {hypervisor.libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: self.trip.options.bandwidth} if self.trip.options.bandwidth else {}
 
     def watch(self) -> None:
         """Begin to measure."""
@@ -83,8 +84,8 @@ class Mover:
     def unwatch(self) -> None:
         """End it."""
 
-    def look(self, elapsed: float) -> dict | None:
-        """The progress so far, for Job.say."""
+    def look(self, elapsed: float) -> Amounts | None:
+        """The progress so far; None while there is nothing to tell."""
         raise NotImplementedError
 
     def step(self, elapsed: float) -> str | None:
@@ -95,8 +96,8 @@ class Mover:
         """Give up the move under way."""
         raise NotImplementedError
 
-    def figures(self) -> dict:
-        """downtime_ms, transferred, transferred_from of a live move that has ended."""
+    def figures(self) -> Figures:
+        """Of a live move that has ended."""
         raise NotImplementedError
 
     # afterwards
@@ -128,28 +129,28 @@ class KvmMover(Mover):
         self.iteration, self.post_copied = 0, False
 
     def flags(self) -> int:
-        libvirt, params = hypervisor.libvirt, self.trip.params
+        libvirt, options = hypervisor.libvirt, self.trip.options
         flags = super().flags() | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
-        if params["encrypt"]:
+        if options.encrypt:
             flags |= libvirt.VIR_MIGRATE_TLS
-        if params["auto_converge"]:
+        if options.auto_converge:
             flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE
-        if params["post_copy"]:
+        if options.post_copy:
             flags |= libvirt.VIR_MIGRATE_POSTCOPY
         return flags
 
-    def parameters(self) -> dict:
+    def parameters(self) -> dict[str, Any]:
         # by the name that it has in the inventory, not by what the target thinks it is called
         parameters = {**super().parameters(), hypervisor.libvirt.VIR_MIGRATE_PARAM_URI: "tcp://" + self.trip.target_name}
-        if self.trip.params["encrypt"]:
+        if self.trip.options.encrypt:
             parameters[hypervisor.libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION] = hypervisor.qemu_name(self.trip.target_name)
         return parameters
 
     def watch(self) -> None:
-        if self.trip.params["max_downtime"]:
-            self.trip.dom.migrateSetMaxDowntime(self.trip.params["max_downtime"])
+        if self.trip.options.max_downtime:
+            self.trip.dom.migrateSetMaxDowntime(self.trip.options.max_downtime)
 
-    def look(self, elapsed: float) -> dict | None:
+    def look(self, elapsed: float) -> Amounts | None:
         try:
             stats = self.trip.dom.jobStats()
         except hypervisor.libvirt.libvirtError:
@@ -159,7 +160,7 @@ class KvmMover(Mover):
         return progress(stats)
 
     def step(self, elapsed: float) -> str | None:
-        if self.trip.params["post_copy"] and not self.post_copied and self.iteration > 1:
+        if self.trip.options.post_copy and not self.post_copied and self.iteration > 1:
             try:
                 self.trip.dom.migrateStartPostCopy(0)
                 self.post_copied = True
@@ -175,10 +176,10 @@ class KvmMover(Mover):
             # it came to its end by itself in this moment, or cannot be ended any more; the result tells
             pass
 
-    def figures(self) -> dict:
+    def figures(self) -> Figures:
         there = self.trip.there
         stats = there.jobStats(hypervisor.libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED) if there is not None else {}
-        return {"downtime_ms": stats.get("downtime"), "transferred": stats.get("data_processed"), "transferred_from": "hypervisor"}
+        return Figures(stats.get("downtime"), stats.get("data_processed"), "hypervisor")
 
     def quiet(self) -> bool:
         dom = hypervisor.find(self.trip.source, self.trip.name)
@@ -216,9 +217,9 @@ class XenMover(Mover):
         self.lost: float | None = None
 
     def prepare(self) -> None:
-        for disk in self.trip.guest["disks"]:
-            if disk["path"] and not disk["readonly"]:
-                xen.direct_io(disk["path"])
+        for disk in self.trip.guest.disks:
+            if disk.path and not disk.readonly:
+                xen.direct_io(disk.path)
 
     def clear_way(self) -> bool:
         there = self.trip.there
@@ -230,19 +231,19 @@ class XenMover(Mover):
 
     def flags(self) -> int:
         # Its driver cannot encrypt its own stream: the way to do it is through libvirt's TLS connection.
-        return super().flags() | (hypervisor.libvirt.VIR_MIGRATE_TUNNELLED if self.trip.params["encrypt"] else 0)
+        return super().flags() | (hypervisor.libvirt.VIR_MIGRATE_TUNNELLED if self.trip.options.encrypt else 0)
 
-    def parameters(self) -> dict:
-        if self.trip.params["encrypt"]:
+    def parameters(self) -> dict[str, Any]:
+        if self.trip.options.encrypt:
             return super().parameters()
         # The target listens where this leads from its own point of view, and its own name leads to its loopback.
         return {**super().parameters(),
-                hypervisor.libvirt.VIR_MIGRATE_PARAM_URI: "tcp://" + hypervisor.reach(self.trip.target_name, self.trip.params["port"])}
+                hypervisor.libvirt.VIR_MIGRATE_PARAM_URI: "tcp://" + hypervisor.reach(self.trip.target_name, self.trip.options.port)}
 
     def watch(self) -> None:
         # the stream goes to libvirtd's port, or to one that the target's driver chooses
-        ports = str(self.trip.params["port"]) if self.trip.params["encrypt"] else DATA_PORTS
-        self.wire = WireWatch(hypervisor.reach(self.trip.target_name, self.trip.params["port"]), ports)
+        ports = str(self.trip.options.port) if self.trip.options.encrypt else DATA_PORTS
+        self.wire = WireWatch(hypervisor.reach(self.trip.target_name, self.trip.options.port), ports)
         self.standstill = Standstill(self.trip.domid)
 
     def unwatch(self) -> None:
@@ -250,8 +251,8 @@ class XenMover(Mover):
             if watch is not None:
                 watch.stop()
 
-    def look(self, elapsed: float) -> dict | None:
-        return xen_progress(self.wire.now(), self.trip.guest["memory"], elapsed)
+    def look(self, elapsed: float) -> Amounts | None:
+        return xen_progress(self.wire.now(), self.trip.guest.memory, elapsed)
 
     def step(self, elapsed: float) -> str | None:
         # With the target gone nobody reads the pipe that Xen's saver writes into, and libvirt waits for it for ever.
@@ -264,10 +265,9 @@ class XenMover(Mover):
     def abort(self) -> None:
         end_saver(self.trip.domid)
 
-    def figures(self) -> dict:
+    def figures(self) -> Figures:
         began, ended = self.standstill.at, self.trip.arrival.at if self.trip.arrival else None
-        return {"downtime_ms": None if began is None or ended is None else int((ended - began) * 1000),
-                "transferred": self.wire.total(), "transferred_from": "tcp"}
+        return Figures(None if began is None or ended is None else int((ended - began) * 1000), self.wire.total(), "tcp")
 
     def quiet(self) -> bool:
         # It outlives its libvirtd, and what it still sends could make the guest go on there later.
@@ -302,7 +302,7 @@ class XenMover(Mover):
 
 def mover(trip: Trip) -> Mover:
     """The one for this guest."""
-    return {one.family: one for one in (XenMover, KvmMover)}[trip.facts["family"]](trip)
+    return {one.family: one for one in (XenMover, KvmMover)}[trip.facts.family](trip)
 
 
 def end_saver(domid: int) -> None:

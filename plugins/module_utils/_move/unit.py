@@ -21,11 +21,14 @@ import sys
 import traceback
 import uuid
 import zipfile
+from typing import Any
 
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, unforeseen
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import job
 from ansible_collections.our.cloud.plugins.module_utils._move.asked import Asked
+from ansible_collections.our.cloud.plugins.module_utils._move.options import Options
 
 WINGS = ("_common", "_site", "_guest", "_hypervisor", "_move")
 PACKAGE = ("ansible_collections", "our", "cloud", "plugins", "module_utils")
@@ -58,28 +61,27 @@ def unit_name(name: str) -> str:
     return f"our-cloud-move-{re.sub('[^A-Za-z0-9:_.-]', '_', name)}.service"
 
 
-def refuse_second(params: dict, host: str) -> None:
+def refuse_second(name: str, host: str) -> None:
     """CloudError if the guest is being moved."""
-    other = job.running_job(params["name"])
+    other = job.running_job(name)
     if other is not None:
-        target, percent = other.get("target", "another host"), other.get("percent", 0)
-        raise CloudError(host, f"guest {params['name']}", f"it is being moved to {target} already ({percent}% done)",
+        raise CloudError(host, f"guest {name}", f"it is being moved to {other.target or 'another host'} already ({other.percent or 0}% done)",
                          "Wait for that to end; vm_info shows it")
 
 
-def start(params: dict, code: str) -> str:
+def start(options: Options, code: str) -> str:
     """Begin the move in a unit of its own. Returns its token, by which the record of its end is known."""
     host, token = os.uname().nodename, uuid.uuid4().hex[:12]
-    refuse_second(params, host)
+    refuse_second(options.name, host)
     folder = os.path.join(job.JOB_DIR, "moves", token)
     os.makedirs(folder, mode=0o700)
     with open(os.path.join(folder, "code.zip"), "wb") as stream:
         stream.write(base64.b64decode(code))
     with open(os.path.join(folder, "request.json"), "w", encoding="utf-8") as stream:
-        json.dump({"params": params, "token": token}, stream)
+        json.dump({"params": shapes.plain(options), "token": token}, stream)
     # before libvirtd and the store when the node goes down
-    argv = ["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_name(params["name"]),
-            "--description", f"Move of the guest {params['name']} to {params['target']}",
+    argv = ["systemd-run", "--quiet", "--collect", "--service-type=exec", "--unit", unit_name(options.name),
+            "--description", f"Move of the guest {options.name} to {options.target}",
             "--property=After=libvirtd.service remote-fs.target", "--property=KillMode=mixed", f"--property=TimeoutStopSec={STOP_TIME}",
             "--property=Environment=PYTHONDONTWRITEBYTECODE=1", sys.executable, os.path.join(folder, "code.zip"), folder]
     try:
@@ -90,59 +92,59 @@ def start(params: dict, code: str) -> str:
     if why:
         shutil.rmtree(folder)
         # two asked in one moment
-        refuse_second(params, host)
-        raise CloudError(host, f"move of {params['name']}", f"it could not be begun as a unit of systemd ({why})",
-                         f"See `systemctl status {unit_name(params['name'])}` there")
+        refuse_second(options.name, host)
+        raise CloudError(host, f"move of {options.name}", f"it could not be begun as a unit of systemd ({why})",
+                         f"See `systemctl status {unit_name(options.name)}` there")
     return token
 
 
-def ended(name: str, token: str) -> dict | None:
+def ended(name: str, token: str) -> dict[str, Any] | None:
     """What came of a move that was begun here: None while it runs, then what vm_migrate returns."""
     active = subprocess.run(["systemctl", "is-active", unit_name(name)], capture_output=True, text=True, check=False).stdout.strip()
-    return verdict(name, token, active, job.fetch(os.path.join(job.ENDED_DIR, name + ".json")))
+    return verdict(name, token, active, job.last(os.path.join(job.ENDED_DIR, name + ".json")))
 
 
-def verdict(name: str, token: str, active: str, record: dict | None) -> dict | None:
+def verdict(name: str, token: str, active: str, record: job.Record | None) -> dict[str, Any] | None:
     """As `ended`, of what was seen first as the unit's state, then as the record."""
-    ours = record is not None and record["token"] == token
-    if ours and record["result"] is not None:
-        return record["result"]
+    ours = record if record is not None and record.token == token else None
+    if ours and ours.result is not None:
+        return ours.result
     if active in RUNNING:
         return None
-    return {"failed": True, "changed": False, "msg": job.outcome(record) if ours else (
+    return {"failed": True, "changed": False, "msg": job.outcome(ours) if ours else (
         f"{name}: its move ended without a word. `journalctl -u {unit_name(name)}` on its host may tell why, our.cloud.vm_info where it is")}
 
 
-def answer(asked: Asked, tell: job.Job) -> dict:
+def answer(asked: Asked, tell: job.Job) -> dict[str, Any]:
     """As Asked.answer, with every error in words."""
-    params = asked.params
+    options = asked.options
     try:
         hypervisor.start_event_loop()
-        return asked.answer(hypervisor.open_local(params["uri"]), tell)
+        return asked.answer(hypervisor.open_local(options.uri), tell)
     except CloudError as error:
-        return {"failed": True, "msg": str(error), "target": params["target"], "mode": params["mode"]}
+        return {"failed": True, "msg": str(error), "target": options.target, "mode": options.mode}
     except (hypervisor.libvirt.libvirtError, OSError) as error:
-        return {"failed": True, "msg": unforeseen(f"move of {params['name']} to {params['target']}", error),
-                "exception": traceback.format_exc(), "target": params["target"], "mode": params["mode"]}
+        return {"failed": True, "msg": unforeseen(f"move of {options.name} to {options.target}", error),
+                "exception": traceback.format_exc(), "target": options.target, "mode": options.mode}
 
 
 def main(folder: str) -> int:
     """The unit: move the guest and note how it ended."""
     with open(os.path.join(folder, "request.json"), encoding="utf-8") as stream:
         request = json.load(stream)
-    params, host = request["params"], os.uname().nodename
-    asked = Asked(params, token=request["token"])
+    options = shapes.of(Options, request["params"])
+    asked = Asked(options, token=request["token"])
     signal.signal(signal.SIGTERM, lambda *dummy: asked.cancel())
-    tell = job.Job(params["name"])
+    tell = job.Job(options.name)
     if not tell.take():
         return 1
-    record = job.begin(request["token"], params, host)
+    record = job.begin(request["token"], options, os.uname().nodename)
     try:
         result = answer(asked, tell)
     except Exception as error:  # whoever follows must be told, whatever it is
-        result = {"failed": True, "msg": unforeseen(f"move of {params['name']} to {params['target']}", error), "exception": traceback.format_exc()}
-    job.end(record, result)
+        result = {"failed": True, "msg": unforeseen(f"move of {options.name} to {options.target}", error), "exception": traceback.format_exc()}
+    record = job.end(record, result)
     tell.drop()
-    sys.stdout.write(job.outcome(job.fetch(os.path.join(job.ENDED_DIR, params["name"] + ".json")) or {**record, "result": result}) + "\n")
+    sys.stdout.write(job.outcome(record) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     return int(bool(result.get("failed")))

@@ -9,7 +9,9 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 
@@ -17,10 +19,38 @@ from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hyper
 DATA_PORTS = r"49(?:15[2-9]|1[6-9]\d|20\d|21[0-6])"
 
 
+@dataclass(frozen=True)
+class Amounts:
+    """How far a live move has come."""
+
+    percent: int
+    transferred: int  # bytes
+    remaining: int  # bytes
+    rate: int  # bytes per second
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a move cost."""
+
+    downtime_ms: int | None = 0  # ms for which the guest stood still; None: nobody knows
+    transferred: int | None = 0  # bytes of memory or state; None: nobody knows
+    transferred_from: str | None = None  # whose count that is: hypervisor, tcp, state file; None: nothing was counted
+    total_ms: int | None = None  # ms from the beginning to the end; None: it has not come to its end
+
+    def told(self) -> dict[str, int | str | None]:
+        """As vm_migrate returns it."""
+        values: dict[str, int | str | None] = {"downtime_ms": self.downtime_ms, "transferred": self.transferred}
+        for key, value in (("transferred_from", self.transferred_from), ("total_ms", self.total_ms)):
+            if value is not None:
+                values[key] = value
+        return values
+
+
 class Arrival:
     """When the guest went on at the target, by this host's clock."""
 
-    def __init__(self, target, uuid: str) -> None:
+    def __init__(self, target: Any, uuid: str) -> None:
         self.at: float | None = None
         self.target, self.uuid = target, uuid
         self.callback = target.domainEventRegisterAny(None, hypervisor.libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._event, None)
@@ -115,25 +145,15 @@ class WireWatch:
         return max(self.closed, self.last)
 
 
-def progress(stats: dict) -> dict | None:
-    """percent, remaining, transferred and rate out of libvirt's job statistics; None while there is nothing to tell."""
+def progress(stats: Mapping[str, Any]) -> Amounts | None:
+    """Out of libvirt's job statistics; None while there is nothing to tell."""
     total, remaining = stats.get("data_total", 0), stats.get("data_remaining", 0)
     if not total:
         return None
-    return {
-        "percent": max(0, min(100, int(100 * (total - remaining) / total))),
-        "transferred": stats.get("data_processed", 0),
-        "remaining": remaining,
-        "rate": stats.get("memory_bps", 0) or 0,
-    }
+    return Amounts(max(0, min(100, int(100 * (total - remaining) / total))), stats.get("data_processed", 0), remaining, stats.get("memory_bps", 0) or 0)
 
 
-def xen_progress(sent: int, memory_mib: int, elapsed: float) -> dict:
+def xen_progress(sent: int, memory_mib: int, elapsed: float) -> Amounts:
     """The same out of the bytes sent: an estimate, since pages that change are sent again. Never 100 before the end."""
     total = memory_mib << 20
-    return {
-        "percent": max(0, min(99, int(100 * sent / total))) if total else 0,
-        "transferred": sent,
-        "remaining": max(0, total - sent),
-        "rate": int(sent / elapsed) if elapsed > 0 else 0,
-    }
+    return Amounts(max(0, min(99, int(100 * sent / total))) if total else 0, sent, max(0, total - sent), int(sent / elapsed) if elapsed > 0 else 0)

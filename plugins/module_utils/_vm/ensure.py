@@ -137,9 +137,9 @@ class Guest:
 
         def step():
             hypervisor.start(self.dom)
-            for disk in domain_facts.facts(described)["disks"] if self.family == "xen" else ():
-                if disk["path"] and store_of(disk["path"]):
-                    xen.direct_io(disk["path"])
+            for disk in domain_facts.facts(described).disks if self.family == "xen" else ():
+                if disk.path and store_of(disk.path):
+                    xen.direct_io(disk.path)
 
         self.do("start", step)
 
@@ -209,7 +209,7 @@ class Guest:
             self.stop()
             self.undefine()
             for orphan in xen.orphans(self.conn):
-                if orphan["name"] == self.name:
+                if orphan.name == self.name:
                     self.do("destroy orphan", functools.partial(xen.destroy_orphan, self.host, orphan))
         else:
             self.define()

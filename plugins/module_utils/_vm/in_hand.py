@@ -28,7 +28,7 @@ def check_free(host: str, name: str, dom: Any, definition: ET.Element) -> None:
         raise CloudError(host, thing, f"it belongs to {owner}, as its metadata says, and nothing here touches it", "Give the guest another name")
     job = running_job(name)
     if job:
-        raise CloudError(host, thing, f"it is being moved to {job['target']}", "Wait for the move to end (vm_info shows it)")
+        raise CloudError(host, thing, f"it is being moved to {job.target}", "Wait for the move to end (vm_info shows it)")
     if hypervisor.arrives(dom):
         raise CloudError(host, thing, "it is on its way here, or waits for an arrival that broke off",
                          "Wait for the move to end (playbooks/list.yml shows it); if nothing moves it, restart libvirtd here (guests go on)")
@@ -44,14 +44,14 @@ def check_saved(host: str, name: str, definition: ET.Element) -> None:
     disks = _disks(definition)
     saved = answered(lambda: [state for disk in disks for state in state_files(disk)], f"the store of {', '.join(disks)}")
     if saved:
-        path, when = saved[-1]["path"], time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(saved[-1]["saved"]))
+        path, when = saved[-1].path, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(saved[-1].saved))
         raise CloudError(host, f"guest {name}", f"its memory is saved in {path} ({when}), by a move that broke off, and a start anew would lose it",
                          f"`virsh restore {path}` here makes it go on where it was. If it has run since then, or may begin anew, "
                          "delete that file and run this again")
 
 
 def _disks(definition: ET.Element) -> list[str]:
-    return sorted({disk["path"] for disk in domain_facts.facts(definition)["disks"] if disk["path"]})
+    return sorted({disk.path for disk in domain_facts.facts(definition).disks if disk.path})
 
 
 def full_stores(definition: ET.Element) -> list[str]:

@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
+from typing import Any
 
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts, lease
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Hypervisor, Lease
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job, unheard
 from ansible_collections.our.cloud.plugins.module_utils._site.store import store_of
@@ -18,24 +22,21 @@ from ansible_collections.our.cloud.plugins.module_utils._site.store import store
 PATIENCE = 10
 
 
-def describe(dom, kind_family: str) -> dict:
-    """One domain, as the module vm_info documents it, but for what the store tells."""
+def describe(dom: Any, kind_family: str) -> Copy:
+    """One domain, but for what the store tells."""
     definition = hypervisor.persistent_xml(dom)
     # a running guest is what runs, not what it will be after its next start
-    guest = domain_facts.facts(hypervisor.live_xml(dom) if hypervisor.active(dom) else definition)
+    found = domain_facts.facts(hypervisor.live_xml(dom) if hypervisor.active(dom) else definition)
     persistent = bool(dom.isPersistent())
-    guest.update(state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=persistent, autostart=bool(persistent and dom.autostart()),
-                 reason=hypervisor.paused(dom), suspended=xen.suspended(dom), managed_save=bool(persistent and dom.hasManagedSaveImage()),
-                 defined=hypervisor.defined_at(kind_family, dom.name()) if persistent else None,
-                 # the definition's: one that runs since before an upgrade does not say it yet
-                 owner=domain.owner(definition), lease=None, state_files=[])
-    job = running_job(dom.name())
-    if job:
-        guest["migration"] = job
-    return guest
+    return Copy(**{**vars(found),
+                   # the definition's: one that runs since before an upgrade does not say it yet
+                   "owner": domain.owner(definition)},
+                state=hypervisor.state(dom), active=hypervisor.active(dom), persistent=persistent, autostart=bool(persistent and dom.autostart()),
+                reason=hypervisor.paused(dom), suspended=xen.suspended(dom), managed_save=bool(persistent and dom.hasManagedSaveImage()),
+                defined=hypervisor.defined_at(kind_family, dom.name()) if persistent else None, migration=running_job(dom.name()))
 
 
-def guests(conn, name: str | None = None) -> list[dict]:
+def guests(conn: Any, name: str | None = None) -> list[Copy]:
     """All domains or one, sorted; one that goes away between two questions is not there."""
     found = []
     for dom in conn.listAllDomains():
@@ -46,32 +47,32 @@ def guests(conn, name: str | None = None) -> list[dict]:
         except hypervisor.libvirt.libvirtError as error:
             if error.get_error_code() != hypervisor.libvirt.VIR_ERR_NO_DOMAIN:
                 raise
-    return sorted(found, key=lambda guest: guest["name"])
+    return sorted(found, key=lambda guest: guest.name)
 
 
-def ask_store(found: list[dict]) -> None:
-    """Add what the store tells of them: who has the lease, and what memory is saved beside the disks."""
-    leases: dict[str, dict] = {}
+def ask_store(found: list[Copy]) -> None:
+    """Add what the store tells of each: who has the lease, and what memory is saved beside the disks. What has been told before an error stays."""
+    leases: dict[str | None, Lease] = {}
     asked = set()
-    for guest in found:
-        for disk in guest["disks"]:
-            root = store_of(disk["path"]) if disk["path"] else None
+    for number, guest in enumerate(found):
+        states: list[str] = []
+        for disk in guest.disks:
+            root = store_of(disk.path) if disk.path else None
             if root is None:
                 continue
-            guest["state_files"] += sorted(glob.glob(glob.escape(disk["path"]) + ".*.state"))
+            states += sorted(glob.glob(glob.escape(disk.path) + ".*.state"))
             if root not in asked:
                 asked.add(root)
-                leases.update({held["uuid"]: {key: held[key] for key in ("host", "since", "to")} for held in lease.holders(root)})
-        guest["lease"] = leases.get(guest["uuid"])
+                leases.update({held["uuid"]: shapes.of(Lease, held) for held in lease.holders(root)})
+        found[number] = dataclasses.replace(guest, state_files=tuple(states), lease=leases.get(guest.uuid))
 
 
-def gather(conn, name: str | None = None) -> dict:
+def gather(conn: Any, name: str | None = None) -> Hypervisor:
     """What vm_info returns. A store that does not answer keeps nobody from telling the rest: `store_error` says so."""
-    found = guests(conn, name)
-    told = {"hypervisor": hypervisor.family(conn), "host": conn.getHostname(), "memory": hypervisor.memory(conn), "guests": found,
-            "orphans": xen.orphans(conn), "moves": unheard(), "store_error": ""}
+    host, found, failed = conn.getHostname(), guests(conn, name), ""
+    memory, orphans, moves = hypervisor.memory(conn), xen.orphans(conn), unheard()
     try:
-        bounded(lambda: ask_store(found), PATIENCE, "store", "Is its server up? Guests wait for it and go on when it is back", told["host"])
+        bounded(lambda: ask_store(found), PATIENCE, "store", "Is its server up? Guests wait for it and go on when it is back", host)
     except (CloudError, OSError) as error:
-        told["store_error"] = str(error)
-    return told
+        failed = str(error)
+    return Hypervisor(hypervisor.family(conn), memory, tuple(found), host, tuple(orphans), tuple(moves), failed)

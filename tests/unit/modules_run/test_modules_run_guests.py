@@ -97,8 +97,8 @@ def test_a_second_move_is_refused(one, monkeypatch, tmp_path, capsys):
     held = modul("vm_migrate").job.Job("g")
     assert held.take()
 
-    def refuse(params, host):
-        raise CloudError(host, f"guest {params['name']}", "it is being moved already")
+    def refuse(name, host):
+        raise CloudError(host, f"guest {name}", "it is being moved already")
 
     put(monkeypatch, "_move.unit.refuse_second", refuse)
     found = run(capsys, "vm_migrate", MOVE, True)
@@ -111,12 +111,12 @@ def test_a_move_without_its_code(one, capsys):
 
 def test_a_move_is_begun_and_followed_to_its_end(one, monkeypatch, capsys):
     begun, heard, ends = [], [], iter([None, {"changed": True, "source": "one"}])
-    put(monkeypatch, "_move.unit.start", lambda params, code: begun.append((params, code)) or "t0")
+    put(monkeypatch, "_move.unit.start", lambda options, code: begun.append((options, code)) or "t0")
     put(monkeypatch, "_move.unit.ended", lambda name, token: next(ends))
     put(monkeypatch, "_move.job.hear", lambda *what: heard.append(what))
     monkeypatch.setattr(modul("vm_migrate").time, "sleep", lambda seconds: None)
     assert run(capsys, "vm_migrate", {**MOVE, "code": "Y29kZQ=="})["source"] == "one"
-    assert heard == [("g", "t0")] and begun[0][1] == "Y29kZQ==" and not {"code", "wait"} & set(begun[0][0])
+    assert heard == [("g", "t0")] and begun[0][1] == "Y29kZQ==" and (begun[0][0].name, begun[0][0].timeout) == ("g", 900)
     found = run(capsys, "vm_migrate", {**MOVE, "code": "Y29kZQ==", "wait": False})
     assert (found["token"], found["target"]) == ("t0", "two") and "g" in found["unit"]
 

@@ -18,6 +18,8 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.our.cloud.plugins.action import vm_migrate
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Progress
+from ansible_collections.our.cloud.plugins.module_utils._move.job import Record
 
 ARGS = {"name": "our-vm", "target": "two"}
 
@@ -158,7 +160,7 @@ def test_question_is_a_shell_command(tmp_path):
     state, job, record = vm_migrate.parts(done.stdout)
     assert state in ("inactive", "unknown", "offline", "") and job is None and record is None
     assert vm_migrate.parts("") == ("", None, None)
-    assert vm_migrate.parts(said("active", MOVING, RECORD).replace("\n", "\r\n")) == ("active", MOVING, RECORD)
+    assert vm_migrate.parts(said("active", MOVING, RECORD).replace("\n", "\r\n")) == ("active", Progress(**MOVING), Record(**RECORD))
 
 
 def test_code():

@@ -63,7 +63,7 @@ def test_store_host():
 
 
 def test_after_the_move_of_an_instance():
-    plan = {"instance": {"name": "web", "id": "u1"}, "source": "n1", "target": "n2"}
+    plan = {"name": "web", "instance": {"name": "web", "id": "u1"}, "source": "n1", "target": "n2"}
     failed = "{'n1': {'lines': ['CPU']}} | our.cloud.instance_failure(plan, 'It failed.')"
     assert render(failed, plan=plan).startswith("It failed. nova-compute on n1 wrote: CPU. The nodes' processors differ")
     assert render("{'n1': {'guests': []}} | our.cloud.instance_astray(plan)", plan=plan) == \

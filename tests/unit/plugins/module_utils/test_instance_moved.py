@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_moved
+from ansible_collections.our.cloud.plugins.module_utils._guest import told
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
 
-PLAN = {"instance": {"name": "web", "id": "u1", "domain": "instance-00000001"}, "source": "n1", "target": "n2"}
+PLAN = Planned("web", source="n1", target="n2", instance={"name": "web", "id": "u1", "domain": "instance-00000001"})
 UNSAFE = "Live Migration failure: Unsafe migration: Migration without shared storage is unsafe"
-RUNS = {"uuid": "u1", "active": True, "state": "running"}
-STOPPED = {"uuid": "u1", "active": False, "state": "stopped"}
+RUNS = {"name": "instance-00000001", "uuid": "u1", "active": True, "state": "running"}
+STOPPED = {"name": "instance-00000001", "uuid": "u1", "active": False, "state": "stopped"}
 
 
 @pytest.mark.parametrize("hosts, words", [
@@ -54,5 +56,5 @@ def test_a_word_within_a_word_has_no_remedy(line):
     ({}, "n1 and n2 could not be asked"),
 ])
 def test_whether_it_has_arrived(hosts, words):
-    said = instance_moved.astray(hosts, PLAN)
+    said = instance_moved.astray(told.read(hosts), PLAN)
     assert (said == "") is (words == "") and words in said

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import types
 
@@ -12,6 +13,7 @@ import fake_libvirt
 import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._guest.domain_facts import Disk, Domain
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import facts, mover
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
@@ -88,7 +90,7 @@ def test_saved_states_beside_a_disk_the_oldest_first(tmp_path):
         os.utime(tmp_path / name, (100 - number, 100 - number))
     (tmp_path / "g[1].img.d.state").symlink_to(tmp_path / "none")
     os.utime(tmp_path / "g[1].img.d.state", (50, 50), follow_symlinks=False)
-    assert [(os.path.basename(one["path"]), one["size"], one["saved"]) for one in facts.state_files(disk)] == [
+    assert [(os.path.basename(one.path), one.size, one.saved) for one in facts.state_files(disk)] == [
         ("g[1].img.d.state", 0, 50), ("g[1].img.a.state", 1, 99), ("g[1].img.b.state", 0, 100)]
 
 
@@ -121,16 +123,14 @@ def test_snapshots_that_the_driver_cannot_tell(hosts, code, found):
 
 def test_the_room_beside_a_disk(tmp_path, monkeypatch):
     (tmp_path / MARKER).write_text("id\n")
-    guest = {"disks": [{"path": str(tmp_path / "root.img"), "readonly": True, "backing": []},
-                       {"path": str(tmp_path / "g.img"), "readonly": False, "backing": []}],
-             "kernel": None, "ramdisk": "/boot/initrd"}
+    guest = Domain("g", disks=(Disk(str(tmp_path / "root.img"), readonly=True), Disk(str(tmp_path / "g.img"))), ramdisk="/boot/initrd")
     monkeypatch.setattr(os, "statvfs", lambda path: types.SimpleNamespace(f_bavail=3 << 10, f_frsize=4096))
     found = facts.in_store(guest)
-    assert (found["room"], found["markers"]) == (12, {str(tmp_path): "id\n"})
-    assert found["stores"] == {str(tmp_path / "root.img"): str(tmp_path), str(tmp_path / "g.img"): str(tmp_path), "/boot/initrd": None}
+    assert (found.room, found.markers) == (12, {str(tmp_path): "id\n"})
+    assert found.stores == {str(tmp_path / "root.img"): str(tmp_path), str(tmp_path / "g.img"): str(tmp_path), "/boot/initrd": None}
     # no disk that it may write on, none of the store
-    assert facts.in_store({**guest, "disks": guest["disks"][:1]})["room"] is None
-    assert facts.in_store({**guest, "disks": [{"path": "/nowhere/g.img", "readonly": False, "backing": []}]})["room"] is None
+    assert facts.in_store(dataclasses.replace(guest, disks=guest.disks[:1])).room is None
+    assert facts.in_store(dataclasses.replace(guest, disks=(Disk("/nowhere/g.img"),))).room is None
 
 
 # --- what a hypervisor's states mean

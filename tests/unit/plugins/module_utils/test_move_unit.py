@@ -24,9 +24,11 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import address, arrivals, idle, job, unit
 from ansible_collections.our.cloud.plugins.module_utils._move.asked import Asked
+from ansible_collections.our.cloud.plugins.module_utils._move.options import Options
 
 MODULE_UTILS = pathlib.Path(__file__).resolve().parents[4] / "plugins/module_utils"
-PARAMS = {"name": "our-vm", "target": "two", "mode": "live", "timeout": 30, "uri": None, "port": 16514}
+OPTIONS = Options("our-vm", "two", timeout=30)
+PARAMS = vars(OPTIONS)
 
 
 @pytest.fixture(name="node")
@@ -80,7 +82,7 @@ def systemd(monkeypatch, returncode=0, stderr="", seen=None):
 def test_start(node, monkeypatch):
     seen = []
     systemd(monkeypatch, seen=seen)
-    token = unit.start(PARAMS, base64.b64encode(b"zip").decode())
+    token = unit.start(OPTIONS, base64.b64encode(b"zip").decode())
     folder = node / "run/moves" / token
     assert (folder / "code.zip").read_bytes() == b"zip" and json.loads((folder / "request.json").read_text()) == {"params": PARAMS, "token": token}
     assert seen[0][0] == "systemd-run" and seen[0][-3:] == [sys.executable, str(folder / "code.zip"), str(folder)]
@@ -90,7 +92,7 @@ def test_start(node, monkeypatch):
 def test_start_that_fails_leaves_nothing(node, monkeypatch):
     systemd(monkeypatch, 1, "Unit our-cloud-move-our-vm.service was already loaded")
     with pytest.raises(CloudError, match="it could not be begun as a unit of systemd .Unit our-cloud-move-our-vm.service was already loaded."):
-        unit.start(PARAMS, "")
+        unit.start(OPTIONS, "")
     assert os.listdir(node / "run/moves") == []
 
 
@@ -99,13 +101,13 @@ def test_what_systemd_says_is_told(node, monkeypatch):
     (node / "systemd-run").chmod(0o755)
     monkeypatch.setenv("PATH", str(node), prepend=os.pathsep)
     with pytest.raises(CloudError, match="it could not be begun as a unit of systemd .Failed to connect to bus.. See"):
-        unit.start(PARAMS, "")
+        unit.start(OPTIONS, "")
 
 
 def test_start_without_systemd(node, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *dummy, **dummy2: (dummy for dummy in ()).throw(FileNotFoundError("systemd-run")))
     with pytest.raises(CloudError, match="systemd-run"):
-        unit.start(PARAMS, "")
+        unit.start(OPTIONS, "")
 
 
 def test_second_is_refused_with_the_percents(node, monkeypatch):
@@ -113,12 +115,12 @@ def test_second_is_refused_with_the_percents(node, monkeypatch):
     held = job.Job("our-vm")
     assert held.take()
     with pytest.raises(CloudError, match="it is being moved to another host already .0% done.. Wait for that to end; vm_info shows it"):
-        unit.start(PARAMS, "")
+        unit.start(OPTIONS, "")
     held.say(target="three", percent=41)
     with pytest.raises(CloudError, match="it is being moved to three already .41% done."):
-        unit.start(PARAMS, "")
+        unit.start(OPTIONS, "")
     held.drop()
-    assert unit.start(PARAMS, "")
+    assert unit.start(OPTIONS, "")
 
 
 # --- run --------------------------------------------------------------------
@@ -143,18 +145,18 @@ def fixture_calm(monkeypatch):
 def test_run_and_its_record(node, monkeypatch, calm):
     def answer(self, conn, tell):
         assert job.under_way() == ["our-vm"] and job.unheard() == []
-        assert unit.verdict("our-vm", "t0", "active", job.fetch(str(node / "ended/our-vm.json"))) is None
+        assert unit.verdict("our-vm", "t0", "active", job.last(str(node / "ended/our-vm.json"))) is None
         return {"changed": True, "target": "two"}
 
     monkeypatch.setattr(Asked, "answer", answer)
     folder = request(node)
     assert unit.main(str(folder)) == 0
     assert not folder.exists() and job.under_way() == [] and job.running_job("our-vm") is None
-    record = job.fetch(str(node / "ended/our-vm.json"))
+    record = job.last(str(node / "ended/our-vm.json"))
     assert unit.verdict("our-vm", "t0", "inactive", record) == {"changed": True, "target": "two"}
     told = job.unheard()
-    assert [one["failed"] for one in told] == [False] and told[0]["text"].startswith("The move of our-vm to two (live) that began at 20")
-    assert told[0]["text"].endswith(": it is on two")
+    assert [one.failed for one in told] == [False] and told[0].text.startswith("The move of our-vm to two (live) that began at 20")
+    assert told[0].text.endswith(": it is on two")
     job.hear("our-vm", "another")
     assert len(job.unheard()) == 1
     job.hear("our-vm", "t0")
@@ -173,13 +175,13 @@ def test_every_error_is_in_the_record(node, monkeypatch, calm, error, words):
     assert ("Traceback" in result.get("exception", "")) is not isinstance(error, CloudError)
     assert set(result) - {"failed", "msg", "target", "mode", "exception"} == set() and ("target" in result) is ("mode" in result)
     told = job.unheard()
-    assert told[0]["failed"] and words in told[0]["text"] and "that began at" in told[0]["text"]
+    assert told[0].failed and words in told[0].text and "that began at" in told[0].text
 
 
 def test_move_that_never_came_to_its_end(node):
-    job.begin("t0", PARAMS, "one")
-    record = job.fetch(str(node / "ended/our-vm.json"))
-    assert "did not come to its end: one went down, or its process was killed" in job.unheard()[0]["text"]
+    job.begin("t0", OPTIONS, "one")
+    record = job.last(str(node / "ended/our-vm.json"))
+    assert "did not come to its end: one went down, or its process was killed" in job.unheard()[0].text
     for state in ("active", "activating", "reloading", "deactivating"):
         assert unit.verdict("our-vm", "t0", state, record) is None
     assert unit.verdict("our-vm", "t0", "inactive", record)["failed"] and not unit.verdict("our-vm", "t0", "inactive", record)["changed"]
@@ -202,7 +204,7 @@ def test_systemd_ends_it(node, monkeypatch, calm):
 
     monkeypatch.setattr(Asked, "answer", answer)
     assert unit.main(str(request(node))) == 1
-    assert job.unheard()[0]["text"].endswith(": called off")
+    assert job.unheard()[0].text.endswith(": called off")
 
 
 def test_record_that_is_no_json(node):
@@ -221,9 +223,9 @@ def test_a_unit_that_systemd_knows_no_more(node, monkeypatch):
     program.write_text('#!/bin/sh\n[ "$*" = "is-active our-cloud-move-our-vm.service" ] && echo inactive && exit 3\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(node), prepend=os.pathsep)
-    job.begin("t0", PARAMS, "one")
+    job.begin("t0", OPTIONS, "one")
     assert "did not come to its end" in unit.ended("our-vm", "t0")["msg"]
-    job.end(job.begin("t0", PARAMS, "one"), {"changed": True})
+    job.end(job.begin("t0", OPTIONS, "one"), {"changed": True})
     assert unit.ended("our-vm", "t0") == {"changed": True}
     assert "ended without a word" in unit.ended("our-vm", "t1")["msg"]
     program.write_text("#!/bin/sh\necho active\n")
@@ -242,7 +244,7 @@ def note(tmp_path, name, target="two", seconds=60, when=None):
 
 def test_the_earlier_one_goes(tmp_path):
     first, second = note(tmp_path, "a", when=100), note(tmp_path, "b", when=200)
-    assert first.others() == [] and second.others() == [{"name": "a", "uuid": "a-uuid", "memory": 100}]
+    assert first.others() == [] and [(one.name, one.uuid, one.memory) for one in second.others()] == [("a", "a-uuid", 100)]
     first.remove()
     first.remove()
     assert second.others() == []

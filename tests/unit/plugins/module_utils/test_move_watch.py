@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import calendar
+import json
 import os
 import select
 import signal
@@ -16,13 +17,15 @@ import time
 import fake_libvirt
 import pytest
 
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Ending, Progress
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import address, job, mover, watch
+from ansible_collections.our.cloud.plugins.module_utils._move.options import Options
 
 
 @pytest.mark.parametrize("stats, expected", [
-    ({"data_total": 100, "data_remaining": 40, "data_processed": 70, "memory_bps": 9}, {"percent": 60, "transferred": 70, "remaining": 40, "rate": 9}),
-    ({"data_total": 100, "data_remaining": 400}, {"percent": 0, "transferred": 0, "remaining": 400, "rate": 0}),
+    ({"data_total": 100, "data_remaining": 40, "data_processed": 70, "memory_bps": 9}, watch.Amounts(percent=60, transferred=70, remaining=40, rate=9)),
+    ({"data_total": 100, "data_remaining": 400}, watch.Amounts(percent=0, transferred=0, remaining=400, rate=0)),
     ({}, None), ({"data_total": 0}, None),
 ])
 def test_progress(stats, expected):
@@ -34,7 +37,7 @@ def test_progress(stats, expected):
 ])
 def test_xen_progress(sent, mib, elapsed, percent, rate):
     found = watch.xen_progress(sent, mib, elapsed)
-    assert found == {"percent": percent, "rate": rate, "transferred": sent, "remaining": max(0, (mib << 20) - sent)}
+    assert found == watch.Amounts(percent, sent, max(0, (mib << 20) - sent), rate)
 
 
 def test_job_lock(tmp_path):
@@ -46,7 +49,8 @@ def test_job_lock(tmp_path):
     held.started -= 100
     held.say(percent=5)
     seen = job.running_job("our-vm", str(tmp_path))
-    assert 100000 <= seen.pop("elapsed_ms") < 100050 and seen == {"target": "two", "percent": 5}
+    assert 100000 <= seen.elapsed_ms < 100050 and seen == Progress(target="two", percent=5, elapsed_ms=seen.elapsed_ms)
+    assert json.loads((tmp_path / "our-vm.json").read_text()) == {"target": "two", "percent": 5, "elapsed_ms": seen.elapsed_ms}
     held.drop()
     assert job.running_job("our-vm", str(tmp_path)) is None
     assert job.Job("our-vm", str(tmp_path)).take()
@@ -54,13 +58,12 @@ def test_job_lock(tmp_path):
 
 def test_the_next_move_takes_the_place_of_the_last_one(tmp_path):
     folder = str(tmp_path / "moves")
-    params = {"name": "g", "target": "two", "mode": "live"}
-    job.end(job.begin("t1", params, "one", folder), {"failed": True, "msg": "no"}, folder)
-    job.begin("t2", {**params, "target": "three"}, "one", folder)
+    options = Options("g", "two")
+    job.end(job.begin("t1", options, "one", folder), {"failed": True, "msg": "no"}, folder)
+    job.begin("t2", Options("g", "three"), "one", folder)
     told, = job.unheard(folder, str(tmp_path))
-    assert told == {"name": "g", "source": "one", "target": "three", "mode": "live", "began": told["began"], "ended": None, "failed": True,
-                    "text": told["text"]}
-    assert abs(calendar.timegm(time.strptime(told["began"], "%Y-%m-%dT%H:%M:%SZ")) - time.time()) < 60
+    assert told == Ending(told.text, "g", "one", "three", "live", told.began, ended=None, failed=True)
+    assert abs(calendar.timegm(time.strptime(told.began, "%Y-%m-%dT%H:%M:%SZ")) - time.time()) < 60
     assert (tmp_path / "moves").stat().st_mode & 0o7777 == 0o700
     # it is the last one that is heard, and nobody is told of it once more
     job.hear("g", "t1", folder)
@@ -79,7 +82,7 @@ def test_job_file_broken(tmp_path):
     held = job.Job("our-vm", str(tmp_path))
     held.take()
     (tmp_path / "our-vm.json").write_text("{")
-    assert job.running_job("our-vm", str(tmp_path)) == {"name": "our-vm", "target": "another host", "phase": "checking", "percent": 0}
+    assert job.running_job("our-vm", str(tmp_path)) == Progress("our-vm", target="another host", phase="checking", percent=0)
 
 
 @pytest.mark.parametrize("words, expected", [

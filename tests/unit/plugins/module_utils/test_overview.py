@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import overview
+from ansible_collections.our.cloud.plugins.module_utils._guest import overview, told
 
 REGISTRY = {"images": [{"id": "emi-1", "names": [], "guests": ["a"]}], "kernels": [], "ramdisks": []}
 FAMILIES = {"node1": "qemu", "node2": "qemu"}
@@ -27,7 +27,7 @@ def site(node1=(), node2=(), **more):
 
 def below(hosts, families=None, declared=None):
     """The lines below the table."""
-    lines = overview.guests(hosts, REGISTRY, FAMILIES if families is None else families, declared)
+    lines = overview.guests(told.read(hosts), REGISTRY, FAMILIES if families is None else families, declared)
     return lines[lines.index("") + 1:] if "" in lines else []
 
 
@@ -38,7 +38,7 @@ def test_nothing():
 def test_guests():
     moving, pvh = guest("b", migration={"target": "node1", "percent": 3}), guest("c", disks=[{"path": None}], memory=16, kind="pvh", lease={"host": "node2"})
     hosts = site([guest("a", state="stopped"), guest("i-1", owner="nova")], [moving, pvh, guest("d", state="paused", reason="I/O error")])
-    table = overview.guests(hosts, REGISTRY)
+    table = overview.guests(told.read(hosts), REGISTRY)
     assert table[:table.index("")] == [
         "guest  host   state               lease  kind  arch    MiB  CPUs  image  disk",
         "a      node1  stopped             -      kvm   x86_64  256     1  emi-1  /srv/cloud/images/a.img",
@@ -90,7 +90,7 @@ def test_instances_are_in_the_same_table():
                                        cards=[{"mac": "m", "addresses": [], "floating": []}])]
     cloud.append(instance("printer", cards=[{"mac": "00:16:3e:00:00:01", "addresses": [], "floating": []}]))
     hosts = site([guest("a"), guest("i-1", owner="nova", uuid="id-web"), guest("i-2", owner="nova", uuid="other")])
-    assert overview.guests(hosts, REGISTRY, FAMILIES, None, cloud, "99 00:16:3e:00:00:01 192.0.2.9\nduid 00:01\n") == [
+    assert overview.guests(told.read(hosts), REGISTRY, FAMILIES, None, cloud, "99 00:16:3e:00:00:01 192.0.2.9\nduid 00:01\n") == [
         "guest    host   state    lease  kind      arch    MiB  CPUs  image   disk                     project  address",
         "a        node1  running  -      kvm       x86_64  256     1  emi-1   /srv/cloud/images/a.img  -        -",
         "web      node1  running  -      instance  arm64   128     1  debian  -                        physics  192.0.2.5, 10.0.0.5",

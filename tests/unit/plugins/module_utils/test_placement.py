@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import guests, placement
+from ansible_collections.our.cloud.plugins.module_utils._guest import guests, placement, told
 
 
 def guest(name, active=True, memory=256, kind="pvh", **more):
@@ -27,27 +27,31 @@ def site(**guests):
     return hosts
 
 
+def plan(name, hosts, *how, **more):
+    return placement.plan(name, told.read(hosts), *how, **more)
+
+
 def test_most_free_memory_of_the_same_kind():
-    found = placement.plan("our-vm", site(x1=[guest("our-vm")]))
-    assert (found["source"], found["target"], found["mode"], found["error"]) == ("x1", "x3", "live", "")
+    found = plan("our-vm", site(x1=[guest("our-vm")]))
+    assert (found.source, found.target, found.mode, found.error) == ("x1", "x3", "live", "")
 
 
 def test_named_target_and_mode():
-    found = placement.plan("our-vm", site(x1=[guest("our-vm")]), "x2", "suspend")
-    assert (found["target"], found["mode"], found["error"]) == ("x2", "suspend", "")
+    found = plan("our-vm", site(x1=[guest("our-vm")]), "x2", "suspend")
+    assert (found.target, found.mode, found.error) == ("x2", "suspend", "")
 
 
 def test_already_there():
-    assert placement.plan("our-vm", site(x1=[guest("our-vm")]), "x1")["already"]
+    assert plan("our-vm", site(x1=[guest("our-vm")]), "x1").already
 
 
 def test_stopped_guest_goes_offline_and_needs_no_memory():
-    found = placement.plan("our-vm", site(x2=[guest("our-vm", active=False, memory=4096)]))
-    assert (found["source"], found["target"], found["mode"]) == ("x2", "x3", "offline")
+    found = plan("our-vm", site(x2=[guest("our-vm", active=False, memory=4096)]))
+    assert (found.source, found.target, found.mode) == ("x2", "x3", "offline")
 
 
 def test_running_place_counts_before_a_stale_definition():
-    assert placement.plan("our-vm", site(x1=[guest("our-vm", active=False)], x3=[guest("our-vm")]))["source"] == "x3"
+    assert plan("our-vm", site(x1=[guest("our-vm", active=False)], x3=[guest("our-vm")])).source == "x3"
 
 
 @pytest.mark.parametrize("name, target, hosts, words", [
@@ -64,34 +68,34 @@ def test_running_place_counts_before_a_stale_definition():
     ("our-vm", None, site(x3=[guest("our-vm", memory=2000)]), "our-vm on x3 has nowhere to go. No other host would do either: k1 is a qemu hypervisor"),
 ])
 def test_errors(name, target, hosts, words):
-    error = placement.plan(name, hosts, target)["error"]
+    error = plan(name, hosts, target).error
     assert words in error if words else error == ""
 
 
 def test_silent_hosts_are_named():
-    error = placement.plan("nope", site(), silent=["x9", "x8"])["error"]
+    error = plan("nope", site(), silent=["x9", "x8"]).error
     assert error == ("No hypervisor that answered has a guest nope. Guests: none. These could not be asked: x8, x9. "
                      "Bring x8, x9 up, or, if it is lost, run playbooks/rescue.yml -e host=x8.")
 
 
 def test_a_silent_target_is_named_with_what_to_do():
-    error = placement.plan("our-vm", site(x1=[guest("our-vm")]), "x9", silent=["x9"])["error"]
+    error = plan("our-vm", site(x1=[guest("our-vm")]), "x9", silent=["x9"]).error
     assert error == ("our-vm cannot go to x9: it could not be asked. These would do: x3, x2. "
                      "Bring x9 up, or, if it is lost, run playbooks/rescue.yml -e host=x9.")
 
 
 def test_a_guest_that_runs_moves_though_a_host_is_silent():
-    assert placement.plan("our-vm", site(x1=[guest("our-vm")]), silent=["x9"])["target"] == "x3"
+    assert plan("our-vm", site(x1=[guest("our-vm")]), silent=["x9"]).target == "x3"
 
 
 def test_a_stopped_guest_that_a_silent_host_may_run_does_not_move():
     stopped = site(x1=[guest("our-vm", False)])
-    assert "x9 could not be asked and may run it" in placement.plan("our-vm", stopped, silent=["x9"], families={"x9": "xen"})["error"]
-    assert placement.plan("our-vm", stopped, silent=["x9"], families={"x9": "qemu"})["target"] == "x3"
+    assert "x9 could not be asked and may run it" in plan("our-vm", stopped, silent=["x9"], families={"x9": "xen"}).error
+    assert plan("our-vm", stopped, silent=["x9"], families={"x9": "qemu"}).target == "x3"
 
 
 def test_a_wrong_mode():
-    assert placement.plan("our-vm", site(x1=[guest("our-vm")]), mode="banana")["error"] == "mode is banana, which is none of live, suspend, offline."
+    assert plan("our-vm", site(x1=[guest("our-vm")]), mode="banana").error == "mode is banana, which is none of live, suspend, offline."
 
 
 def test_what_is_wrong_is_told_before_anybody_is_asked():
@@ -102,8 +106,8 @@ def test_what_is_wrong_is_told_before_anybody_is_asked():
 @pytest.mark.parametrize("target", [None, "x2", "x3"])
 def test_on_both_while_it_is_moved(target):
     moving = dict(guest("our-vm"), migration={"target": "x2", "percent": 12})
-    found = placement.plan("our-vm", site(x1=[moving], x2=[guest("our-vm")]), target)
-    assert found["error"] == "our-vm is being moved from x1 to x2 already (12% done). Wait for that to end."
+    found = plan("our-vm", site(x1=[moving], x2=[guest("our-vm")]), target)
+    assert found.error == "our-vm is being moved from x1 to x2 already (12% done). Wait for that to end."
 
 
 # --- where a guest is
@@ -176,7 +180,7 @@ def on(**copies):
     (on(x1={"owner": None}), [], "here", "x1", ""),
 ])
 def test_locate(hosts, silent, verdict, host, words):
-    found = placement.locate("g", hosts, silent)
+    found = placement.locate("g", told.read(hosts), silent)
     assert (found.verdict, found.host) == (verdict, host)
     assert words in found.text and bool(words) == bool(found.text)
 
@@ -187,8 +191,8 @@ def test_locate(hosts, silent, verdict, host, words):
 def test_a_guest_that_runs_somewhere_is_started_nowhere_else(one, other, silent):
     """Whatever is seen: where a guest is said to be, no other copy is active, and nobody who was not asked could run it."""
     hosts = on(x1=one, x2=other)
-    plan = placement.declare([declared()], hosts, {"x1": "xen", "x2": "xen", "x3": "xen"} if silent else {"x1": "xen", "x2": "xen"}, ["x1", "x2"])
-    starts = [host for host, items in plan["here"].items() for item in items if item["state"] == "running"]
+    plan = placement.declare([declared()], told.read(hosts), {"x1": "xen", "x2": "xen", "x3": "xen"} if silent else {"x1": "xen", "x2": "xen"}, ["x1", "x2"])
+    starts = [host for host, items in plan.here.items() for item in items if item["state"] == "running"]
     active = [host for host, copy in (("x1", one), ("x2", other)) if copy is not None and copy.get("active", True)]
     assert len(starts) <= 1
     if starts:
@@ -206,16 +210,16 @@ def declared(name="g", host="x1", **more):
 
 
 def declare(hosts, *entries, asked=("x1", "x2", "k1")):
-    return placement.declare(entries or [declared()], hosts, FAMILIES, asked)
+    return placement.declare(entries or [declared()], told.read(hosts), FAMILIES, asked)
 
 
 def names(plan):
-    return {host: [item["name"] for item in items] for host, items in plan["here"].items() if items}
+    return {host: [item["name"] for item in items] for host, items in plan.here.items() if items}
 
 
 def test_made_at_home():
     plan = declare(on())
-    assert names(plan) == {"x1": ["g"]} and plan["left"] == plan["refused"] == []
+    assert names(plan) == {"x1": ["g"]} and plan.left == plan.refused == []
 
 
 def test_it_stays_where_it_is():
@@ -224,25 +228,25 @@ def test_it_stays_where_it_is():
 
 def test_a_definition_where_it_does_not_run_goes():
     plan = declare(on(x2={}, x1={"active": False}))
-    assert plan["here"] == {"x1": [{"name": "g", "state": "absent", "elsewhere": True}], "x2": [declared().told()]}
+    assert plan.here == {"x1": [{"name": "g", "state": "absent", "elsewhere": True}], "x2": [declared().told()]}
 
 
 def test_saved_memory_is_not_thrown_away():
     plan = declare(on(x2={}, x1={"active": False, "managed_save": True}))
-    assert plan["here"]["x1"] == [] and "`virsh managedsave-remove g`" in plan["left"][0]
+    assert plan.here["x1"] == [] and "`virsh managedsave-remove g`" in plan.left[0]
 
 
 @pytest.mark.parametrize("state, refused", [("running", 1), ("stopped", 0), ("absent", 0)])
 def test_saved_memory_keeps_a_guest_from_starting(state, refused):
     plan = declare(on(x1={"active": False, "state_files": ["/s/g.img.u.state"]}), declared(state=state))
-    assert len(plan["refused"]) == refused and names(plan) == ({} if refused else {"x1": ["g"]})
-    assert plan["left"] == [] and all("a start anew would lose it" in line for line in plan["refused"])
+    assert len(plan.refused) == refused and names(plan) == ({} if refused else {"x1": ["g"]})
+    assert plan.left == [] and all("a start anew would lose it" in line for line in plan.refused)
 
 
 def test_what_is_on_its_way_is_left_alone():
     plan = declare(on(x1={"migration": {"target": "x2", "percent": 3}}, x2=ARRIVES))
-    assert names(plan) == {} and plan["refused"] == []
-    assert plan["left"] == ["g is being moved from x1 to x2 already (3% done). Wait for that to end."]
+    assert names(plan) == {} and plan.refused == []
+    assert plan.left == ["g is being moved from x1 to x2 already (3% done). Wait for that to end."]
 
 
 def test_others_go_on_when_a_host_is_silent():
@@ -250,7 +254,7 @@ def test_others_go_on_when_a_host_is_silent():
     del hosts["x2"]
     plan = declare(hosts, declared(), declared("new"), declared("old", host="x2"))
     assert names(plan) == {"x1": ["g"]}
-    assert len(plan["refused"]) == 2 and all("playbooks/rescue.yml -e host=x2" in line for line in plan["refused"])
+    assert len(plan.refused) == 2 and all("playbooks/rescue.yml -e host=x2" in line for line in plan.refused)
 
 
 def test_the_other_kind_of_hypervisor_may_be_silent():
@@ -259,14 +263,14 @@ def test_the_other_kind_of_hypervisor_may_be_silent():
 
 def test_each_kind_has_silent_ones_of_its_own():
     plan = declare(on(), declared("db", host="k1", kind="kvm"))
-    assert len(plan["refused"]) == 1 and "k1 could not be asked and may run it" in plan["refused"][0]
+    assert len(plan.refused) == 1 and "k1 could not be asked and may run it" in plan.refused[0]
 
 
 def test_what_limit_leaves_out_is_not_told():
     hosts = on()
     del hosts["x2"]
     plan = declare(hosts, declared(host="x2"), asked=["x1"])
-    assert names(plan) == {} and plan["refused"] == []
+    assert names(plan) == {} and plan.refused == []
 
 
 def test_defined_twice_and_to_go():
@@ -278,15 +282,15 @@ def test_defined_twice_and_to_go():
 
 def test_a_guest_that_left_the_inventory_is_told():
     plan = declare(on(x1={}), declared("other"))
-    assert plan["left"] == ["g on x1 has left the inventory. It stays as it is; to have it removed, say it with state: absent."]
+    assert plan.left == ["g on x1 has left the inventory. It stays as it is; to have it removed, say it with state: absent."]
 
 
 @pytest.mark.parametrize("owner", [None, "nova"])
 def test_what_is_not_ours_has_not_left(owner):
-    assert declare(on(x1={"owner": owner}), declared("other"))["left"] == []
+    assert declare(on(x1={"owner": owner}), declared("other")).left == []
 
 
 def test_another_managers_domain_is_no_guest():
     hosts = on(x1={"owner": "nova"}, x2={})
     hosts["x2"]["guests"][0]["name"] = "ours"
-    assert placement.plan("", hosts)["error"] == "Which guest? Give it with -e vm=NAME. Guests: ours (x2)."
+    assert plan("", hosts).error == "Which guest? Give it with -e vm=NAME. Guests: ours (x2)."

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, lease
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Ending, Orphan, Progress
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 from ansible_collections.our.cloud.plugins.module_utils._vm import ensure, in_hand, info
@@ -44,7 +45,7 @@ def fixture_store(tmp_path):
 
 
 def told(name=None):
-    return info.gather(hypervisor.open_local(), name)
+    return info.gather(hypervisor.open_local(), name).told()
 
 
 def guests(name=None):
@@ -95,9 +96,10 @@ def test_whose_it_is_is_told_of_the_definition(one):
 
 def test_a_move_is_told(one, monkeypatch):
     one.add("g")
-    monkeypatch.setattr(info, "running_job", lambda name: {"name": name, "percent": 7})
-    monkeypatch.setattr(info, "unheard", lambda: [{"name": "h"}])
-    assert guests()["g"]["migration"] == {"name": "g", "percent": 7} and told()["moves"] == [{"name": "h"}]
+    monkeypatch.setattr(info, "running_job", lambda name: Progress(name, percent=7))
+    monkeypatch.setattr(info, "unheard", lambda: [Ending("It failed", "h", ended=None, failed=True)])
+    assert guests()["g"]["migration"] == {"name": "g", "percent": 7}
+    assert told()["moves"] == [{"text": "It failed", "name": "h", "source": "", "target": "", "mode": "", "began": "", "ended": None, "failed": True}]
 
 
 def test_one_that_goes_between_two_questions_is_not_there(one):
@@ -206,7 +208,7 @@ def test_autostart(one, before, asked, actions):
 
 def test_a_guest_that_is_moved_is_left_alone(one, monkeypatch):
     one.add("g")
-    monkeypatch.setattr(in_hand, "running_job", lambda name: {"target": "two"})
+    monkeypatch.setattr(in_hand, "running_job", lambda name: Progress(name, target="two"))
     with pytest.raises(CloudError, match="guest g: it is being moved to two. Wait for the move to end"):
         run(state="stopped")
     assert one.world.log == []
@@ -225,10 +227,10 @@ def test_there_is_no_stale_definition(one):
 
 def test_an_orphan_of_that_name_goes_and_no_other(world, monkeypatch):
     world.host("one", "Xen")
-    found = [{"domid": 5, "name": "g", "memory": 1, "has_run": False}, {"domid": 6, "name": "h", "memory": 1, "has_run": False}]
+    found = [Orphan(5, "g", memory=1), Orphan(6, "h", memory=1)]
     ended = []
     monkeypatch.setattr(xen, "orphans", lambda conn: found)
-    monkeypatch.setattr(xen, "destroy_orphan", lambda host, orphan: ended.append((host, orphan["domid"])))
+    monkeypatch.setattr(xen, "destroy_orphan", lambda host, orphan: ended.append((host, orphan.domid)))
     assert run(True, state="absent")["actions"] == ["destroy orphan"] and ended == []
     assert run(state="absent")["actions"] == ["destroy orphan"] and ended == [("one", 5)]
 

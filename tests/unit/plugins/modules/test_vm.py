@@ -173,8 +173,8 @@ def test_a_guest_of_an_image(conn, root, family, kind, suffix, form):
     assert (done["image"], done["disk"], done["state"]) == (key, disk, "running")
     assert done["diff"][1]["after"] == "%s, from %s\n" % (disk, key)
     facts = domain_facts.facts(conn.guests["our-vm"].root)
-    assert (facts["kernel"], facts["ramdisk"]) == tuple(NfsStore(str(root)).path(record[each]) for each in ("kernel", "ramdisk"))
-    assert (facts["disks"][0]["path"], facts["disks"][0]["format"]) == (disk, form)
+    assert (facts.kernel, facts.ramdisk) == tuple(NfsStore(str(root)).path(record[each]) for each in ("kernel", "ramdisk"))
+    assert (facts.disks[0].path, facts.disks[0].format) == (disk, form)
     # the name moves, the guest stays as it was
     assert put(root, b"new") != key
     assert four_steps(conn, root, kind=kind)["actions"] == []

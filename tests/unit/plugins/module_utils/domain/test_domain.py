@@ -286,7 +286,7 @@ def test_of_several_cards_the_one_with_the_mac_address_is_changed():
     first = "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br9'/></interface><interface type='user'/><interface type='bridge'>"
     current = domain.parse(NORMALISED.replace("<interface type='bridge'>", first))
     wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "bridge": "br1"}), current)
-    assert [nic["bridge"] for nic in domain_facts.facts(wanted)["interfaces"]] == ["br9", None, "br1"]
+    assert [nic.bridge for nic in domain_facts.facts(wanted).interfaces] == ["br9", None, "br1"]
 
 
 def test_a_card_of_another_mac_address_has_another_port():
@@ -313,7 +313,7 @@ def test_a_disk_over_an_image():
         laid = domain.overlay(based, current)
         assert domain.same(laid.find("devices/disk/backingStore"), domain.ET.fromstring(
             '<backingStore type="file"><format type="raw"/><source file="/srv/cloud/registry/emi-0123456789ab/root.img"/><backingStore/></backingStore>'))
-        assert domain_facts.facts(laid)["disks"][0]["backing"] == [based["backing"]]
+        assert domain_facts.facts(laid).disks[0].backing == (based["backing"],)
         assert domain.same(domain.overlay(based, laid), laid)
     # where libvirt has it, too
     laid = domain.overlay(based, domain.parse(NORMALISED.replace("our-vm.img", "our-vm.qcow2")))

@@ -14,24 +14,24 @@ from ansible_collections.our.cloud.plugins.module_utils._guest import domain, do
 def test_facts_of_a_chain():
     text = NORMALISED.replace("</disk>", "<backingStore type='file'><format type='raw'/><source file='/srv/cloud/registry/emi-01/root.img'/>"
                               "<backingStore/></backingStore></disk>")
-    assert domain_facts.facts(domain.parse(text))["disks"][0]["backing"] == ["/srv/cloud/registry/emi-01/root.img"]
+    assert domain_facts.facts(domain.parse(text)).disks[0].backing == ("/srv/cloud/registry/emi-01/root.img",)
 
 
 def test_facts():
     facts = domain_facts.facts(domain.parse(NORMALISED))
-    assert (facts["name"], facts["kind"], facts["memory"], facts["vcpus"], facts["hostdevs"]) == ("our-vm", "qemu", 192, 1, 0)
-    assert facts["disks"][0]["path"] == "/srv/cloud/images/our-vm.img" and facts["disks"][0]["cache"] == "none"
-    assert facts["interfaces"] == [{"mac": "00:16:3e:00:00:50", "bridge": "br0", "type": "bridge"}]
+    assert (facts.name, facts.kind, facts.memory, facts.vcpus, facts.hostdevs) == ("our-vm", "qemu", 192, 1, 0)
+    assert facts.disks[0].path == "/srv/cloud/images/our-vm.img" and facts.disks[0].cache == "none"
+    assert facts.interfaces == (domain_facts.Card("00:16:3e:00:00:50", "br0", "bridge"),)
 
 
 def test_facts_of_a_console():
-    assert domain_facts.facts(domain.parse(xml(kind="kvm")))["console_log"] == "/var/log/libvirt/qemu/our-vm-console.log"
-    assert domain_facts.facts(domain.parse(NORMALISED))["console_log"] is None
+    assert domain_facts.facts(domain.parse(xml(kind="kvm"))).console_log == "/var/log/libvirt/qemu/our-vm-console.log"
+    assert domain_facts.facts(domain.parse(NORMALISED)).console_log is None
 
 
 def test_facts_of_little():
     facts = domain_facts.facts(domain.parse("<domain type='xen'><name>x</name><memory unit='MiB'>64</memory><devices><disk/><interface/></devices></domain>"))
-    assert facts["memory"] == 64 and facts["kind"] == "pv" and facts["disks"][0]["path"] is None
+    assert facts.memory == 64 and facts.kind == "pv" and facts.disks[0].path is None
 
 
 @pytest.mark.parametrize("unit, number, mib", [
@@ -53,16 +53,16 @@ def test_what_people_ask_of_a_domain():
 <disk type='network'><source name='pool/g'/></disk><disk type='file' device='cdrom'><readonly/></disk>
 <interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/></interface><interface type='user'/>
 <interface type='hostdev'/><hostdev/><filesystem/><tpm/><console><log file='/log'/></console></devices></domain>"""))
-    assert {key: found[key] for key in ("name", "uuid", "arch", "machine", "memory", "vcpus", "kernel", "ramdisk", "cmdline", "hostdevs", "console_log")} == {
+    asked = ("name", "uuid", "arch", "machine", "memory", "vcpus", "kernel", "ramdisk", "cmdline", "hostdevs", "console_log")
+    assert {key: getattr(found, key) for key in asked} == {
         "name": "g", "uuid": "u", "arch": "aarch64", "machine": "virt-10.0", "memory": 64, "vcpus": 2, "kernel": "/k", "ramdisk": "/r", "cmdline": "quiet",
         "hostdevs": 4, "console_log": "/log"}
     keys = ("device", "target", "path", "type", "driver", "format", "cache", "readonly", "shareable", "backing")
-    assert [tuple(disk[key] for key in keys) for disk in found["disks"]] == [
-        ("disk", "vda", "/g.qcow2", "file", "qemu", "qcow2", "none", False, False, ["/root.img"]),
-        ("lun", "sda", "/dev/sdb", "block", None, None, None, False, True, []), ("disk", None, "pool/g", "network", None, None, None, False, False, []),
-        ("cdrom", None, None, "file", None, None, None, True, False, [])]
-    assert found["interfaces"] == [{"mac": "52:54:00:00:00:01", "bridge": "br0", "type": "bridge"}, {"mac": None, "bridge": None, "type": "user"},
-                                   {"mac": None, "bridge": None, "type": "hostdev"}]
+    assert [tuple(getattr(disk, key) for key in keys) for disk in found.disks] == [
+        ("disk", "vda", "/g.qcow2", "file", "qemu", "qcow2", "none", False, False, ("/root.img",)),
+        ("lun", "sda", "/dev/sdb", "block", None, None, None, False, True, ()), ("disk", None, "pool/g", "network", None, None, None, False, False, ()),
+        ("cdrom", None, None, "file", None, None, None, True, False, ())]
+    assert found.interfaces == (domain_facts.Card("52:54:00:00:00:01", "br0", "bridge"), domain_facts.Card(type="user"), domain_facts.Card(type="hostdev"))
     least = domain_facts.facts(domain.parse("<domain type='kvm'><name>g</name><memory>1024</memory><devices/></domain>"))
-    assert (least["arch"], least["machine"], least["vcpus"], least["kernel"], least["disks"], least["hostdevs"], least["console_log"]) == (
-        None, None, 1, None, [], 0, None)
+    assert (least.arch, least.machine, least.vcpus, least.kernel, least.disks, least.hostdevs, least.console_log) == (
+        None, None, 1, None, (), 0, None)

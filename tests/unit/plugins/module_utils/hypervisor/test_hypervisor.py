@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Memory
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, libxl_log
 
 
@@ -230,7 +231,7 @@ def test_a_host_that_goes_meanwhile_has_not_ended_the_guest(one):
 def test_memory_in_mib(world, kind):
     one = world.host("one", kind)
     conn = hypervisor.open_local()
-    assert hypervisor.memory(conn) == {"free": 4096, "total": 4096}
+    assert hypervisor.memory(conn) == Memory(free=4096, total=4096)
     guest = one.add("g", memory=256)
     guest.rss = 100
     assert (hypervisor.resident(conn, "g"), hypervisor.resident(conn, "h")) == (100, 0)
@@ -241,7 +242,7 @@ def test_memory_in_mib(world, kind):
 def test_what_linux_can_free_counts_as_free(one):
     conn = hypervisor.open_local()
     conn.getMemoryStats = lambda dummy: {"total": 8 << 10, "free": 1 << 10, "buffers": 2 << 10, "cached": 3 << 10}
-    assert hypervisor.memory(conn) == {"free": 6, "total": 8}
+    assert hypervisor.memory(conn) == Memory(free=6, total=8)
 
 
 def test_one_that_has_just_gone_takes_nothing(one):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import os
 import subprocess
@@ -13,6 +14,7 @@ import types
 import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Orphan
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 
 
@@ -48,7 +50,7 @@ def test_orphans(world, monkeypatch, programs):
     binding(monkeypatch, {**item, "domid": dom.number}, {**item, "domid": 9001, "dying": 1}, {**item, "domid": 9002}, {**item, "domid": 9003, "cpu_time": 5})
     programs[0]["xenstore-read"] = (0, "g\n", "")
     conn = hypervisor.open_local()
-    assert xen.orphans(conn) == [{"domid": 9002, "name": "g", "memory": 256, "has_run": False}, {"domid": 9003, "name": "g", "memory": 256, "has_run": True}]
+    assert xen.orphans(conn) == [Orphan(9002, "g", memory=256, has_run=False), Orphan(9003, "g", memory=256, has_run=True)]
     assert programs[1] == ["xenstore-read /local/domain/9002/name", "xenstore-read /local/domain/9003/name"]
     monkeypatch.setattr(xen, "control", lambda: None)
     assert xen.orphans(conn) == []
@@ -60,15 +62,15 @@ def test_kvm_has_no_orphans(one, monkeypatch):
 
 
 def test_an_orphan_that_has_run_is_left_alone(programs):
-    orphan = {"domid": 9, "name": "g", "memory": 1, "has_run": True}
+    orphan = Orphan(9, "g", memory=1, has_run=True)
     with pytest.raises(CloudError, match=r"Xen domain 9 \(g\): libvirt does not know it, and it has run"):
         xen.destroy_orphan("one", orphan)
     assert programs[1] == []
-    xen.destroy_orphan("one", {**orphan, "has_run": False})
+    xen.destroy_orphan("one", dataclasses.replace(orphan, has_run=False))
     assert programs[1] == ["xl destroy 9"]
     programs[0]["xl"] = (1, "", "no such domain\n")
     with pytest.raises(CloudError, match=r"Xen domain 9 \(g\): no such domain. See `xl list`"):
-        xen.destroy_orphan("one", {**orphan, "has_run": False})
+        xen.destroy_orphan("one", dataclasses.replace(orphan, has_run=False))
 
 
 @pytest.fixture(name="loops")

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import fake_libvirt
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import asked, job
+from ansible_collections.our.cloud.plugins.module_utils._move.options import Options
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 
 
@@ -32,11 +34,15 @@ class Site:
         self.guest = self.one.add("g", "running", self.disk, autostart=True)
         self.tell = job.Job("g", str(tmp_path / "run"))
         self.said = []
-        self.tell.say = lambda **told: (self.said.append(told), self.tell.held.update(told, elapsed_ms=5))
+        self.tell.say = self._say
         self.asked = None
 
+    def _say(self, **told):
+        self.said.append(told)
+        self.tell.held = dataclasses.replace(self.tell.held, **told, elapsed_ms=5)
+
     def move(self, check_mode=False, **params):
-        self.asked = asked.Asked({**PARAMS, **params}, check_mode, "t0")
+        self.asked = asked.Asked(Options(**{**PARAMS, **params}), check_mode, "t0")
         return self.asked.answer(hypervisor.open_local(), self.tell)
 
     def words(self):

@@ -18,6 +18,8 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import xen as xen_calls
 from ansible_collections.our.cloud.plugins.module_utils._move import address, asked, move, mover, watch
+from ansible_collections.our.cloud.plugins.module_utils._move.options import Options
+from ansible_collections.our.cloud.plugins.module_utils._move.watch import Figures
 from move_samples import PARAMS
 
 
@@ -71,9 +73,9 @@ def test_what_is_told_of_a_live_move(site, monkeypatch):
 def test_the_downtime_on_xen():
     seen = mover.XenMover(types.SimpleNamespace(arrival=types.SimpleNamespace(at=176.75)))
     seen.standstill, seen.wire = types.SimpleNamespace(at=101.5), types.SimpleNamespace(total=lambda: 5)
-    assert seen.figures() == {"downtime_ms": 75250, "transferred": 5, "transferred_from": "tcp"}
+    assert seen.figures() == Figures(75250, 5, "tcp")
     seen.trip.arrival = None
-    assert seen.figures()["downtime_ms"] is None
+    assert seen.figures().downtime_ms is None
 
 
 def test_when_a_target_of_xen_is_lost(monkeypatch):
@@ -337,11 +339,11 @@ def test_two_guests_count_together(kvm, monkeypatch):
     seen = []
 
     def migrate(dom, *dummy):
-        second = asked.Asked({**PARAMS, "name": "h"}, False, "t1")
+        second = asked.Asked(Options(**{**PARAMS, "name": "h"}), False, "t1")
         seen.append(second.answer(hypervisor.open_local(), kvm.tell))
         there = kvm.two.add("g", "paused", kvm.disk, uuid=dom.UUIDString())
         there.rss, kvm.two.free = 250, 350
-        seen.append(asked.Asked({**PARAMS, "name": "h"}, True, "t2").answer(hypervisor.open_local(), kvm.tell))
+        seen.append(asked.Asked(Options(**{**PARAMS, "name": "h"}), True, "t2").answer(hypervisor.open_local(), kvm.tell))
         kvm.two.domains.clear()
         dom.arrive(kvm.two)
         dom._leave()
@@ -351,7 +353,7 @@ def test_two_guests_count_together(kvm, monkeypatch):
     assert seen[0]["failed"] and "of which 320 MiB are for guests on their way there (g)" in seen[0]["msg"] and other.word == "running"
     assert not seen[1].get("failed")
     kvm.two.free = 350
-    assert not asked.Asked({**PARAMS, "name": "h"}, False, "t3").answer(hypervisor.open_local(), kvm.tell).get("failed")
+    assert not asked.Asked(Options(**{**PARAMS, "name": "h"}), False, "t3").answer(hypervisor.open_local(), kvm.tell).get("failed")
     assert sorted(kvm.two.domains) == ["g", "h"]
 
 

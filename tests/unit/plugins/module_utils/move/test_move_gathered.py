@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._move import facts
+from ansible_collections.our.cloud.plugins.module_utils._move.options import Options
 from move_samples import PARAMS
 
 
@@ -25,7 +26,7 @@ def test_state_files(tmp_path):
         os.utime(tmp_path / name, (seconds, seconds))
     os.symlink("/etc/hostname", "%s.x.state" % disk)
     found = facts.state_files(str(disk))
-    assert [(os.path.basename(one["path"])[len("g[1].img."):], one["size"]) for one in found] == [("u.state", 3), ("u.b.state", 3), ("x.state", 0)]
+    assert [(os.path.basename(one.path)[len("g[1].img."):], one.size) for one in found] == [("u.state", 3), ("u.b.state", 3), ("x.state", 0)]
 
 
 def test_machine_that_the_target_lacks(kvm):
@@ -116,19 +117,18 @@ def test_what_is_found_out_of_both(kvm):
     kvm.two.add("h", "running", uuid="u-h")
     kvm.two.add("i", "stopped", uuid="u-i").persistent = False
     conn = hypervisor.open_local()
-    found, target = facts.gather(conn, hypervisor.find(conn, "g"), PARAMS)
-    guest, there = found.pop("guest"), found.pop("target_facts")
-    assert target.getHostname() == "two" and {key: guest[key] for key in ("name", "state", "active", "persistent", "snapshots", "memory")} == {
-        "name": "g", "state": "running", "active": True, "persistent": True, "snapshots": [], "memory": 256}
+    options = Options(**PARAMS)
+    found, target = facts.gather(conn, hypervisor.find(conn, "g"), options)
+    guest, there = found.guest, found.target
+    assert target.getHostname() == "two" and {key: getattr(guest, key) for key in ("name", "state", "active", "persistent", "memory")} == {
+        "name": "g", "state": "running", "active": True, "persistent": True, "memory": 256}
     free = os.statvfs(kvm.root)
-    assert abs(found.pop("room") - (free.f_bavail * free.f_frsize >> 20)) < 100
-    assert found == {"name": "g", "target": "two", "mode": "live", "options": PARAMS, "family": "qemu", "stores": {kvm.disk: str(kvm.root)},
-                     "markers": {str(kvm.root): "marker\n"}, "states": [], "target_error": None}
-    assert there == {
-        "family": "qemu", "host": "two", "bridges": {"br0": True}, "markers": {str(kvm.root): "marker\n"}, "machine_problem": None, "cpu_problem": None,
-        "memory": there["memory"],
-        "guests": {"h": {"active": True, "persistent": True, "uuid": "u-h"}, "i": {"active": False, "persistent": False, "uuid": "u-i"}}}
-    assert there["memory"]["free"] == 4096
+    assert abs(found.stored.room - (free.f_bavail * free.f_frsize >> 20)) < 100
+    assert found == facts.Facts(options, "qemu", guest, (), facts.Stored({kvm.disk: str(kvm.root)}, {str(kvm.root): "marker\n"}, (), found.stored.room), there)
+    assert there == facts.Target(
+        "qemu", "two", {"h": facts.Other(True, True, "u-h"), "i": facts.Other(False, False, "u-i")}, there.memory, {"br0": True},
+        {str(kvm.root): "marker\n"}, machine_problem=None, cpu_problem=None)
+    assert there.memory.free == 4096
     kvm.two.up = False
-    found, target = facts.gather(conn, hypervisor.find(conn, "g"), PARAMS)
-    assert target is None and found["target_facts"] is None and "Connection refused" in found["target_error"]
+    found, target = facts.gather(conn, hypervisor.find(conn, "g"), options)
+    assert target is None and found.target is None and "Connection refused" in found.target_error

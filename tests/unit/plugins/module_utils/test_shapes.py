@@ -1,0 +1,44 @@
+# Copyright: (c) 2026, the our.cloud founders
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Dataclasses out of dicts, and back; those of what hypervisors tell above all, which go through JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
+from ansible_collections.our.cloud.plugins.module_utils._guest.domain_facts import Card, Disk
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Ending, Hypervisor, Lease, Memory, Orphan, Progress, read
+
+COPY = Copy("g", "u", "our.cloud", "kvm", "x86_64", "q35", 256, 2, "/k", "/r", "quiet",
+            (Disk("/s/g.qcow2", format="qcow2", backing=("/s/root.img",)), Disk()), (Card("00:16:3e:00:00:01", "br0", "bridge"),), 1, "/log",
+            "paused", True, False, True, "user", True, True, 5, Lease("one", 3, "two"), ("/s/g.state",), Progress("g", "one", "two", percent=7))
+TOLD = Hypervisor("qemu", Memory(1, 2), (COPY, Copy("h")), "one", (Orphan(9, "x", 64, True),), (Ending("It failed", "i", failed=True),), "it is away")
+
+
+def test_what_goes_through_json_comes_back():
+    assert read({"one": json.loads(json.dumps(TOLD.told()))}) == {"one": TOLD}
+
+
+def test_as_json_has_it():
+    told = TOLD.told()
+    assert told == json.loads(json.dumps(told))
+    assert told["guests"][0]["disks"][0]["backing"] == ["/s/root.img"] and told["guests"][0]["lease"] == {"host": "one", "since": 3, "to": "two"}
+    # what a move has not said is not there, and neither is a move that there is not
+    assert told["guests"][0]["migration"] == {"name": "g", "source": "one", "target": "two", "percent": 7} and "migration" not in told["guests"][1]
+    assert (told["hypervisor"], told["host"], told["memory"], told["store_error"]) == ("qemu", "one", {"free": 1, "total": 2}, "it is away")
+
+
+def test_a_machine_that_is_yet_to_become_a_hypervisor():
+    assert Hypervisor.of({"changed": False, "skipped": True}) == Hypervisor()
+
+
+def test_fields_that_are_none():
+    assert shapes.of(Lease, {"host": "one", "boot": "x"}) == Lease("one")
+    assert shapes.said(Lease("one")) == {"host": "one", "since": 0}
+    assert shapes.plain({"a": (Lease("one"),), "b": [1, (2,)]}) == {"a": [{"host": "one", "since": 0, "to": None}], "b": [1, [2]]}
+    with pytest.raises(TypeError):
+        shapes.of(Lease, {})
