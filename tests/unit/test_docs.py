@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pathlib
 import re
@@ -72,23 +73,76 @@ def quotations():
                     yield path.name, message
 
 
+DOCUMENTATION = ("DOCUMENTATION", "EXAMPLES", "RETURN")
+
+
+def spoken(tree):
+    """The texts in a piece of Python in their order, as one; what varies in between is a blank. No docstrings, no documentation."""
+    found = []
+
+    def visit(node):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in DOCUMENTATION:
+            return
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            return
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+        if isinstance(node, ast.FormattedValue):
+            found.append(" ")
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(tree)
+    return "".join(found)
+
+
+def units_of_python(text):
+    """What belongs together: a function or method, a statement of a module or class."""
+    for node in ast.parse(text).body:
+        yield from map(spoken, node.body if isinstance(node, ast.ClassDef) else [node])
+
+
+def units_of_yaml(text):
+    """What belongs together: a scalar."""
+    def scalars(node):
+        if isinstance(node, yaml.ScalarNode):
+            yield node.value
+        for child in node.value if not isinstance(node, yaml.ScalarNode) else ():
+            for each in child if isinstance(child, tuple) else (child,):
+                yield from scalars(each)
+
+    for document in yaml.compose_all(text, Loader=yaml.SafeLoader):
+        if document is not None:
+            yield from scalars(document)
+
+
+def units(path, text):
+    """The pieces of a file of code that are said as one; comments are said to nobody."""
+    if path.suffix == ".py":
+        found = units_of_python(text)
+    elif path.suffix in (".yml", ".yaml"):
+        found = units_of_yaml(text)
+    else:
+        found = re.split(r"\n\n", re.sub(r"(?m)^\s*#.*$", "", text))
+    return [re.sub(r"\s+", " ", unit) for unit in found]
+
+
 def sources():
-    """The text of every file of the collection's code, string literals joined, white space made one."""
+    """The units of the collection's code."""
     for folder in ("roles", "plugins", "playbooks"):
         for path in sorted((CHECKOUT / folder).rglob("*")):
             if path.is_file() and path.suffix in (".py", ".yml", ".yaml", ".j2", "") and "__pycache__" not in path.parts:
-                text = path.read_text(encoding="utf-8").replace('\\"', '"')
-                yield re.sub(r"\s+", " ", re.sub(r'"\s*\n\s*f?"', "", text))
+                yield from units(path, path.read_text(encoding="utf-8"))
 
 
 SOURCES = list(sources())
 
 
-def is_said(message):
-    """Whether some file has all parts of a message, in order; … stands for what varies."""
+def is_said(message, among=None):
+    """Whether some unit has all parts of a message, in order; … stands for what varies."""
     parts = [re.escape(part.strip()) for part in message.split("…") if part.strip()]
-    pattern = re.compile(r".{0,400}?".join(parts))
-    return any(pattern.search(text) for text in SOURCES)
+    pattern = re.compile(".*?".join(parts))
+    return any(pattern.search(unit) for unit in (SOURCES if among is None else among))
 
 
 def test_tables_have_every_variable():
@@ -139,3 +193,26 @@ def test_a_message_that_nobody_says_is_found():
     assert is_said("…is not the store of…Something else is mounted there: see `findmnt…")
     assert not is_said("…is not the stores of…")
     assert not is_said("Something else is mounted there…is not the store of")
+
+
+@pytest.mark.parametrize("name, text", [
+    ("x.py", '# the door is shut. Open it\n'),
+    ("x.py", 'def shut():\n    """The door is shut. Open it."""\n'),
+    ("x.py", 'RETURN = "the door is shut. Open it"\n'),
+    ("x.py", 'def one():\n    return "the door is shut"\n\n\ndef two():\n    return "Open it"\n'),
+    ("x.yml", "# the door is shut. Open it\na: 1\n"),
+    ("x.yml", "- name: the door is shut\n  remedy: Open it\n"),
+    ("x.j2", "# the door is shut. Open it\nx\n"),
+])
+def test_what_is_said_to_nobody_is_no_message(name, text):
+    assert not is_said("the door is shut…Open it", units(pathlib.Path(name), text))
+
+
+@pytest.mark.parametrize("name, text", [
+    ("x.py", 'def shut(door):\n    cause = f"the {door} is shut"\n    return cause + ". "\\\n        "Open it"\n'),
+    ("x.py", 'class Door:\n    def shut(self):\n        raise ValueError(f"the {self} is shut. " f"Open it")\n'),
+    ("x.yml", "- fail_msg: >-\n    the {{ door }} is shut.\n    Open it\n"),
+    ("x", "echo \"the $door is shut.\" \\\n    'Open it'\n"),
+])
+def test_a_message_in_pieces(name, text):
+    assert is_said("the…is shut…Open it", units(pathlib.Path(name), text))
