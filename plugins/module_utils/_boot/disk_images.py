@@ -16,7 +16,8 @@ from collections import namedtuple
 # format: ext2, ext3, ext4, xfs, iso9660, qcow2, gpt, mbr, ... whole: the bytes that must be there.
 # virtual_size: what a guest sees, bytes. partitions: tuple of Partition. backing: qcow2's other file, None if it has none.
 # unfit: why no guest is to get it, whatever it is, or "". boot_code: whether a partitioned disk has something that a BIOS starts.
-Disk = namedtuple("Disk", "path size whole what format virtual_size uuid label partitions backing unfit boot_code", defaults=("", False))
+# sector: bytes in which a GPT counts.
+Disk = namedtuple("Disk", "path size whole what format virtual_size uuid label partitions backing unfit boot_code sector", defaults=("", False, 512))
 # number from 1; start, size: bytes; type: GUID (GPT) or two hexadecimal digits (MBR); name: GPT's
 Partition = namedtuple("Partition", "number start size type name")
 
@@ -24,6 +25,9 @@ HEAD = 0x9000  # ISO 9660's volume descriptor ends at 0x8800
 BOOT_CODE = 440  # bytes that a BIOS loads and starts; then the table of the MBR
 TABLE = 1 << 20  # no table of partitions or clusters is read further than that
 SECTORS = (512, 4096)
+# Told by what lies behind the first sector, which is where a table of partitions (MBR) is.
+BEHIND_THE_TABLE = ("ext2", "ext3", "ext4", "lvm", "erofs", "f2fs", "swap", "btrfs")
+BEFORE_PARTITIONS = 4096  # bytes that no partition begins in, and no code of a boot sector could be taken for one's beginning
 # offset, magic, format, name: told, and not looked into
 OTHERS = (
     (0, b"hsqs", "squashfs", "a squashfs file system"),
@@ -178,7 +182,7 @@ def _gpt(source, head):
                                        item[56:128].decode("utf-16-le", "replace").split("\0")[0]))
     # the other header is in the last sector
     return _disk(source, "gpt", "a partitioned disk (GPT)", max(sector + 92, (other + 1) * sector), partitions=tuple(found),
-                 uuid=_guid(head[sector + 56:sector + 72]), boot_code=any(head[:BOOT_CODE]))
+                 uuid=_guid(head[sector + 56:sector + 72]), boot_code=any(head[:BOOT_CODE]), sector=sector)
 
 
 def _mbr(source, head):
@@ -217,5 +221,19 @@ def find(source, head):
     for reader in (_qcow2, _xfs, _iso, _ext, _gpt, _other, _mbr):
         disk = reader(source, head)
         if disk is not None:
-            return disk
+            return _made_later(source, head) or disk if disk.format in BEHIND_THE_TABLE else disk
     return None
+
+
+def _made_later(source, head):
+    """The partitions of a disk that was a file system as a whole before: who makes a table leaves what lies behind the first sector, and a BIOS
+    and Linux believe the table. None if it holds nothing that could be so."""
+    disk = _mbr(source, head)
+    if disk is None or source.size is not None and disk.whole > source.size:
+        return None
+    end = BEFORE_PARTITIONS
+    for part in sorted(disk.partitions, key=lambda part: part.start):
+        if part.start < end or part.type == "ee":
+            return None
+        end = part.start + part.size
+    return disk

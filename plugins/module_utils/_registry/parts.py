@@ -16,6 +16,7 @@ from ansible_collections.our.cloud.plugins.module_utils._registry.storage import
 
 NOT_BOOTED = ("swap",)
 WITH_LOADER = ("gpt", "mbr", "iso9660")
+SECTOR = 512
 
 
 class Part:
@@ -104,6 +105,9 @@ def image_part(path, facts, follow=True, alone=None):
     found = boot_files.disk(path, raw=True, follow=follow)
     if found.format in NOT_BOOTED:
         raise RegistryError(f"image {path} is {found.what}, and nothing boots from that")
+    if found.sector != SECTOR:
+        raise RegistryError(f"image {path} is {found.what} for sectors of {found.sector} bytes, and guests' disks have {SECTOR}: they would not see its "
+                            "partitions. Make the table anew for these, or give the root file system alone, and a kernel")
     if alone:
         _refuse_unbootable(path, found)
     source = _open(path, follow)

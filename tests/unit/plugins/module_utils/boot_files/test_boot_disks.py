@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 
 import boot_samples as sample
@@ -142,3 +143,43 @@ def test_a_disk_may_hold_what_nobody_knows(put):
 def test_containers_are_no_raw_disks(put):
     assert boot_files.disk(put(sample.ext4()), raw=True).format == "ext4"
     assert refused(boot_files.disk, put(sample.qcow2()), raw=True) == "disk file is a qcow2 disk, and a raw one is needed. Convert it: qemu-img convert -O raw"
+
+
+def overwritten(begin, old):
+    """A disk that was something as a whole before its table was made."""
+    disk = bytearray(old)
+    disk[:512] = begin[:512]
+    return bytes(disk)
+
+
+LVM = bytes(512) + b"LABELONE" + bytes((1 << 20) - 520)
+SWAP = bytes(4086) + b"SWAPSPACE2" + bytes((1 << 20) - 4096)
+
+
+@pytest.mark.parametrize("old", [sample.ext4(), LVM, SWAP])
+def test_what_a_disk_was_before_its_table_was_made_is_past(put, old):
+    """sfdisk --wipe never leaves it, and so did older ones; a BIOS and Linux believe the table."""
+    found = boot_files.disk(put(overwritten(sample.mbr(), old)))
+    assert (found.format, len(found.partitions), found.boot_code) == ("mbr", 1, True)
+
+
+def table(*entries):
+    """An MBR of partitions, each (begin, sectors, type)."""
+    disk = sample.mbr()
+    for number, (begin, count, kind) in enumerate(entries):
+        disk[446 + 16 * number:462 + 16 * number] = struct.pack("<B3xB3xII", 0, kind, begin, count)
+    return disk
+
+
+@pytest.mark.parametrize("begin", [
+    # code of a boot sector, which is no table
+    b"\x90" * 510 + b"\x55\xaa",
+    table((64, 1 << 12, 0x83)), table((1, 64, 0x83)), table((64, 128, 0x83), (128, 64, 0x83)), table((64, 128, 0xEE)),
+])
+def test_a_file_system_with_a_boot_sector_is_one(put, begin):
+    assert boot_files.disk(put(overwritten(begin, sample.ext4()))).format == "ext4"
+
+
+def test_a_fixed_vhd_is_what_is_in_it(put):
+    """A raw disk with 512 bytes behind it."""
+    assert boot_files.disk(put(sample.gpt() + b"conectix" + bytes(504)), raw=True).format == "gpt"

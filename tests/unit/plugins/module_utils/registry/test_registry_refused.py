@@ -139,3 +139,13 @@ def test_a_limit_in_the_middle(root, folder):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert site(root).listing("image") == []
     assert leftovers(root) == []
+
+
+def test_a_disk_for_large_sectors(root, folder):
+    """Guests' disks have those of 512 bytes, so neither a BIOS nor Linux would find its partitions."""
+    (folder / "root.img").write_bytes(sample.gpt(sector=4096))
+    why = r"image .*root.img is a partitioned disk \(GPT\) for sectors of 4096 bytes, and guests' disks have 512: they would not see its partitions"
+    refused(root, why, folder)
+    for name in ("vmlinuz", "initrd.img"):
+        (folder / name).unlink()
+    refused(root, why, folder)
