@@ -147,6 +147,15 @@ def test_what_bash_cannot_read_is_refused(arguments, said):
     assert said.split(": ", 2)[2] in str(caught.value)
 
 
+def test_what_is_included_often_is_read_once(monkeypatch):
+    """Files that include others eight times, five deep, have 32768 commands, and bash takes a moment for each."""
+    read = []
+    monkeypatch.setattr(recipe_script, "refuse_unreadable", lambda command, text, *dummy: read.append(text))
+    one, other = macrosteps("exec_current", "true"), macrosteps("exec_current", "false")
+    recipe_script.check_syntax([*one * 100, *other * 100])
+    assert read == ["true", "false"]
+
+
 def test_what_is_no_script_is_not_looked_at():
     recipe_script.check_syntax(macrosteps("write_file", "/a", "if then ("))
 
