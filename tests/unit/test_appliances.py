@@ -86,7 +86,7 @@ def test_machines_of_one_appliance_have_nothing_in_common_that_tells_them_apart(
         (tmp_path / path).write_text("of the build", encoding="utf-8")
     commands = [*microsteps(name, "oar").get("identity", []), *(command for found in microsteps(name, "clean").values() for command in found)]
     for command in commands:
-        assert command.kind == "exec_appliance"
+        assert command.name == "exec_appliance"
         subprocess.run(["bash", "-euo", "pipefail", "-c", command.arguments[0]], cwd=tmp_path, check=True, env={"PATH": "/usr/bin:/bin"})
     left = {str(path.relative_to(tmp_path)): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file()}
     without_oar = {} if "-oar-" in name else {path: "of the build" for path in OF_ONE_MACHINE if "/oar/" in path}
@@ -96,7 +96,7 @@ def test_machines_of_one_appliance_have_nothing_in_common_that_tells_them_apart(
 
 @pytest.mark.parametrize("name", [name for name in DATA.recipes() if "openssh-server" in scripts(name).get("bootstrap", "")])
 def test_nobody_logs_in_with_a_password(name):
-    written = [command.arguments[1] for command in microsteps(name, "guest")["ssh"] if command.kind == "write_file"]
+    written = [command.arguments[1] for command in microsteps(name, "guest")["ssh"] if command.name == "write_file"]
     assert any("PasswordAuthentication no" in text.splitlines() for text in written)
 
 
@@ -117,12 +117,12 @@ def test_a_value_that_is_given_is_no_part_of_a_script(tmp_path, name):
             continue
         for macrostep in resolved.macrosteps:
             for command in [command for microstep in macrostep.microsteps for command in microstep.commands if "evil" in command.arguments[-1]]:
-                if command.kind.startswith("exec_"):
+                if command.name.startswith("exec_"):
                     # with no program there, and each function doing nothing
                     subprocess.run(["/bin/bash", "-c", "command_not_found_handle() { :; }\ntouch() { echo >evil; }\n" + command.arguments[-1]], cwd=tmp_path,
                                    env={"PATH": "/nonexistent"}, capture_output=True, check=False)
                 else:
-                    assert command.kind == "write_file"
+                    assert command.name == "write_file"
         assert not (tmp_path / "evil").exists()
 
 
@@ -256,7 +256,7 @@ TOLD = {"uuid": "u", "public_keys": {"mine": "ssh-ed25519 AAAA moe@home\n", "her
 ])
 def test_what_a_small_instance_takes_from_what_it_is_told(tmp_path, told, name, keys):
     content = {command.arguments[0]: command.arguments[1] for commands in microsteps("debian-13-amd64-small-instance", "instance").values()
-               for command in commands if command.kind == "write_file"}
+               for command in commands if command.name == "write_file"}
     for path, text in content.items():
         if text.startswith("#!/bin/sh"):
             subprocess.run(["sh", "-n"], input=text, text=True, check=True)

@@ -68,18 +68,18 @@ def kernel(path: str, arch: str | None = None, whole: bool = False, follow: bool
         raise BootFileError(f"kernel {path} is for {found.arch} and the guest needs one for {arch}. Give it that"
                             + (f", or the guest the arch that goes with this one: {' or '.join(takers)}" if takers else ""))
     if not _boots(found, LOADABLE[arch]):
-        forms = [form + (f" ({', '.join(kind or 'plain' for kind in kinds)})" if kinds else "") for form, kinds in LOADABLE[arch].items()]
+        forms = [form + (f" ({', '.join(method or 'plain' for method in methods)})" if methods else "") for form, methods in LOADABLE[arch].items()]
         raise BootFileError(f"kernel {path} is {found.what}, which nothing here boots. Give it as {' or '.join(forms)}")
     return found
 
 
 def _boots(found, forms):
-    kinds = forms.get(found.format, ())
-    if kinds is None:
+    methods = forms.get(found.format, ())
+    if methods is None:
         return not found.wrapping
     if found.format == "Image":
-        return found.wrapping in kinds
-    return not found.wrapping and found.compression in kinds
+        return found.wrapping in methods
+    return not found.wrapping and found.compression in methods
 
 
 def ramdisk(path: str, whole: bool = False, follow: bool = True) -> Ramdisk:
@@ -116,7 +116,7 @@ def _read_archives(source):
         offset += len(data) - len(rest)
         if not rest:
             continue
-        name = compression.kind(rest[:32])
+        name = compression.method(rest[:32])
         last = (name, offset)
         if name:
             unknown = compression.unknown_to_linux(rest[:32])

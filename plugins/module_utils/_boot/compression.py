@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compressed data: told by its magic, and read in bounded memory.
 
-The kinds are those that Linux unpacks by itself (lib/decompress.c): gzip, bzip2, lzma, xz, lzo, lz4 (its legacy
+The methods are those that Linux unpacks by itself (lib/decompress.c): gzip, bzip2, lzma, xz, lzo, lz4 (its legacy
 format) and zstd. Python has gzip, bzip2, lzma and xz; zstd comes with Python 3.14, so libzstd and liblz4 are called
 here, which every Debian has because dpkg and apt need them. lzo is told and not read.
 """
@@ -19,7 +19,7 @@ import zlib
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 
-KINDS = ("gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd")
+METHODS = ("gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd")
 CHUNK = 1 << 20
 STEP = 32 << 10
 MEMORY = 160 << 20  # bytes that a decompressor may take; `zstd -22` needs 128 MiB
@@ -30,7 +30,7 @@ XZ_CHECKS = {4: "CRC64", 10: "SHA-256"}
 
 
 class CompressionError(Refused, ValueError):
-    """Compressed data that cannot be read: damaged, cut short, too large, or of a kind that nothing here reads."""
+    """Compressed data that cannot be read: damaged, cut short, too large, or by a method that nothing here reads."""
 
 
 class CutShort(CompressionError):
@@ -38,11 +38,11 @@ class CutShort(CompressionError):
 
 
 class Unreadable(CompressionError):
-    """A kind that this machine has no means to read. That says nothing against the data."""
+    """A method that this machine has no means to read. That says nothing against the data."""
 
 
-def kind(data):
-    """The kind of compression that `data` (bytes; 32 are enough) begins with, "" if none. Where the magic number is
+def method(data):
+    """The method by which `data` (bytes; 32 are enough) begins to be compressed, "" if by none. Where the magic number is
     short, the header after it is checked, too."""
     if data[:3] == b"\x1f\x8b\x08" and len(data) > 3 and not data[3] & 0xE0:
         return "gzip"
@@ -66,7 +66,7 @@ def kind(data):
 def unknown_to_linux(data):
     """Why Linux does not unpack what begins so (24 bytes or more), and what to do: (reason, remedy); None if it does.
     lib/xz/xz_dec_stream.c knows no check but CRC32; xz takes CRC64 unless told otherwise."""
-    check = data[7] & 0x0F if kind(data) == "xz" else 0
+    check = data[7] & 0x0F if method(data) == "xz" else 0
     if check in (0, 1):
         return None
     return f"its check is {XZ_CHECKS.get(check, 'of an unknown kind')}", "Compress it with xz --check=crc32"
@@ -124,9 +124,9 @@ class _Zstd:
 
     def decompress(self, data, limit):
         data = self._tail + data
-        room = ctypes.create_string_buffer(limit)
+        buffer = ctypes.create_string_buffer(limit)
         source = _Buffer(ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data), 0)
-        target = _Buffer(ctypes.cast(room, ctypes.c_void_p), limit, 0)
+        target = _Buffer(ctypes.cast(buffer, ctypes.c_void_p), limit, 0)
         while True:
             left = self._lib.ZSTD_decompressStream(self._stream, ctypes.byref(target), ctypes.byref(source))
             if self._lib.ZSTD_isError(left):
@@ -136,7 +136,7 @@ class _Zstd:
         self.eof, rest = left == 0, data[source.position:]
         self._tail, self.unused_data = (b"", rest) if self.eof else (rest, b"")
         self.needs_input = not rest and target.position < limit
-        return ctypes.string_at(room, target.position)
+        return ctypes.string_at(buffer, target.position)
 
 
 class _Lz4:
@@ -159,11 +159,11 @@ class _Lz4:
             return
         if len(self._data) < 4 + size:
             return
-        room = ctypes.create_string_buffer(LZ4_BLOCK)
-        got = self._lib.LZ4_decompress_safe(self._data[4:4 + size], room, size, LZ4_BLOCK)
+        buffer = ctypes.create_string_buffer(LZ4_BLOCK)
+        got = self._lib.LZ4_decompress_safe(self._data[4:4 + size], buffer, size, LZ4_BLOCK)
         if got < 0:
             raise CompressionError("lz4 data is damaged")
-        self._data, self._found = self._data[4 + size:], ctypes.string_at(room, got)
+        self._data, self._found = self._data[4 + size:], ctypes.string_at(buffer, got)
 
     def decompress(self, data, limit):
         self._data += data
@@ -206,12 +206,12 @@ class Expanded:
 
     `read(count)` gives the compressed bytes, at most `count` of them, b"" at their end. `limit`: more bytes than that
     are not unpacked (CompressionError). Every failure is a CompressionError.
-    `step`, `room`: bytes that are read and unpacked at a time. `ended`: all was given.
+    `step`, `chunk`: bytes that are read and unpacked at a time. `ended`: all was given.
     `rest`: then, the bytes that were read from behind it.
     """
 
-    def __init__(self, read, name, limit=1 << 32, step=CHUNK, room=CHUNK):
-        self._read, self._step, self._room, self._left = read, step, room, limit
+    def __init__(self, read, name, limit=1 << 32, step=CHUNK, chunk=CHUNK):
+        self._read, self._step, self._chunk, self._left = read, step, chunk, limit
         self._ready = b""
         try:
             self._engine = _engine(name)
@@ -230,7 +230,7 @@ class Expanded:
                         self.ended = True
                         return b""
                     raise CutShort(f"{self.name} data ends before its end")
-            found = engine.decompress(data, self._room)
+            found = engine.decompress(data, self._chunk)
         except (zlib.error, lzma.LZMAError, OSError, EOFError, MemoryError) as error:
             raise CompressionError(f"{self.name} data is damaged ({error})") from None
         if engine.eof:
@@ -257,13 +257,13 @@ def first(read, name, count):
     than are needed, in steps of 32 KiB. `read` and failures: see Expanded; no data at all is CutShort."""
     if name == "lz4":
         # a block is large, and its beginning can be had alone
-        data, room = read(2 * STEP), ctypes.create_string_buffer(count)
+        data, buffer = read(2 * STEP), ctypes.create_string_buffer(count)
         block = data[8:8 + int.from_bytes(data[4:8], "little")]
-        got = _lz4().LZ4_decompress_safe_partial(block, room, len(block), count, count)
+        got = _lz4().LZ4_decompress_safe_partial(block, buffer, len(block), count, count)
         if got <= 0:
             raise CompressionError("lz4 data is damaged") if block else CutShort("lz4 data ends before its end")
-        return ctypes.string_at(room, got)
-    stream, data = Expanded(read, name, step=STEP, room=min(count, CHUNK)), b""
+        return ctypes.string_at(buffer, got)
+    stream, data = Expanded(read, name, step=STEP, chunk=min(count, CHUNK)), b""
     while len(data) < count and not stream.ended:
         try:
             data += stream.part()

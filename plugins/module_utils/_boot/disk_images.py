@@ -116,10 +116,10 @@ def _qcow2_extensions(source, head, begin, end):
     """{type: content} of a qcow2 file's header extensions."""
     found = {}
     while begin + 8 <= min(end, HEAD):
-        kind, size = struct.unpack_from(">II", head, begin)
-        if not kind:
+        extension, size = struct.unpack_from(">II", head, begin)
+        if not extension:
             break
-        found[kind] = source.at(begin + 8, min(size, TABLE))
+        found[extension] = source.at(begin + 8, min(size, TABLE))
         begin += 8 + (size + 7 & ~7)
     return found
 
@@ -136,8 +136,8 @@ def _qcow2_unfit(source, head, version, backing_at, cluster):
     if not backing_at:
         return ""
     said = _qcow2_extensions(source, head, header, backing_at if backing_at > header else cluster).get(QCOW2_BACKING_FORMAT)
-    kind = "of any kind" if said is None else said.decode("ascii", "replace")[:20]
-    return "" if said == b"raw" else f"its header says that its backing file is {kind}, not raw"
+    form = "of any kind" if said is None else said.decode("ascii", "replace")[:20]
+    return "" if said == b"raw" else f"its header says that its backing file is {form}, not raw"
 
 
 def _qcow2(source, head):

@@ -80,7 +80,7 @@ def _ramdisk_cpio(source, head):
         if not rest:
             return made_ramdisk(source, "", prefix, whole)
         offset = prefix = end + len(data) - len(rest)
-        name = compression.kind(rest[:32])
+        name = compression.method(rest[:32])
         if name:
             return made_ramdisk(source, name, prefix, whole, rest[:32])
         if rest[:6] not in (b"070701", b"070702") or left <= 0:
@@ -101,7 +101,7 @@ def _late_ramdisk(source, head):
 
 
 def made_ramdisk(source: Source, name: str | None, prefix: int, whole: int, begin: bytes = b"") -> Ramdisk | Other:
-    """begin: of its last archive, if that is compressed: Linux does not unpack all that there is of its kinds."""
+    """begin: of its last archive, if that is compressed: Linux does not unpack all variants of its methods."""
     unknown = compression.unknown_to_linux(begin)
     if unknown:
         return Other("", source.size, whole, f"a ramdisk (cpio, {name}) that Linux cannot unpack: {unknown[0]}", unknown[1])
@@ -110,7 +110,7 @@ def made_ramdisk(source: Source, name: str | None, prefix: int, whole: int, begi
 
 def _compressed(source, head):
     """What is compressed is told by its beginning."""
-    name = compression.kind(head[:32])
+    name = compression.method(head[:32])
     if not name:
         return None
     try:
@@ -167,7 +167,7 @@ def classify(source: Source, head: bytes, deep: bool = True) -> Found:
     for offset, magic, what, hint in OTHERS:
         if head[offset:offset + len(magic)] == magic:
             return Other("", source.size, source.size, what, hint)
-    if not deep and compression.kind(head[:32]):
+    if not deep and compression.method(head[:32]):
         return Other("", source.size, source.size, "compressed data", "")
     text = _text(head)
     if text:

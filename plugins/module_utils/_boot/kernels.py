@@ -59,7 +59,7 @@ def _bzimage(source, head):
         version = source.at(place + 0x200, 256).split(b"\0")[0].decode("ascii", "replace").strip()
     pe = _pe(source, head)
     return _kernel(source, "bzImage", arch, max(setup + paragraphs * 16, pe[1] if pe else 0),
-                   compression.kind(source.at(setup + little(head, "I", 0x248), 32)) if protocol >= 0x208 else None, version=version)
+                   compression.method(source.at(setup + little(head, "I", 0x248), 32)) if protocol >= 0x208 else None, version=version)
 
 
 def zimage_inside(source: Source, head: bytes) -> tuple[int, int, str | None]:
@@ -77,9 +77,9 @@ def zimage_inside(source: Source, head: bytes) -> tuple[int, int, str | None]:
         place = data.find(magic, 0, best)
         while place >= 0:
             # the decompressor has the magic in it, too
-            kind = compression.kind(data[place:place + 32])
-            if kind:
-                best, name = place, kind
+            method = compression.method(data[place:place + 32])
+            if method:
+                best, name = place, method
                 break
             place = data.find(magic, place + 1, best)
     if name is None or table + best >= end:
@@ -120,20 +120,20 @@ def _zboot(source, head):
     pe = _pe(source, head)
     return _kernel(source, "EFI zboot", PE_ARCH.get(pe[0], "unknown") if pe else "unknown",
                    max(64, little(head, "I", 8) + little(head, "I", 12), pe[1] if pe else 0),
-                   next((kind for kind in compression.KINDS if name.startswith(kind)), name))
+                   next((method for method in compression.METHODS if name.startswith(method)), name))
 
 
 def _uimage(source, head):
     """include/image.h of U-Boot, struct legacy_img_hdr; big endian, with a checksum of its own."""
     if head[:4] != b"\x27\x05\x19\x56":
         return None
-    size, (arch, kind, packed) = struct.unpack_from(">I", head, 12)[0], struct.unpack_from("BBB", head, 29)
+    size, (arch, content, packed) = struct.unpack_from(">I", head, 12)[0], struct.unpack_from("BBB", head, 29)
     if zlib.crc32(head[:4] + bytes(4) + head[8:64]) != struct.unpack_from(">I", head, 4)[0]:
         return Other("", source.size, source.size, "a file of U-Boot whose header is damaged", "")
-    if kind == 2:
+    if content == 2:
         return _kernel(source, "uImage", UBOOT_ARCH.get(arch, "unknown"), 64 + size, UBOOT_COMPRESSION.get(packed, "unknown"))
-    return Other("", source.size, 64 + size, f"a {UBOOT_TYPE.get(kind, 'file')} wrapped for U-Boot",
-                 "Give the plain ramdisk, without its first 64 bytes" if kind == 3 else "")
+    return Other("", source.size, 64 + size, f"a {UBOOT_TYPE.get(content, 'file')} wrapped for U-Boot",
+                 "Give the plain ramdisk, without its first 64 bytes" if content == 3 else "")
 
 
 def _elf(source, head):
@@ -141,11 +141,11 @@ def _elf(source, head):
     if head[:4] != b"\x7fELF" or head[4] not in (1, 2) or head[5] not in (1, 2):
         return None
     wide, order = head[4] == 2, "<" if head[5] == 1 else ">"
-    kind, machine = struct.unpack_from(order + "HH", head, 16)
+    e_type, machine = struct.unpack_from(order + "HH", head, 16)
     place, sections = struct.unpack_from(order + ("QQ" if wide else "II"), head, 32 if wide else 28)
     size, count, section_size, section_count = struct.unpack_from(order + "HHHH", head, 54 if wide else 42)
     needed = 56 if wide else 32
-    whole, program, high = max(64 if wide else 52, sections + section_size * section_count), kind not in (2, 3) or size < needed, False
+    whole, program, high = max(64 if wide else 52, sections + section_size * section_count), e_type not in (2, 3) or size < needed, False
     for index in range(min(count, 64) if size >= needed else 0):
         item = source.at(place + size * index, needed)
         if len(item) < needed:
@@ -160,7 +160,7 @@ def _elf(source, head):
         high = high or what == 1 and address >= (1 << 63 if wide else 1 << 30)
         high = high or what == 4 and b"Xen\0" in source.at(offset, min(length, 4096))
     if program or not high:
-        return Other("", source.size, whole, {1: "an ELF object, such as a kernel module", 4: "a core dump"}.get(kind, "an ELF program"), "")
+        return Other("", source.size, whole, {1: "an ELF object, such as a kernel module", 4: "a core dump"}.get(e_type, "an ELF program"), "")
     return _kernel(source, "ELF", ELF_ARCH.get(machine, "unknown"), whole)
 
 

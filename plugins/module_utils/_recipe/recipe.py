@@ -77,7 +77,7 @@ class Variable:
 class Command:
     """One command. Its arguments are as written in the recipe; in Resolved, variables are replaced."""
 
-    kind: str
+    name: str
     arguments: tuple[str, ...]
     where: Where
 

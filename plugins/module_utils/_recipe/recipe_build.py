@@ -20,7 +20,7 @@ from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_job impor
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_load import load
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_macrosteps import Bench, Macrosteps
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_place import Place
-from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_room import PATH, Room
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_sandbox import PATH, Sandbox
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_script import LIBRARY
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_state import State
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_workdir import EMPTY, LIVE, Lock, remove, write
@@ -56,7 +56,7 @@ class Build:
 
     def __init__(self, job: Job) -> None:
         self.job, self.paths = job, job.paths
-        self.room = Room(self.paths)
+        self.sandbox = Sandbox(self.paths)
         self.paths.refuse_foreign()
         self.state = State(job)
 
@@ -70,8 +70,8 @@ class Build:
                     if self.state.is_kept():
                         return self.state.expected()
                     self.paths.make()
-                    self.room.prepare()
-                    preflight(self.job, self.state.planned, self.room)
+                    self.sandbox.prepare()
+                    preflight(self.job, self.state.planned, self.sandbox)
                     self.clean_up()
                     return self.logged(lock)
             except Interrupted as exc:
@@ -86,7 +86,7 @@ class Build:
         if os.path.isdir(self.paths.output + ".partial"):
             doomed.append(self.paths.output + ".partial")
         if doomed:
-            self.room.remove(*doomed)
+            self.sandbox.remove(*doomed)
         if not live:
             remove(self.paths.by_hand)
             self.state.memory.update(live=None)
@@ -96,9 +96,9 @@ class Build:
         write(self.paths.library, LIBRARY)
         with log.Log(self.job) as file:
             try:
-                return self.build(Bench(self.job, self.state, self.room, file, lock))
+                return self.build(Bench(self.job, self.state, self.sandbox, file, lock))
             except Interrupted:
-                self.room.remove(self.paths.layer(LIVE))
+                self.sandbox.remove(self.paths.layer(LIVE))
                 raise
 
     def build(self, bench: Bench) -> dict:
@@ -117,7 +117,7 @@ class Build:
             self.make_output(bench, place)
             changed = True
         if job.options.output_base:
-            self.room.remove(self.paths.workdir)
+            self.sandbox.remove(self.paths.workdir)
         else:
             self.collect_garbage(place)
         return self.state.finished(changed, place.key)
@@ -125,17 +125,17 @@ class Build:
     def make_output(self, bench: Bench, place: Place) -> None:
         """Make the output. It appears complete, in one rename, or not at all."""
         job, paths = self.job, self.paths
-        bench.log.tell(f"output {job.kind}")
+        bench.log.tell(f"output {job.output_type}")
         partial = paths.output + ".partial"
         os.mkdir(partial)
         program = os.path.join(paths.state, "output.sh")
-        write(program, output.script(job.kind))
+        write(program, output.script(job.output_type))
         status, dummy = bench.in_room(["bash", program, partial], output.variables(job.name, place.key, job.epoch, job.resolved), place, writes=False)
         if status:
             tail = bench.log.tail()
-            raise RecipeError(f"{job.name}: the output of type {job.kind} cannot be made. Last lines of {paths.log}:\n{tail}\n"
+            raise RecipeError(f"{job.name}: the output of type {job.output_type} cannot be made. Last lines of {paths.log}:\n{tail}\n"
                               f"{log.space(job, tail, log.free(job)).lstrip()}")
-        output.finish(job.kind, job.name, partial, job.epoch, paths.tmp)
+        output.finish(job.output_type, job.name, partial, job.epoch, paths.tmp)
         if job.kept(place.key):
             os.rename(paths.log, os.path.join(partial, os.path.basename(paths.log)))
             os.rename(partial, job.kept(place.key))
@@ -149,22 +149,22 @@ class Build:
         kept = {EMPTY, *place.layers, *(key for keys in self.job.keys for key in keys)}
         doomed = [self.paths.layer(name) for name in os.listdir(self.paths.layers) if name.partition(".")[0] not in kept]
         if doomed:
-            self.room.remove(*doomed)
+            self.sandbox.remove(*doomed)
 
 
-def preflight(job: Job, planned: list[planning.Planned], room: Room) -> None:
+def preflight(job: Job, planned: list[planning.Planned], sandbox: Sandbox) -> None:
     """Check now what would otherwise make the build fail late: missing programs, too many layers."""
-    packages = output.missing_programs(job.kind)
+    packages = output.missing_programs(job.output_type)
     if packages:
-        raise RecipeError(f"an appliance of type {job.kind} needs programs that this computer lacks. Remedy: apt-get install {' '.join(packages)}")
-    most = room.most_layers(job.last_key)
+        raise RecipeError(f"an appliance of type {job.output_type} needs programs that this computer lacks. Remedy: apt-get install {' '.join(packages)}")
+    most = sandbox.most_layers(job.last_key)
     if most and len(job.macrosteps) > most:
         raise RecipeError(f"{job.name} has {len(job.macrosteps)} macrosteps, and no more than {most} layers go over each other here."
                           " Remedy: put several of them into one")
     for macrostep, step in zip(job.macrosteps, planned):
         for microstep in macrostep.microsteps if step.runs else ():
             for command in microstep.commands:
-                missing = command.kind == "check_cmd" and [name for name in command.arguments[0].split() if shutil.which(name, path=PATH) is None]
+                missing = command.name == "check_cmd" and [name for name in command.arguments[0].split() if shutil.which(name, path=PATH) is None]
                 if missing:
                     raise command.where.error(f"macrostep {macrostep.name}, microstep {microstep.name}: this computer has no command {missing[0]}."
                                               " Remedy: install the package that has it")
@@ -200,5 +200,5 @@ def remove_build(options: Options, check_mode: bool) -> bool:
     if there and not check_mode:
         with Lock(paths):
             paths.make()
-            Room(paths).remove(*doomed)
+            Sandbox(paths).remove(*doomed)
     return there

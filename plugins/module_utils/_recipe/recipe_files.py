@@ -107,7 +107,7 @@ class Reader:
     def error(self, node: yaml.Node, text: str) -> RecipeError:
         return self.where(node).error(text)
 
-    def kind(self, node: yaml.Node) -> str:
+    def type_of(self, node: yaml.Node) -> str:
         """The type of a node, for messages."""
         if isinstance(node, yaml.MappingNode):
             return "a mapping"
@@ -118,7 +118,7 @@ class Reader:
     def text(self, node: yaml.Node, what: str) -> str:
         """The text of a scalar, as it was typed."""
         if not isinstance(node, yaml.ScalarNode) or is_null(node):
-            raise self.error(node, f"{what} is {self.kind(node)} and must be text")
+            raise self.error(node, f"{what} is {self.type_of(node)} and must be text")
         return self.scalar(node, what)
 
     def scalar(self, node: yaml.ScalarNode, what: str) -> str:
@@ -137,7 +137,7 @@ class Reader:
 
     def items(self, node: yaml.Node, what: str) -> list[yaml.Node]:
         if not isinstance(node, yaml.SequenceNode):
-            raise self.error(node, f"{what} is {self.kind(node)} and must be a list")
+            raise self.error(node, f"{what} is {self.type_of(node)} and must be a list")
         if not node.value:
             raise self.error(node, f"{what} is an empty list")
         return node.value
@@ -145,7 +145,7 @@ class Reader:
     def pairs(self, node: yaml.Node, what: str) -> list[tuple[str, yaml.Node, yaml.Node]]:
         """[(key, key's node, value's node)] of a mapping."""
         if not isinstance(node, yaml.MappingNode):
-            raise self.error(node, f"{what} is {self.kind(node)} and must be a mapping")
+            raise self.error(node, f"{what} is {self.type_of(node)} and must be a mapping")
         found = {}
         for key, value in node.value:
             if key.tag == "tag:yaml.org,2002:merge":

@@ -67,7 +67,7 @@ class Job:
         self.paths = workdir(options, recipe)
         self.resolved = resolve(self.data, recipe, self.paths.workdir)
         self.name, self.macrosteps = self.resolved.name, self.resolved.macrosteps
-        self.kind = recipe.text("type")
+        self.output_type = recipe.text("type")
         self.epoch = read_date(self.resolved)
         output.check_size(self.resolved)
         check_syntax(self.macrosteps)
@@ -94,7 +94,7 @@ class Job:
 
     def output_key(self, key: str) -> str:
         """The key of the output made from the state with this key."""
-        return planning.digest(output.FORMAT, key, self.kind, sorted(output.variables("", "", 0, self.resolved).items()))
+        return planning.digest(output.FORMAT, key, self.output_type, sorted(output.variables("", "", 0, self.resolved).items()))
 
     def kept(self, key: str) -> str | None:
         """The final directory of that output below output_base; None without output_base."""
@@ -103,7 +103,7 @@ class Job:
 
     def files(self, key: str) -> dict[str, str]:
         """{what: path} of the output's files."""
-        return {what: os.path.join(self.kept(key) or self.paths.output, file) for what, file in output.files(self.kind, self.name).items()}
+        return {what: os.path.join(self.kept(key) or self.paths.output, file) for what, file in output.files(self.output_type, self.name).items()}
 
     def script(self, number: int, keys: list[str], start: int = 0, stop: int | None = None) -> str:
         """The script of a macrostep, or of its microsteps from start to before stop. keys: those of the microsteps from start on."""

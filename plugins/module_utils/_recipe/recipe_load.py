@@ -143,7 +143,7 @@ def read_microsteps(data: DataDirectory, distrib: str, reader: Reader, macrostep
         else:
             name = reader.name(key, "a microstep")
             if isinstance(value, yaml.ScalarNode):
-                raise reader.error(value, f"the microstep {name} is {reader.kind(value)} and must be a list."
+                raise reader.error(value, f"the microstep {name} is {reader.type_of(value)} and must be a list."
                                           f" {kameleon.refusal(kameleon.STEPS, kameleon.STEP_VARIABLE, name)}")
             commands = read_commands(data, distrib, reader, name, value, files)
             microsteps.append(Microstep(name, tuple(commands), reader.where(key)))
@@ -163,28 +163,28 @@ def read_commands(data: DataDirectory, distrib: str, reader: Reader, name: str, 
     commands = []
     for item in reader.items(node, f"the microstep {name}"):
         written, key, value = reader.pair(item, f"a command of {name}")
-        kind = kameleon.SAME.get(written, written)
-        if kind == "include":
+        command = kameleon.SAME.get(written, written)
+        if command == "include":
             for microstep in include(data, distrib, reader, value, files):
                 commands += microstep.commands
-        elif kind not in COMMANDS:
-            no_command = f"there is no command {kind}. Commands: {', '.join((*COMMANDS, 'include'))}"
-            raise reader.error(key, f"microstep {name}: {kameleon.refusal(kameleon.COMMANDS, kind) or no_command}")
+        elif command not in COMMANDS:
+            no_command = f"there is no command {command}. Commands: {', '.join((*COMMANDS, 'include'))}"
+            raise reader.error(key, f"microstep {name}: {kameleon.refusal(kameleon.COMMANDS, command) or no_command}")
         else:
-            commands.append(Command(kind, read_arguments(reader, written, value), reader.where(key)))
+            commands.append(Command(command, read_arguments(reader, written, value), reader.where(key)))
     return commands
 
 
-def read_arguments(reader: Reader, kind: str, node: yaml.Node) -> tuple[str, ...]:
-    if kind not in (*FILE_COMMANDS, "set_var"):
-        return (reader.text(node, kind),)
-    parts = ("name", "value") if kind == "set_var" else ("path", "content")
+def read_arguments(reader: Reader, command: str, node: yaml.Node) -> tuple[str, ...]:
+    if command not in (*FILE_COMMANDS, "set_var"):
+        return (reader.text(node, command),)
+    parts = ("name", "value") if command == "set_var" else ("path", "content")
     if not isinstance(node, yaml.SequenceNode) or len(node.value) != 2:
-        raise reader.error(node, f"{kind} must be a list of two: {parts[0]} and {parts[1]}")
+        raise reader.error(node, f"{command} must be a list of two: {parts[0]} and {parts[1]}")
     first, second = node.value
-    name = reader.text(first, f"the {parts[0]} of {kind}")
-    if kind == "set_var" and (not SHELL_VARIABLE.fullmatch(name) or SHELL_OWN.fullmatch(name)):
+    name = reader.text(first, f"the {parts[0]} of {command}")
+    if command == "set_var" and (not SHELL_VARIABLE.fullmatch(name) or SHELL_OWN.fullmatch(name)):
         raise reader.error(first, f"set_var: {name} cannot be the name of a variable of the shell")
     if not isinstance(second, yaml.ScalarNode):
-        raise reader.error(second, f"the {parts[1]} of {kind} is {reader.kind(second)} and must be text")
-    return name, reader.scalar(second, f"the {parts[1]} of {kind}")
+        raise reader.error(second, f"the {parts[1]} of {command} is {reader.type_of(second)} and must be text")
+    return name, reader.scalar(second, f"the {parts[1]} of {command}")

@@ -65,8 +65,8 @@ class Ending:
     """How the script of a macrostep ended."""
 
     status: int
-    told: bytes  # reported by its ERR trap: status, microstep, kind of command, line, text; empty if the trap did not run
-    known: str  # the last place that it reported: microstep, kind of command, line
+    told: bytes  # reported by its ERR trap: status, microstep, command, line, text; empty if the trap did not run
+    known: str  # the last place that it reported: microstep, command, line
     tail: str  # the last lines of the log
     free: int  # MiB that could be written to the working directory
     stays: bool  # whether its state is kept for people to look at
@@ -94,12 +94,12 @@ def cause(job: Job, names: list[str], ending: Ending) -> tuple[str, str]:
     """(microstep, description of the failure). names: those of the macrostep's microsteps."""
     told = ending.told.decode(errors="replace").split("\0")
     if len(told) >= 5 and told[1] in names:
-        status, microstep, kind, where, command = told[:5]
-        return microstep, f"{kind} ({os.path.join(job.data.path, where)}) failed with status {status}" + (f": {command.strip()}" if command.strip() else "")
+        status, microstep, command, where, text = told[:5]
+        return microstep, f"{command} ({os.path.join(job.data.path, where)}) failed with status {status}" + (f": {text.strip()}" if text.strip() else "")
     known = ending.known.split("\0")
     if len(told) < 5 and len(known) > 3 and known[0] in names:
-        microstep, kind, where = known[:3]
-        said = f"{kind} ({os.path.join(job.data.path, where)}) ended the macrostep's script with status {ending.status}, and nothing behind it ran"
+        microstep, command, where = known[:3]
+        said = f"{command} ({os.path.join(job.data.path, where)}) ended the macrostep's script with status {ending.status}, and nothing behind it ran"
         if ending.status < 128:
             said += ". Remedy: put exec and a trap for EXIT in parentheses, and they are the command's own"
         return microstep, said

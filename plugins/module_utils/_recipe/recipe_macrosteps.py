@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs macrosteps in the room. A finished macrostep becomes a checkpoint; a build stops in one that fails or has the breakpoint."""
+"""Runs macrosteps in the sandbox. A finished macrostep becomes a checkpoint; a build stops in one that fails or has the breakpoint."""
 from __future__ import annotations
 
 import os
@@ -13,7 +13,7 @@ from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_pl
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import Macrostep, RecipeError
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_job import Job, names_of
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_place import Place
-from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_room import Room
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_sandbox import Sandbox
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_state import State
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_workdir import LIVE, read, remove, write
 
@@ -26,22 +26,22 @@ class Bench:
 
     job: Job
     state: State
-    room: Room
+    sandbox: Sandbox
     log: log.Log
     lock: IO  # held as long as anything of the build lives
 
     def in_room(self, argv: list[str], variables: dict[str, str], place: Place, writes: bool = True) -> tuple[int, bytes]:
         """Run a command in the appliance at a place. Returns its status and its report. writes: changes go to the layer LIVE;
         without it the appliance is read-only."""
-        environment = self.room.environment(place.layers, LIVE if writes else "", place.start, variables)
-        return self.room.run(argv, environment, self.log.file, (self.lock,))
+        environment = self.sandbox.environment(place.layers, LIVE if writes else "", place.start, variables)
+        return self.sandbox.run(argv, environment, self.log.file, (self.lock,))
 
 
 class Macrosteps:
     """Runs macrosteps one by one."""
 
     def __init__(self, bench: Bench) -> None:
-        self.bench, self.job, self.state, self.room, self.paths = bench, bench.job, bench.state, bench.room, bench.job.paths
+        self.bench, self.job, self.state, self.sandbox, self.paths = bench, bench.job, bench.state, bench.sandbox, bench.job.paths
         self.memory = bench.state.memory
         self.program = os.path.join(self.paths.state, "macrostep.sh")
         self.variables = os.path.join(self.paths.state, "variables")  # of the shell, handed from macrostep to macrostep
@@ -58,7 +58,7 @@ class Macrosteps:
         failure = self.attempt(place, macrostep)
         if failure and self.job.options.on_error == "retry" and not place.live:
             self.bench.log.say(f"{failure}\nonce more")
-            self.room.remove(self.paths.layer(LIVE))
+            self.sandbox.remove(self.paths.layer(LIVE))
             failure = self.attempt(place, macrostep)
         if failure:
             raise self.left_behind(place, macrostep, failure)
@@ -91,7 +91,7 @@ class Macrosteps:
     def left_behind(self, place: Place, macrostep: Macrostep, failure: RecipeError) -> RecipeError:
         """Keep or remove the state after a failure. Returns the error to raise."""
         if not self.stays(place):
-            self.room.remove(self.paths.layer(LIVE))
+            self.sandbox.remove(self.paths.layer(LIVE))
             return failure
         micro = names_of(macrostep.microsteps).index(failure.details["failed_at"]["microstep"])
         try:
@@ -104,18 +104,18 @@ class Macrosteps:
         """Keep the working directory as it is, for inspection and for start_at."""
         macrostep, microstep = planning.shown(self.job.resolved, place.at).split("/")
         self.memory.update(live={"macrostep": macrostep, "microstep": microstep, "key": place.key, "clean": clean})
-        self.room.write_shell(place.layers, LIVE)
+        self.sandbox.write_shell(place.layers, LIVE)
 
     def commit(self, place: Place, macrostep: Macrostep) -> Place:
         """Turn the layer LIVE into the checkpoint of a macrostep. Returns the place after it."""
         if self.state.has_layer(place.key):
-            self.room.remove(self.paths.layer(place.key))
+            self.sandbox.remove(self.paths.layer(place.key))
         write(self.paths.variables(place.key), read(self.variables))
         write(self.paths.script(macrostep.name), self.job.whole_script(place.macro))
         os.rename(self.paths.layer(LIVE), self.paths.layer(place.key))
-        if self.job.options.output_base and self.room.snapshots == "copies" and place.chain:
+        if self.job.options.output_base and self.sandbox.snapshots == "copies" and place.chain:
             # a copy has all of the one before it, and what is built here is built once
-            self.room.remove(self.paths.layer(place.below))
+            self.sandbox.remove(self.paths.layer(place.below))
         chain = (*place.chain, (macrostep.name, place.key))
         remove(self.paths.by_hand)
         self.memory.update(chain=chain, live=None, stopped=None, built={**self.memory["built"], macrostep.name: planning.own_hash(macrostep)})

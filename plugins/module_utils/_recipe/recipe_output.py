@@ -14,7 +14,7 @@ import struct
 import subprocess
 
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
-from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_room import base_environment, last_line
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_sandbox import base_environment, last_line
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_script import RESOLVE
 
 # Changes with what is made of the same appliance.
@@ -54,7 +54,7 @@ ext4 = {
 }
 """
 
-# Functions of the scripts below, which run in the room, where the appliance cannot be written to. $1 is the directory for the output.
+# Functions of the scripts below, which run in the sandbox, where the appliance cannot be written to. $1 is the directory for the output.
 COMMON = """set -Eeuo pipefail
 cd "$1"
 
@@ -171,22 +171,22 @@ root_file_system root.img "$((mib * 1024))" ''
 SCRIPTS["qcow2"] = SCRIPTS["raw"]
 
 
-def missing_programs(kind):
+def missing_programs(output_type):
     """The Debian packages of programs that an output needs and this computer lacks."""
     path = base_environment("")["PATH"].split(":")
-    return sorted({package for program, package in PROGRAMS[kind].items()
+    return sorted({package for program, package in PROGRAMS[output_type].items()
                    if not any(os.access(os.path.join(folder, program), os.X_OK) for folder in path)})
 
 
-def files(kind, name):
+def files(output_type, name):
     """{what: file} of an output."""
-    if kind == "triple":
+    if output_type == "triple":
         return {"kernel": "vmlinuz", "ramdisk": "initrd.img", "image": "root.img"}
-    return {"image": f"{name}.{kind}"}
+    return {"image": f"{name}.{output_type}"}
 
 
-def script(kind):
-    return COMMON + RESOLVE + SCRIPTS[kind]
+def script(output_type):
+    return COMMON + RESOLVE + SCRIPTS[output_type]
 
 
 def variables(name, key, epoch, resolved):
@@ -204,15 +204,15 @@ def uuid(key, number):
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
-def finish(kind, name, directory, epoch, tmp):
-    """What remains to be done with the files that a script has made, outside of the room."""
-    if kind == "triple":
+def finish(output_type, name, directory, epoch, tmp):
+    """What remains to be done with the files that a script has made, outside of the sandbox."""
+    if output_type == "triple":
         clamp_times(os.path.join(directory, "root.img"), 0, epoch, tmp)
-    elif kind in ("raw", "qcow2"):
+    elif output_type in ("raw", "qcow2"):
         disk = os.path.join(directory, f"{name}.raw")
         clamp_times(disk, ROOT_AT, epoch, tmp)
         install_boot_code(disk, os.path.join(directory, "boot.img"), os.path.join(directory, "core.img"))
-        if kind == "qcow2":
+        if output_type == "qcow2":
             run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", disk, os.path.join(directory, f"{name}.qcow2")], tmp)
             os.remove(disk)
 

@@ -49,7 +49,7 @@ def first_key(epoch):
 
 def content(microstep):
     """What a microstep does; where it stands does not matter."""
-    return [microstep.name, [[command.kind, *command.arguments] for command in microstep.commands]]
+    return [microstep.name, [[command.name, *command.arguments] for command in microstep.commands]]
 
 
 def microstep_keys(key, macrostep, start=0):

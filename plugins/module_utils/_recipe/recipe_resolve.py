@@ -40,11 +40,11 @@ def fill(macrostep: Macrostep, names: Names) -> Macrostep:
     for microstep in macrostep.microsteps:
         commands = []
         for command in microstep.commands:
-            place = f"macrostep {macrostep.name}, microstep {microstep.name}: {command.kind}"
-            filled = Command(command.kind, tuple(names.fill(argument, command, place) for argument in command.arguments), command.where)
-            if command.kind in FILE_COMMANDS:
+            place = f"macrostep {macrostep.name}, microstep {microstep.name}: {command.name}"
+            filled = Command(command.name, tuple(names.fill(argument, command, place) for argument in command.arguments), command.where)
+            if command.name in FILE_COMMANDS:
                 check_path(filled, place)
-            elif command.kind == "set_var":
+            elif command.name == "set_var":
                 names.set(filled)
             commands.append(filled)
         microsteps.append(Microstep(microstep.name, tuple(commands), microstep.where))
@@ -87,7 +87,7 @@ class Names:
             if name not in self.known:
                 raise where.error(f"{place}: $${name} {self.globals.why_not(name)}")
             value = self.known[name]
-            if command.kind in SHELL_COMMANDS and not match["quoted"] and self.is_given(name) and not SHELL_PLAIN.fullmatch(value):
+            if command.name in SHELL_COMMANDS and not match["quoted"] and self.is_given(name) and not SHELL_PLAIN.fullmatch(value):
                 raise where.error(f"{place}: $${name} was set to {value!r}, in which the shell would find more than a value."
                                   f" Remedy: write $${{{name}@Q}}, without quotes around it, in the step")
             return quoted_if(match, value)

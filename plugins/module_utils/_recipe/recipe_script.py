@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Each macrostep of a recipe as one bash script, and the library of shell functions that these scripts call.
 
-A script names every command by kind and place, its text follows as a here-document: what a recipe says is what the script says.
+A script names every command and its place, its text follows as a here-document: what a recipe says is what the script says.
 """
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ recipe_resolve() { # PATH
 }
 """
 
-# The environment comes from recipe_room. Names that begin with RECIPE_ or recipe_ are the build's own.
+# The environment comes from recipe_sandbox. Names that begin with RECIPE_ or recipe_ are the build's own.
 LIBRARY = r"""# What the scripts of macrosteps are written in: a function for every command of a recipe.
 # RECIPE_MACROSTEP is its name, RECIPE_ROOT the appliance, RECIPE_VIEW this computer, of which only the working directory can be
 # written to, RECIPE_CURRENT the current directory, RECIPE_STATE a directory for what is passed on, RECIPE_PROGRESS a file,
@@ -303,8 +303,8 @@ def script(recipe, macrostep, start=0, stop=None, checkpoints=None):
 
 def call(command):
     """The lines that make a command in a script."""
-    named = command.kind in (*FILE_COMMANDS, "set_var")
-    words = [f"recipe_{command.kind}", shlex.quote(command.where.short()), *(shlex.quote(name) for name in command.arguments[:-1] if named)]
+    named = command.name in (*FILE_COMMANDS, "set_var")
+    words = [f"recipe_{command.name}", shlex.quote(command.where.short()), *(shlex.quote(name) for name in command.arguments[:-1] if named)]
     text = command.arguments[-1].split("\n")
     if text[-1] == "":
         text.pop()
@@ -320,9 +320,9 @@ def check_syntax(macrosteps):
     for macrostep in macrosteps:
         for microstep in macrostep.microsteps:
             for command in microstep.commands:
-                if command.kind.startswith("exec_"):
+                if command.name.startswith("exec_"):
                     text = command.arguments[0]
-                elif command.kind == "set_var":
+                elif command.name == "set_var":
                     text = '{}="{}"'.format(*command.arguments)
                 else:
                     continue
@@ -337,5 +337,5 @@ def refuse_unreadable(command, text, macrostep, microstep):
     # an unfinished here-document is only warned about
     if done.returncode or done.stdout:
         said = done.stdout.decode(errors="replace").strip().splitlines() or ["bash cannot read it"]
-        place = f"macrostep {macrostep.name}, microstep {microstep.name}: {command.kind}"
+        place = f"macrostep {macrostep.name}, microstep {microstep.name}: {command.name}"
         raise command.where.error(f"{place}: {said[0].removeprefix('bash: ').removeprefix('-c: ')}")

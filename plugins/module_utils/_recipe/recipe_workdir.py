@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The working directory of an appliance: its paths, its lock, and what one build leaves for the next.
 
-In it are ``chroot`` (the appliance, seen from inside of its room alone), ``output``, ``build.log`` and the build's own ``.build``: a layer for
+In it are ``chroot`` (the appliance, seen from inside of its sandbox alone), ``output``, ``build.log`` and the build's own ``.build``: a layer for
 each checkpoint, by its key; the scripts; ``memory.json``.
 """
 from __future__ import annotations
@@ -18,13 +18,13 @@ import socket
 import time
 
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
-from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_room import user_name
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_sandbox import user_name
 
 # Values go into scripts as they are: a directory must not need quotes.
 DIRECTORY = re.compile(r"/[\w./@+,=-]*")
 EMPTY = "empty"  # the layer below all others
 LIVE = "live"  # the one that is written to
-# The room of a killed build takes a moment to clean up after itself.
+# The sandbox of a killed build takes a moment to clean up after itself.
 PATIENCE = 30
 
 
@@ -82,7 +82,7 @@ class Workdir:
 
 
 class Lock:
-    """One build of an appliance at a time. The file says whose it is; the room has it too, until its last process has ended.
+    """One build of an appliance at a time. The file says whose it is; the sandbox has it too, until its last process has ended.
     waits: until another build has ended, rather than be refused."""
 
     def __init__(self, paths, waits=False):

@@ -28,7 +28,7 @@ import tempfile
 
 from ansible_collections.our.cloud.plugins.module_utils._common import pinned, sparse
 from ansible_collections.our.cloud.plugins.module_utils._registry.storage import FILE, KEY, PREFIX, Gone, RegistryError, Storage, is_record, keys, kind_of
-from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import NEW, Workspace
+from ansible_collections.our.cloud.plugins.module_utils._registry.staging import NEW, Staging
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, is_anybodys, is_store
 
 FOLDER, ABOUT, USES, NAMES = "registry", "about.json", "uses", "names"
@@ -181,7 +181,7 @@ class NfsStore(Storage):
         return found
 
     def set_name(self, kind, name, key):
-        with self._writing(f"the name {name} leads where it led"), self._at(NAMES, kind, make=True) as folder, self._workspace() as work:
+        with self._writing(f"the name {name} leads where it led"), self._at(NAMES, kind, make=True) as folder, self._staging() as work:
             os.symlink(os.path.join("..", "..", key), os.path.join(work, name))
             os.rename(os.path.join(work, name), os.path.join(folder, name))
 
@@ -191,12 +191,12 @@ class NfsStore(Storage):
     # --- putting in and taking away
 
     @contextlib.contextmanager
-    def _workspace(self):
-        with self._at(make=True) as top, Workspace(top, lambda path: self._rescue(top, path)) as work:
+    def _staging(self):
+        with self._at(make=True) as top, Staging(top, lambda path: self._rescue(top, path)) as work:
             yield work
 
     def add(self, kind, sources, checksum, describe, needs):
-        with self._writing("nothing was registered"), self._workspace() as work:
+        with self._writing("nothing was registered"), self._staging() as work:
             # what others have left is gone now
             check_room(self.folder, sum(source.data() for source in sources.values()))
             with pinned.pin(work, "new", make=True) as folder, pinned.pin(work, "new", USES, make=True):
@@ -261,7 +261,7 @@ class NfsStore(Storage):
         needed = self.uses(key)
         if needed and not force:
             return needed
-        with self._writing("it was not removed"), self._at(make=True) as top, self._workspace() as work:
+        with self._writing("it was not removed"), self._at(make=True) as top, self._staging() as work:
             away, record = os.path.join(work, key), self.get(key)
             try:
                 os.rename(os.path.join(top, key), away)

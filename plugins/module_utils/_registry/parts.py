@@ -135,12 +135,12 @@ def triple(folder: str, facts: dict) -> list[Part]:
         raise RegistryError(f"{folder} has a ramdisk ({FILE['ramdisk']}) and no kernel ({FILE['kernel']}); build it again")
     image = image_part(paths["image"], facts, follow=False, alone=not there["kernel"])
     parts = [make(paths[kind], follow=False) for kind, make in (("kernel", kernel_part), ("ramdisk", ramdisk_part)) if there[kind]]
-    complete(folder, image.facts, parts[0].facts["arches"] if parts else None,
-             paths["kernel"] if there["kernel"] else None, paths["ramdisk"] if there["ramdisk"] else None)
+    check_bootable(folder, image.facts, parts[0].facts["arches"] if parts else None,
+                   paths["kernel"] if there["kernel"] else None, paths["ramdisk"] if there["ramdisk"] else None)
     return parts + [image]
 
 
-def complete(what, facts, arches, kernel, ramdisk):
+def check_bootable(what, facts, arches, kernel, ramdisk):
     """Fill in the architecture of an image (a name or path), and refuse one that boots nowhere.
     arches: of guests that its kernel boots; kernel, ramdisk: paths. None: it has none."""
     if not facts["arch"]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import time
 
-from ansible_collections.our.cloud.plugins.module_utils._registry.parts import Part, complete
+from ansible_collections.our.cloud.plugins.module_utils._registry.parts import Part, check_bootable
 from ansible_collections.our.cloud.plugins.module_utils._registry.storage import KEY, PREFIX, RegistryError, Storage, digest, keys, kind_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
@@ -33,7 +33,7 @@ class Registry:
             wanted = self.storage.names(kind).get(wanted)
         return self.storage.get(wanted) if wanted and kind_of(wanted) == kind else None
 
-    def need(self, kind: str, wanted: str) -> dict:
+    def require(self, kind: str, wanted: str) -> dict:
         """The record of a name or id; RegistryError says what there is instead."""
         record = self.find(kind, wanted)
         if record is None:
@@ -54,25 +54,26 @@ class Registry:
         records = {}
         for part in parts:
             if part.kind == "image":
-                self._complete(name, part, records)
+                self._resolve(name, part, records)
             records[part.kind] = self._put(part, owner, origin, result)
         if self.check_mode or not result["missing"]:
             for each in [part.kind for part in parts]:
                 self._name(each, name, records[each], result)
         return dict(result, changed=bool(result["actions"]), id=records[kind]["id"], record=records[kind])
 
-    def _complete(self, name, part, records):
+    def _resolve(self, name, part, records):
         """What an image boots: what came with it, or what is there already."""
         facts = part.facts
         if "kernel" in records or not (facts["kernel"] or facts["ramdisk"]):
             facts.update(kernel=records.get("kernel", {}).get("id"), ramdisk=records.get("ramdisk", {}).get("id"))
             if not facts["kernel"]:
-                complete(name, facts, None, None, None)
+                check_bootable(name, facts, None, None, None)
             return
         if not facts["kernel"]:
             raise RegistryError(f"image {name}: a ramdisk without a kernel boots nothing; give the kernel too")
-        found = {each: self.need(each, facts[each]) for each in ("kernel", "ramdisk") if facts[each]}
-        complete(name, facts, found["kernel"]["arches"], *(self.storage.path(found[each]["id"]) if each in found else None for each in ("kernel", "ramdisk")))
+        found = {each: self.require(each, facts[each]) for each in ("kernel", "ramdisk") if facts[each]}
+        check_bootable(name, facts, found["kernel"]["arches"],
+                       *(self.storage.path(found[each]["id"]) if each in found else None for each in ("kernel", "ramdisk")))
         facts.update((each, record["id"]) for each, record in found.items())
 
     def _there(self, part):

@@ -87,8 +87,8 @@ class Guest:
         found = boot_files.disk(disk, known=False, raw=not overlay, backed_by=self.image.store.is_image if self.image else None)
         return record["format"] if record and overlay else found.format, found.backing
 
-    def need(self, full: dict) -> None:
-        """What the guest needs of the registry, before it is defined."""
+    def acquire(self, full: dict) -> None:
+        """Before the guest is defined: note that it uses what it boots from, and make its disk."""
         if not self.image:
             return
         wants = self.image.wants(full)
@@ -111,7 +111,7 @@ class Guest:
         full = self.wanted()
         if full is None:
             return
-        self.need(full)
+        self.acquire(full)
         self.lay_over(domain.overlay(full, self.before))
         self.release(full)
 

@@ -19,7 +19,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._guest.domain import is_overlay
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import check_room
 from ansible_collections.our.cloud.plugins.module_utils._registry.storage import KEY, Gone, RegistryError
-from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import Workspace
+from ansible_collections.our.cloud.plugins.module_utils._registry.staging import Staging
 
 DISKS = "images"
 OVERLAY_SIZE = 1 << 20  # of a new one, more than enough
@@ -70,14 +70,14 @@ class GuestImage:
                     f"guest {self.name}: its disk {about.get('disk')} was made from {key} ({about.get('image')}) and is never written over. "
                     f"Say that image, or stop the guest and remove the disk to have it made from {wanted}")
             return self.store.get(key)
-        return self.registry.need("image", wanted)
+        return self.registry.require("image", wanted)
 
     def described(self):
         """The guest's parameters with what the image says; what the guest says itself counts for more."""
         full = dict(self.params)
         for kind in ("kernel", "ramdisk"):
             if full[kind] and KEY.match(full[kind]):
-                full[kind] = self.store.path(self.registry.need(kind, full[kind])["id"])
+                full[kind] = self.store.path(self.registry.require(kind, full[kind])["id"])
         if self.record is None:
             return full
         record = self.record
@@ -134,7 +134,7 @@ class GuestImage:
         if not os.path.isdir(folder):
             raise RegistryError(f"guest {self.name}: there is no directory {folder} for its disk. Make it, or say another disk")
         try:
-            with Workspace(folder) as work:
+            with Staging(folder) as work:
                 part = os.path.join(work, "disk")
                 if is_overlay(self.disk):
                     check_room(folder, OVERLAY_SIZE)

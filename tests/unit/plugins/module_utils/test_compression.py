@@ -13,7 +13,7 @@ from boot_samples import compress
 from ansible_collections.our.cloud.plugins.module_utils._boot import compression
 from ansible_collections.our.cloud.plugins.module_utils._boot.compression import CompressionError, CutShort, Expanded, Unreadable, first
 
-READABLE = [kind for kind in compression.KINDS if kind != "lzo"]
+READABLE = [method for method in compression.METHODS if method != "lzo"]
 # longer than a step and a chunk, and only half of it can be compressed
 DATA = random.Random(1).randbytes(1 << 20) + b"\0" * (9 << 20) + b"end"
 
@@ -27,9 +27,9 @@ def fixture_packed(request):
     return request.param, compress(request.param, DATA)
 
 
-@pytest.mark.parametrize("kind", compression.KINDS)
+@pytest.mark.parametrize("kind", compression.METHODS)
 def test_kinds(kind):
-    assert compression.kind(compress(kind, b"x" * 99)[:32]) == kind
+    assert compression.method(compress(kind, b"x" * 99)[:32]) == kind
 
 
 @pytest.mark.parametrize("data", [
@@ -37,13 +37,13 @@ def test_kinds(kind):
     b"\x02\x21\x4c\x18\0\0\0\0", b"\x02\x21\x4c\x18\xff\xff\xff\xff", b"\x89LZOx", b"070701", b"hello" * 9,
 ])
 def test_none_of_them(data):
-    assert compression.kind(data) == ""
+    assert compression.method(data) == ""
 
 
 def test_all_of_it(packed):
     kind, data = packed
-    for step, room in ((1 << 20, 1 << 20), (32768, 4096), (999, 1 << 20)):
-        stream = Expanded(io.BytesIO(data).read, kind, step=step, room=room)
+    for step, chunk in ((1 << 20, 1 << 20), (32768, 4096), (999, 1 << 20)):
+        stream = Expanded(io.BytesIO(data).read, kind, step=step, chunk=chunk)
         assert everything(stream, 77777) == DATA
         assert stream.ended and stream.rest == b""
 

@@ -47,7 +47,7 @@ def fixture_folder(tmp_path):
 
 
 def commands(resolved):
-    return [(command.kind, *command.arguments) for macro in resolved.macrosteps for micro in macro.microsteps for command in micro.commands]
+    return [(command.name, *command.arguments) for macro in resolved.macrosteps for micro in macro.microsteps for command in micro.commands]
 
 
 # As it was meant

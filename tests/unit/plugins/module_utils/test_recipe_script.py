@@ -9,7 +9,7 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_files, recipe_load, recipe_resolve, recipe_room, recipe_script
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe, recipe_files, recipe_load, recipe_resolve, recipe_sandbox, recipe_script
 
 DATA = pathlib.Path(__file__).parent / "recipe_data"
 
@@ -160,7 +160,7 @@ def test_what_is_no_script_is_not_looked_at():
     recipe_script.check_syntax(macrosteps("write_file", "/a", "if then ("))
 
 
-@pytest.mark.parametrize("text", [recipe_script.LIBRARY, recipe_room.ENTER, recipe_room.PROBE], ids=["library", "enter", "probe"])
+@pytest.mark.parametrize("text", [recipe_script.LIBRARY, recipe_sandbox.ENTER, recipe_sandbox.PROBE], ids=["library", "enter", "probe"])
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="no shellcheck here; make test installs it")
 def test_the_shell_code_is_clean(text):
     done = subprocess.run(["shellcheck", "--shell=bash", "--severity=warning", "-"], input=text, text=True, capture_output=True, check=False)

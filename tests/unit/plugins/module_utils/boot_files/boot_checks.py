@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.our.cloud.plugins.module_utils._boot import compression
 from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 
-READABLE = [kind for kind in compression.KINDS if kind != "lzo"]
+READABLE = [method for method in compression.METHODS if method != "lzo"]
 AGAIN = "Fetch or copy it again and compare its checksum"
 
 

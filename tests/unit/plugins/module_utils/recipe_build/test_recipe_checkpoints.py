@@ -12,7 +12,7 @@ import time
 import pytest
 from build_samples import BOUND, replace
 
-from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_build, recipe_job, recipe_room
+from ansible_collections.our.cloud.plugins.module_utils._recipe import recipe_build, recipe_job, recipe_sandbox
 
 
 def test_the_next_build_resumes_where_one_failed(counted):
@@ -78,7 +78,7 @@ def test_copies_where_there_is_no_overlay(counted, monkeypatch):
     counted.build()
     overlaid = counted.archive.read_bytes()
     counted.build(state="absent")
-    monkeypatch.setattr(recipe_room, "PROBE", "echo copies")
+    monkeypatch.setattr(recipe_sandbox, "PROBE", "echo copies")
     replace(counted, "b", "echo 1 >>b", "echo 1 >>b; test -e ../flag")
     counted.error(checkpoints="microstep")
     counted.ran()
@@ -174,7 +174,7 @@ def test_a_failed_build_of_what_is_to_be_kept_resumes(keeper):
 
 
 def test_copies_on_the_way_to_what_is_kept_do_not_pile_up(keeper, monkeypatch):
-    monkeypatch.setattr(recipe_room, "PROBE", "echo copies")
+    monkeypatch.setattr(recipe_sandbox, "PROBE", "echo copies")
     keeper.recipe("root", "b", "a")
     keeper.step("b", "- one: [exec_appliance: touch b]\n")
     replace(keeper, "a", "'echo", "'test -e now; echo")

@@ -114,7 +114,7 @@ def test_a_directory_of_the_registry_that_is_none(root, folder, victim, name, ki
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [".part-evil-1-x", ".part-evil-1-x/lock", ".new-evil"])
-def test_what_is_planted_as_a_workspace(root, folder, victim, name, kind):
+def test_what_is_planted_as_a_staging_directory(root, folder, victim, name, kind):
     register(root, folder)
     (root / "registry/.part-evil-1-x").mkdir()
     plant(root / "registry" / name, kind, victim)

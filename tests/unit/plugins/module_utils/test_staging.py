@@ -15,14 +15,14 @@ import time
 import pytest
 from checkout import UNIT
 
-from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import ABANDONED, Workspace
+from ansible_collections.our.cloud.plugins.module_utils._registry.staging import ABANDONED, Staging
 
 HOLD = """
 import sys
 sys.path.insert(0, %r)
 import checkout
-from ansible_collections.our.cloud.plugins.module_utils._registry.workspace import Workspace
-with Workspace(sys.argv[1]) as path:
+from ansible_collections.our.cloud.plugins.module_utils._registry.staging import Staging
+with Staging(sys.argv[1]) as path:
     open(path + "/half", "w").close()
     print(path, flush=True)
     sys.stdin.read()
@@ -31,7 +31,7 @@ with Workspace(sys.argv[1]) as path:
 
 @pytest.fixture(name="hold")
 def fixture_hold(tmp_path):
-    """Starts another process with a workspace in tmp_path; (process, path)."""
+    """Starts another process with a staging directory in tmp_path; (process, path)."""
     processes = []
 
     def hold():
@@ -46,7 +46,7 @@ def fixture_hold(tmp_path):
 
 
 def test_it_is_gone_afterwards(tmp_path):
-    with Workspace(str(tmp_path)) as path:
+    with Staging(str(tmp_path)) as path:
         assert os.listdir(tmp_path) == [os.path.basename(path)] and os.listdir(path) == ["lock"]
         assert os.stat(path + "/lock").st_mode & 0o7777 == 0o600
         (pathlib.Path(path) / "half").write_text("x", encoding="ascii")
@@ -54,14 +54,14 @@ def test_it_is_gone_afterwards(tmp_path):
 
 
 def test_it_is_gone_after_a_failure(tmp_path):
-    with pytest.raises(KeyError), Workspace(str(tmp_path)):
+    with pytest.raises(KeyError), Staging(str(tmp_path)):
         raise KeyError
     assert os.listdir(tmp_path) == []
 
 
 def test_one_that_is_in_use_is_left_alone(tmp_path, hold):
     process, path = hold()
-    with Workspace(str(tmp_path)):
+    with Staging(str(tmp_path)):
         assert os.path.exists(path + "/half")
     process.communicate("")
     assert os.listdir(tmp_path) == []
@@ -73,20 +73,20 @@ def test_one_of_a_killed_process_is_swept(tmp_path, hold):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert os.path.exists(path + "/half")
-    with Workspace(str(tmp_path)):
+    with Staging(str(tmp_path)):
         assert not os.path.exists(path)
         assert os.path.exists(living + "/half")
     other.communicate("")
 
 
 def test_a_second_one_of_the_same_process_is_left_alone(tmp_path):
-    with Workspace(str(tmp_path)) as one, Workspace(str(tmp_path)) as other:
+    with Staging(str(tmp_path)) as one, Staging(str(tmp_path)) as other:
         assert os.path.exists(one) and os.path.exists(other)
 
 
 def test_half_swept_ones_are_swept(tmp_path):
     (tmp_path / ".part-host-1-x").mkdir()
-    with Workspace(str(tmp_path)) as path:
+    with Staging(str(tmp_path)) as path:
         assert os.listdir(tmp_path) == [os.path.basename(path)]
 
 
@@ -94,14 +94,14 @@ def test_one_that_never_got_its_lock_is_swept_when_it_is_old(tmp_path):
     young, old = tmp_path / ".new-host-1-x", tmp_path / ".new-host-2-x"
     young.mkdir(), old.mkdir()
     os.utime(old, (time.time() - ABANDONED - 10,) * 2)
-    with Workspace(str(tmp_path)):
+    with Staging(str(tmp_path)):
         assert young.exists() and not old.exists()
 
 
 def test_other_things_are_left_alone(tmp_path):
     (tmp_path / "emi-0123").mkdir()
     (tmp_path / ".other").mkdir()
-    with Workspace(str(tmp_path)):
+    with Staging(str(tmp_path)):
         pass
     assert sorted(os.listdir(tmp_path)) == [".other", "emi-0123"]
 
@@ -113,5 +113,5 @@ def test_a_lock_that_leads_away_is_nobodys_and_one_that_cannot_be_looked_at_is_s
     # as a file whose server has an error
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / ".part-host-2-x/lock"))
-        with Workspace(str(tmp_path)):
+        with Staging(str(tmp_path)):
             assert not os.path.lexists(tmp_path / ".part-host-1-x") and (tmp_path / ".part-host-2-x").exists()

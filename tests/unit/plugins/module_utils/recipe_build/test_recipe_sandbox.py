@@ -162,11 +162,11 @@ def test_a_build_that_is_ended_leaves_nothing(endless, number):
     assert set(endless.files()) == {"fine"}
 
 
-def test_a_room_whose_first_process_is_killed_leaves_nothing(endless):
+def test_a_sandbox_whose_first_process_is_killed_leaves_nothing(endless):
     process = endless.start()
     wait_for_processes("98765", 3)
-    room, = set(processes("--kill-child")) & set(processes(str(endless.workdir / ".build/enter.sh")))
-    os.kill(room, signal.SIGKILL)
+    first, = set(processes("--kill-child")) & set(processes(str(endless.workdir / ".build/enter.sh")))
+    os.kill(first, signal.SIGKILL)
     assert "macrostep endless" in process.communicate(timeout=BOUND)[1]
     wait_for_processes("98765", 0)
 

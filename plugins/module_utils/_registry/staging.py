@@ -5,7 +5,7 @@
 
 It holds a lock as long as its owner lives, on whatever host that is; what a killed one left is swept by the next.
 The lock is a POSIX one: knfsd and the NFS client know those of each other, and those of flock they do not.
-Others can write to the file system: a link or FIFO of that name is no workspace, and goes.
+Others can write to the file system: a link or FIFO of that name is no staging directory, and goes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ NEW, PART, LOCK = ".new-", ".part-", "lock"
 ABANDONED = 3600  # seconds after which one that never got its lock counts as left behind
 
 
-class Workspace:
-    """`with Workspace(folder) as path:`
+class Staging:
+    """`with Staging(folder) as path:`
 
-    rescue: called with the path of a workspace before it is removed, one's own or one that was left: takes out of it what must not go.
-    If that fails (OSError), the workspace stays, for the next one to try.
+    rescue: called with the path of a staging directory before it is removed, one's own or one that was left: takes out of it what must not go.
+    If that fails (OSError), the directory stays, for the next one to try.
     """
 
     def __init__(self, folder, rescue=None):

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The room that an appliance is built in: processes and mounts of its own, which end with it, however it ends.
+"""The sandbox that an appliance is built in: processes and mounts of its own, which end with it, however it ends.
 
-A room is a mount and a process namespace (with a user namespace for an ordinary user). In it the appliance's layers lie over
+A sandbox is a mount and a process namespace (with a user namespace for an ordinary user). In it the appliance's layers lie over
 each other at ``WORKDIR/chroot``; outside that is an empty directory. Process 1 stops what was started and unmounts what was
 mounted, newest first, when its command ends or when nobody holds its leash any more; if it is killed itself, the kernel does
 the same. So nothing is left on this computer, not even by a build that was killed.
@@ -23,10 +23,10 @@ from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import Re
 # Programs of this computer; the same for everybody, so that a build does not depend on who runs it.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PASSED_ON = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
-# Seconds for process 1 to end the room: it gives processes ten of them, and unmounting writes what is not on the disk yet.
+# Seconds for process 1 to end the sandbox: it gives processes ten of them, and unmounting writes what is not on the disk yet.
 END_TIMEOUT = 120
-# The file descriptors that we pass into a room begin here. Debian's sh cannot redirect those above 9, so the low ones are left to the
-# programs in the room.
+# The file descriptors that we pass into a sandbox begin here. Debian's sh cannot redirect those above 9, so the low ones are left to the
+# programs in the sandbox.
 HIGH = 90
 
 OVERLAY = "userxattr,volatile"
@@ -49,10 +49,10 @@ rm -rf probe
 """
 
 ENTER = f"""#!/usr/bin/env bash
-# Runs a command in the room of an appliance, as its process 1: enter COMMAND...
+# Runs a command in the sandbox of an appliance, as its process 1: enter COMMAND...
 # From the environment: RECIPE_WORKDIR, RECIPE_LAYERS, RECIPE_SNAPSHOTS (overlay or copies), RECIPE_LOWER (layers, the top one first),
 # RECIPE_UPPER (the layer that is written to, or nothing), RECIPE_FROM (what it is a copy of at first), RECIPE_LEASH (a file descriptor
-# that comes to its end when nobody wants the room any more).
+# that comes to its end when nobody wants the sandbox any more).
 set -euo pipefail
 umask 022
 
@@ -145,8 +145,8 @@ wait "$!"
 """
 
 
-class Room:
-    """The room of one working directory. paths: see recipe_workdir.Workdir."""
+class Sandbox:
+    """The sandbox of one working directory. paths: see recipe_workdir.Workdir."""
 
     def __init__(self, paths):
         self.paths = paths
@@ -154,7 +154,7 @@ class Room:
         self.snapshots = None
 
     def prepare(self):
-        """Find out whether a room can be made and how layers are kept in it."""
+        """Find out whether a sandbox can be made and how layers are kept in it."""
         done = self.simple(["bash", "-c", PROBE, "bash", self.paths.layers], mounts=True)
         if done.returncode:
             remedy = "" if self.root else (
@@ -167,7 +167,7 @@ class Room:
             file.write(ENTER)
 
     def unshare(self, mounts):
-        """The program that makes a room, or one that only is root of the appliance's files."""
+        """The program that makes a sandbox, or one that only is root of the appliance's files."""
         argv = ["unshare"]
         if not self.root:
             argv += ["--map-root-user", "--map-auto"]
@@ -224,8 +224,8 @@ exec {shlex.join(argv)} bash -c 'cd "$RECIPE_ROOT" && exec "$@"' bash "$@"
         os.chmod(self.paths.shell, 0o700)
 
     def run(self, argv, environment, log, held=()):
-        """Run a command in the room to its end; its status and what it wrote to RECIPE_TOLD. held: files that it keeps open as long as it lives."""
-        # the room ends when we close our end of the leash, or are gone
+        """Run a command in the sandbox to its end; its status and what it wrote to RECIPE_TOLD. held: files that it keeps open as long as it lives."""
+        # the sandbox ends when we close our end of the leash, or are gone
         leash, hold = pipe()
         told, tells = pipe()
         passed = [fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, HIGH) for file in (leash, tells, *held)]
