@@ -14,7 +14,7 @@ from images import folder_for, timed
 from machines import CHECKOUT, NotTaken, environment, take
 
 RECIPE = "debian-13-amd64-guest"
-PLAYBOOK = ["ansible-playbook", "playbooks/image.yml", "-e", "recipe=" + RECIPE]
+PLAYBOOK = ["ansible-playbook", "playbooks/build.yml", "-e", "recipe=" + RECIPE]
 PLAIN = str(pathlib.Path(__file__).parent / "plain/appliance.sh")
 
 
@@ -57,6 +57,6 @@ def appliance(folder, pairs, result):
         remove(folder / RECIPE)
     result["rows"] = [
         {"what": "plain mmdebstrap", "unit": "s", "values": rows["plain"]},
-        {"what": "image.yml from nothing", "unit": "s", "values": rows["nothing"], "base": rows["plain"], "aim": {"of": "ratio", "limit": 1.15}},
-        {"what": "image.yml from checkpoints", "unit": "s", "values": rows["checkpoints"], "aim": {"of": "median", "limit": 10}},
+        {"what": "build.yml from nothing", "unit": "s", "values": rows["nothing"], "base": rows["plain"], "aim": {"of": "ratio", "limit": 1.15}},
+        {"what": "build.yml from checkpoints", "unit": "s", "values": rows["checkpoints"], "aim": {"of": "median", "limit": 10}},
     ]

@@ -35,7 +35,7 @@ WHAT = {
                "the control machine with the connection to the source open already. The module's time has its prechecks and its "
                "verification in it: both hosts are asked, and the guest's address must answer. The ping gap is the longest time "
                "without an answer beyond the 200 ms between two pings, sent from the gateway.",
-    "appliance": "`debian-13-amd64-guest` as kernel, ramdisk and root file system: `image.yml` from nothing, and again with its output removed, "
+    "appliance": "`debian-13-amd64-guest` as kernel, ramdisk and root file system: `build.yml` from nothing, and again with its output removed, "
                  "when no macrostep may run; and a plain script that calls `mmdebstrap` with the same packages and changes as hooks "
                  "(bench/plain/appliance.sh).",
     "register": "An image of 2 GiB with 512 MiB of data that cannot be compressed, from and to directories of this computer's disk; the "

@@ -98,7 +98,7 @@ ASKED = {
     "terminate": ({"vm": "web", "project": "physics", "timeout": 60}, ["timeout"], "instance", {"name": "id-web", "state": "absent", "timeout": 60}),
     "register": ({"image": "debian", "path": "/p", "arch": "arm64", "origin": {"recipe": "r"}}, [], "image",
                  {"name": "debian", "path": "/p", "arch": "arm64", "origin": {"recipe": "r"}}),
-    "image": (BUILD, [], "appliance", {"data_dir": "/d", "variables": {"greeting": "hi"},
+    "build": (BUILD, [], "appliance", {"data_dir": "/d", "variables": {"greeting": "hi"},
                                        **{key: value for key, value in BUILD.items() if not key.startswith("recipe_")}}),
     "rescue": ({"host": "k2", "fenced": True}, [], "lease", {"host": "k2"}),
     "s3_credentials": ({"user": "lisa", "project": "band", "state": "absent"}, [], "s3_credentials", {"user": "lisa", "project": "band", "state": "absent"}),
@@ -116,6 +116,12 @@ def test_an_option_has_two_names(play, name, long):
     assert status == 0, said
     told = [arguments for called, arguments in calls if called == module][-1]
     assert {key: told.get(key) for key in wanted} == wanted
+
+
+def test_build_still_has_its_old_name(play):
+    status, calls, said = play("image", BUILD)
+    assert status == 0 and "is called build now" in said
+    assert [(called, arguments["recipe"]) for called, arguments in calls] == [("appliance", "hello")]
 
 
 @pytest.mark.parametrize("name, options, words", [
