@@ -24,7 +24,7 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
 CACHE = CHECKOUT / ".cache" / "bench"
 _AnsibleCollectionFinder([str(CHECKOUT / "collections")])._install()
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain  # noqa: E402  pylint: disable=wrong-import-position
+from ansible_collections.our.cloud.plugins.module_utils._guest import description  # noqa: E402  pylint: disable=wrong-import-position
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor  # noqa: E402  pylint: disable=wrong-import-position
 from ansible_collections.our.cloud.plugins.module_utils._lab.machine import Machine  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -161,7 +161,7 @@ class Site:
         return done
 
     def family(self, guest):
-        return domain.family(guest["kind"])
+        return description.family(guest["kind"])
 
     def homes(self, guest):
         """The hypervisors that the guest can run on."""

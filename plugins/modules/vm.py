@@ -198,7 +198,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, unforeseen
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES
-from ansible_collections.our.cloud.plugins.module_utils._guest.domain import GuestError
+from ansible_collections.our.cloud.plugins.module_utils._guest.description import GuestError
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._registry.storage import RegistryError
 from ansible_collections.our.cloud.plugins.module_utils._vm.ensure import Guest

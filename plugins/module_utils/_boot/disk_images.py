@@ -11,15 +11,36 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections import namedtuple
+from typing import NamedTuple
 
-# format: ext2, ext3, ext4, xfs, iso9660, qcow2, gpt, mbr, ... whole: the bytes that must be there.
-# virtual_size: what a guest sees, bytes. partitions: tuple of Partition. backing: qcow2's other file, None if it has none.
-# unfit: why no guest is to get it, whatever it is, or "". boot_code: whether a partitioned disk has something that a BIOS starts.
-# sector: bytes in which a GPT counts.
-Disk = namedtuple("Disk", "path size whole what format virtual_size uuid label partitions backing unfit boot_code sector", defaults=("", False, 512))
-# number from 1; start, size: bytes; type: GUID (GPT) or two hexadecimal digits (MBR); name: GPT's
-Partition = namedtuple("Partition", "number start size type name")
+
+class Partition(NamedTuple):
+    """A part of a disk."""
+
+    number: int  # from 1
+    start: int  # bytes
+    size: int  # bytes
+    type: str  # GUID (GPT) or two hexadecimal digits (MBR)
+    name: str  # GPT's
+
+
+class Disk(NamedTuple):
+    """A disk, or the file system on one."""
+
+    path: str
+    size: int | None  # bytes of the file; None if that is not known
+    whole: int  # the bytes that must be there; more than size: it was cut short
+    what: str  # in words, with article
+    format: str  # ext2, ext3, ext4, xfs, iso9660, qcow2, gpt, mbr ...
+    virtual_size: int | None  # what a guest sees, bytes
+    uuid: str
+    label: str
+    partitions: tuple[Partition, ...]
+    backing: str | None  # qcow2's other file, None if it has none
+    unfit: str = ""  # why no guest is to get it, whatever it is
+    boot_code: bool = False  # whether a partitioned disk has something that a BIOS starts
+    sector: int = 512  # bytes in which a GPT counts
+
 
 HEAD = 0x9000  # ISO 9660's volume descriptor ends at 0x8800
 BOOT_CODE = 440  # bytes that a BIOS loads and starts; then the table of the MBR

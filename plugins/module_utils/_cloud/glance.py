@@ -11,6 +11,7 @@ them on his own.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import uuid
 
@@ -104,7 +105,7 @@ def why_not(record, kernel, ramdisk, is_unsafe):
         text = kernel_config.config(found)[1]
         if text is not None and not re.search(r"^CONFIG_ARM_LPAE=y$", text, re.MULTILINE):
             return "its kernel does not see the disks of nova's machine (CONFIG_ARM_LPAE is not set). Build it with the kernel linux-image-armmp-lpae"
-        row = row._replace(drivers={"qemu": ("VIRTIO_BLK", "VIRTIO_PCI")})
+        row = dataclasses.replace(row, drivers={"qemu": ("VIRTIO_BLK", "VIRTIO_PCI")})
     try:
         boot_files.check(kernel, ramdisk, row, "qemu", record["format"])
     except boot_files.BootFileError as error:

@@ -10,34 +10,42 @@ Tests compare all of these with the table.
 
 from __future__ import annotations
 
-from collections import namedtuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-# debian: dpkg's name, the one that people use.
-# kernel: whose kernels it boots, by Linux's name: what _boot finds in a kernel.
-# libvirt: <type arch=...>.
-# emulator, package: QEMU's program, which libvirt finds by itself, and the Debian package that has it.
-# machine: by kind of guest; a kind that is not there does not exist for this architecture.
-# cpu: by kind of guest, what the guest gets if it asks for none; a kind that is not there: libvirt's choice.
-# console, root: by hypervisor ('xen' is pv, pvh and hvm, 'qemu' is kvm and qemu).
-# drivers: by hypervisor, the kernel's options (without CONFIG_) that the root disk needs.
-# platform: the kernel's option without which it does not run on the machine at all, if there is one.
-# virtio: how QEMU's disks and cards are attached, pci or mmio.
-# firmware: whether a guest can boot from its disk alone.
-# accelerated_by: Debian's names of the hosts whose KVM runs it.
-Arch = namedtuple("Arch", "debian kernel libvirt emulator package machine cpu console root drivers platform virtio firmware accelerated_by")
+@dataclass(frozen=True)
+class Arch:
+    """An architecture that a guest can have. By hypervisor: `xen` is pv, pvh and hvm, `qemu` is kvm and qemu."""
+
+    debian: str  # dpkg's name, the one that people use
+    kernel: str  # whose kernels it boots, by Linux's name: what _boot finds in a kernel
+    libvirt: str  # <type arch=...>
+    emulator: str  # QEMU's program, which libvirt finds by itself
+    package: str  # the Debian package that has it
+    machine: dict[str, str]  # by kind of guest; a kind that is not there does not exist for this architecture
+    cpu: dict[str, str]  # by kind of guest, what it gets if it asks for none; a kind that is not there: libvirt's choice
+    console: dict[str, str]  # by hypervisor
+    root: dict[str, str]  # the root disk's device, by hypervisor
+    drivers: dict[str, tuple[str, ...]]  # by hypervisor, the kernel's options (without CONFIG_) that the root disk needs
+    platform: str | None  # the kernel's option without which it does not run on the machine at all, if there is one
+    virtio: str  # how QEMU's disks and cards are attached, pci or mmio
+    firmware: bool  # whether a guest can boot from its disk alone
+    accelerated_by: tuple[str, ...]  # Debian's names of the hosts whose KVM runs it
+
 
 ROOT = {"xen": "/dev/xvda", "qemu": "/dev/vda"}
 XEN_DRIVERS = ("XEN_BLKDEV_FRONTEND",)
 
 
-def _x86(debian, kernel, libvirt, emulator, accelerated_by):
+def _x86(debian: str, kernel: str, libvirt: str, emulator: str, accelerated_by: tuple[str, ...]) -> Arch:
     return Arch(debian, kernel, libvirt, emulator, "qemu-system-x86",
                 machine={"pvh": "xenpvh", "pv": "xenpv", "hvm": "xenfv", "kvm": "q35", "qemu": "q35"}, cpu={},
                 console={"xen": "hvc0", "qemu": "ttyS0"}, root=ROOT, drivers={"xen": XEN_DRIVERS, "qemu": ("VIRTIO_BLK", "VIRTIO_PCI")},
                 platform=None, virtio="pci", firmware=True, accelerated_by=accelerated_by)
 
 
-def _arm(debian, kernel, libvirt, emulator, cpu, virtio, platform):
+def _arm(debian: str, kernel: str, libvirt: str, emulator: str, cpu: str, virtio: str, platform: str | None) -> Arch:
     # Xen on ARM has no row: no node runs it. Without a CPU, QEMU takes a 32-bit one, which KVM and arm64 kernels do not run on.
     return Arch(debian, kernel, libvirt, emulator, "qemu-system-arm",
                 machine={"kvm": "virt", "qemu": "virt"}, cpu={"kvm": "host-passthrough", "qemu": cpu},
@@ -62,7 +70,7 @@ HOSTS = {"x86_64": "amd64", "i686": "i386", "armv6l": "armel", "armv7l": "armhf"
 QEMU_KINDS = ("kvm", "qemu")
 
 
-def arch(name):
+def arch(name: str) -> Arch:
     """The Arch of a Debian architecture name; ValueError names those that exist."""
     try:
         return ARCHES[name]
@@ -70,7 +78,7 @@ def arch(name):
         raise ValueError(f"architecture {name!r} is not one of {', '.join(sorted(ARCHES))}") from None
 
 
-def emulator_packages(guests, images=()):
+def emulator_packages(guests: Iterable[Mapping[str, Any]], images: Iterable[Mapping[str, Any]] = ()) -> list[str]:
     """The Debian packages, sorted, with the emulators of a list of guests (dicts with kind, arch, image and state, as the
     inventory has them). A guest without arch has that of its image, if `images` (dicts with name and arch) say it.
     ValueError: an architecture that does not exist."""

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Domain XML: from a guest's description, and compared as libvirt normalises it.
+"""Domain XML: from a guest's description (see description), and compared as libvirt normalises it.
 
 A description (the `guests` of the inventory) says little; libvirt adds much to
 what it is given (UUID, controllers, PCI addresses, the exact machine version).
@@ -15,17 +15,11 @@ import copy
 import os
 import re
 import xml.etree.ElementTree as ET
-from collections import namedtuple
 
-from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
-from ansible_collections.our.cloud.plugins.module_utils._guest.arch import HOSTS, QEMU_KINDS, arch
-from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_port, normalise_mac
+from ansible_collections.our.cloud.plugins.module_utils._guest.description import CPU_MODES, Complete, is_overlay
+from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_port
 
-XEN_KINDS = ("pvh", "pv", "hvm")
-KINDS = XEN_KINDS + QEMU_KINDS
 OS_TYPE = {"pvh": "xenpvh", "pv": "linux", "hvm": "hvm", "kvm": "hvm", "qemu": "hvm"}
-CPU_MODES = ("host-model", "host-passthrough", "maximum")
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 HIDDEN = "********"
 # Whose a domain is, it says in its metadata. Ours: <our:cloud xmlns:our="urn:our-cloud:1" owner="guests" name="NAME in the inventory"/>
 OURS = "our.cloud"
@@ -40,121 +34,13 @@ ET.register_namespace("our", NAMESPACE)
 CONSOLE_LOG = "/var/log/libvirt/qemu/%s-console.log"
 
 
-# What a KVM host can run. arch: its own, by Debian's name, None if that is not in the table.
-# emulators: {libvirt's name of an architecture: Emulator}; types: kvm, qemu.
-Host = namedtuple("Host", "arch emulators")
-Emulator = namedtuple("Emulator", "path types")
-
-
-class GuestError(Refused, ValueError):
-    """A description that no domain can be made of; the text names the guest and the field."""
-
-
-def family(kind):
-    """The hypervisor of a guest kind: xen or qemu."""
-    if kind in XEN_KINDS:
-        return "xen"
-    if kind in QEMU_KINDS:
-        return "qemu"
-    raise GuestError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
-
-
-def is_overlay(path):
-    """Whether a disk is a qcow2 file and not a raw one. Its name decides: what is in a raw disk is its guest's to write,
-    who could write what it wants to be taken for."""
-    return path.endswith(".qcow2")
-
-
-def _number(guest, key, least):
-    value = guest[key]
-    if isinstance(value, bool) or not str(value).isdigit() or int(value) < least:
-        raise GuestError(f"guest {guest['name']}: {key} is {value!r}, a whole number of at least {least} is needed")
-    return int(value)
-
-
-def _path(guest, key):
-    value = guest.get(key)
-    if not value:
-        return None
-    store = guest.get("store")
-    path = value if os.path.isabs(value) else os.path.join(store or "", value)
-    if not os.path.isabs(path):
-        raise GuestError(f"guest {guest['name']}: {key} is the relative path {value} and no store is given to begin it")
-    return os.path.normpath(path)
-
-
-def host(capabilities):
-    """The Host of libvirt's capabilities (XML)."""
-    root = ET.fromstring(capabilities)
-    emulators = {}
-    for item in root.findall("guest"):
-        found = item.find("arch")
-        if item.findtext("os_type") == "hvm" and found is not None and found.findtext("emulator"):
-            emulators[found.get("name")] = Emulator(found.findtext("emulator"), {each.get("type") for each in found.findall("domain")})
-    return Host(HOSTS.get(root.findtext("host/cpu/arch")), emulators)
-
-
-def _emulator(guest, row, where):
-    """The path of the emulator that libvirt has for this guest there; GuestError says why it cannot run there."""
-    name, kind = guest["name"], guest["kind"]
-    if kind == "kvm" and where.arch and where.arch not in row.accelerated_by:
-        raise GuestError(f"guest {name}: KVM runs {row.debian} guests on {' and '.join(row.accelerated_by)} hosts, and this one is {where.arch}. "
-                         "Give it kind: qemu (emulated, slow), or another host")
-    emulator = where.emulators.get(row.libvirt)
-    if emulator is None:
-        raise GuestError(f"guest {name}: this host has no emulator for {row.debian} ({row.emulator}). Give the guest arch: "
-                         f"{row.debian} in the inventory and run the hypervisors playbook, or install {row.package}")
-    if kind not in emulator.types:
-        raise GuestError(f"guest {name}: kind kvm needs hardware virtualization, and libvirt has none for {row.debian} here. Give it kind: "
-                         "qemu (emulated, slow), or another host")
-    return emulator.path
-
-
-def complete(guest, where=None):
-    """The description with everything said: checked, paths absolute, defaults of its architecture filled in.
-    `where`: the Host that is to run it; without one, nothing is said about whether it can, and libvirt finds the emulator."""
-    name = guest.get("name")
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise GuestError(f"guest name {name!r} is not letters, digits, dot, dash and underscore (63 at most)")
-    kind = guest.get("kind")
-    hypervisor = family(kind)
-    try:
-        row = arch(guest.get("arch") or "amd64")
-    except ValueError as error:
-        raise GuestError(f"guest {name}: {error}") from None
-    if kind not in row.machine:
-        raise GuestError(f"guest {name}: kind {kind} does not exist for {row.debian}; kinds that do: {', '.join(sorted(row.machine))}")
-    full = {"memory": 256, "vcpus": 1, "cpu": row.cpu.get(kind), **{key: value for key, value in guest.items() if value is not None}}
-    full.update(arch=row, hypervisor=hypervisor, emulator=_emulator(full, row, where) if where and hypervisor == "qemu" else None,
-                memory=_number(full, "memory", 16), vcpus=_number(full, "vcpus", 1),
-                kernel=_path(full, "kernel"), ramdisk=_path(full, "ramdisk"), disk=_path(full, "disk"))
-    if full["ramdisk"] and not full["kernel"]:
-        raise GuestError(f"guest {name}: a ramdisk without a kernel boots nothing; give the kernel too")
-    if not full["kernel"] and (kind in ("pvh", "pv") or not row.firmware or not full["disk"]):
-        raise GuestError(f"guest {name}: kind {kind} of {row.debian} has no firmware to boot from{'' if full['disk'] else ' and no disk'}; give a kernel")
-    if hypervisor == "xen" and full["disk"] and is_overlay(full["disk"]):
-        raise GuestError(f"guest {name}: disk {full['disk']} is a qcow2 one, and Xen takes raw ones. Convert it: qemu-img convert -O raw")
-    if full["kernel"] and full.get("cmdline") is None:
-        full["cmdline"] = " ".join(([f"root={full.get('root_device') or row.root[hypervisor]} ro"] if full["disk"] else [])
-                                   + [f"console={row.console[hypervisor]}"] + ([full["append"]] if full.get("append") else []))
-    mac = full.get("mac")
-    if mac is not None:
-        try:
-            full["mac"] = normalise_mac(mac)
-        except ValueError as error:
-            raise GuestError(f"guest {name}: mac: {error}") from None
-    if mac is not None and not full.get("bridge"):
-        raise GuestError(f"guest {name}: a MAC address without a bridge; name the bridge")
-    return full
-
-
-def is_same_machine(full, current):
+def is_same_machine(full: Complete, current: ET.Element) -> bool:
     """Whether a definition is of the same kind and architecture, so that its emulator goes on to be right."""
     system = current.find("os/type")
-    return kind_of(current) == full["kind"] and system is not None and system.get("arch") == full["arch"].libvirt
+    return kind_of(current) == full.kind and system is not None and system.get("arch") == full.arch.libvirt
 
 
-def _set(parent, path, text=None, **attributes):
+def _set(parent: ET.Element, path: str, text: object = None, **attributes: object) -> ET.Element:
     """Make parent/path exist, with this text and these attributes; what else it has stays."""
     for tag in path.split("/"):
         child = parent.find(tag)
@@ -168,15 +54,15 @@ def _set(parent, path, text=None, **attributes):
     return parent
 
 
-def _drop(parent, tag):
+def _drop(parent: ET.Element, tag: str) -> None:
     for child in parent.findall(tag):
         parent.remove(child)
 
 
-def _attach(device, full):
+def _attach(device: ET.Element, full: Complete) -> None:
     """Where a virtio device is; libvirt chooses the place on a PCI bus."""
     address = device.find("address")
-    if full["arch"].virtio == "mmio":
+    if full.arch.virtio == "mmio":
         address = _set(device, "address")
         address.attrib.clear()
         address.set("type", "virtio-mmio")
@@ -184,7 +70,7 @@ def _attach(device, full):
         device.remove(address)
 
 
-def owner(root):
+def owner(root: ET.Element) -> str | None:
     """Whose a domain is by its metadata: OURS, another manager's name, or None if it says nothing."""
     found = [item.tag[1:].partition("}")[0] for item in root.findall("metadata/*") if item.tag.startswith("{")]
     if NAMESPACE in found:
@@ -195,52 +81,52 @@ def owner(root):
     return None
 
 
-def _own(root, full):
+def _own(root: ET.Element, full: Complete) -> None:
     """Say in the metadata that it is ours, and which guest of the inventory it is."""
     metadata = _set(root, "metadata")
     mark = metadata.find(MARK)
     if mark is None:
         mark = ET.SubElement(metadata, MARK)
     mark.set("owner", "guests")
-    mark.set("name", full["name"])
+    mark.set("name", full.name)
 
 
-def skeleton(full, uuid=None):
+def skeleton(full: Complete, uuid: str | None = None) -> ET.Element:
     """What a new domain has beside the description's own words."""
     root = ET.Element("domain")
-    ET.SubElement(root, "name").text = full["name"]
+    ET.SubElement(root, "name").text = full.name
     if uuid:
         ET.SubElement(root, "uuid").text = uuid
     _own(root, full)
     _set(root, "memory"), _set(root, "currentMemory"), _set(root, "vcpu"), _set(root, "os/type")
-    if full["kind"] in ("hvm", "kvm", "qemu") and full["arch"].firmware:
+    if full.kind in ("hvm", "kvm", "qemu") and full.arch.firmware:
         # ACPI carries the request to power off
         _set(root, "features/acpi")
-        if full["kind"] == "hvm":
+        if full.kind == "hvm":
             _set(root, "features/apic"), _set(root, "features/pae")
         else:
             # QEMU's main loop ticks for the HPET though the guest has a better clock: on a slow node nothing else gets done.
             _set(root, "clock", offset="utc"), _set(root, "clock/timer", name="hpet", present="no")
     _set(root, "on_poweroff", "destroy"), _set(root, "on_reboot", "restart"), _set(root, "on_crash", "destroy")
     devices = ET.SubElement(root, "devices")
-    if full["emulator"]:
-        ET.SubElement(devices, "emulator").text = full["emulator"]
-    if full["hypervisor"] == "xen":
+    if full.emulator:
+        ET.SubElement(devices, "emulator").text = full.emulator
+    if full.hypervisor == "xen":
         console = ET.SubElement(devices, "console", type="pty")
-        ET.SubElement(console, "target", type="xen" if full["kind"] != "hvm" else "serial", port="0")
+        ET.SubElement(console, "target", type="xen" if full.kind != "hvm" else "serial", port="0")
     else:
         ET.SubElement(devices, "controller", type="usb", model="none")
         console = ET.SubElement(devices, "console", type="pty")
         ET.SubElement(console, "target", type="serial", port="0")
         # What a guest says that nobody watches. libvirt's virtlogd bounds its size; Xen's has a switch of xenconsoled, and no bound.
-        ET.SubElement(console, "log", file=CONSOLE_LOG % full["name"], append="on")
+        ET.SubElement(console, "log", file=CONSOLE_LOG % full.name, append="on")
         rng = ET.SubElement(devices, "rng", model="virtio")
         ET.SubElement(rng, "backend", model="random").text = "/dev/urandom"
         _attach(rng, full)
     return root
 
 
-def _backing(disk, path):
+def _backing(disk: ET.Element, path: str | None) -> None:
     """What a qcow2 disk is based on, None if on nothing. Without these words libvirt believes the disk's header, which root of a guest's disk writes."""
     wanted = ET.Element("backingStore")
     if path:
@@ -254,9 +140,9 @@ def _backing(disk, path):
         disk[list(disk).index(there)] = wanted
 
 
-def _disk(devices, full):
-    target = os.path.basename(full["arch"].root[full["hypervisor"]])
-    if full["kind"] == "hvm":
+def _disk(devices: ET.Element, full: Complete) -> None:
+    target = os.path.basename(full.arch.root[full.hypervisor])
+    if full.kind == "hvm":
         target = "hda"
     disk = next((item for item in devices.findall("disk") if item.find("target") is not None and item.find("target").get("dev") == target), None)
     if disk is None:
@@ -264,88 +150,88 @@ def _disk(devices, full):
         devices.insert(0 if devices.find("emulator") is None else 1, disk)
     disk.set("type", "file")
     disk.set("device", "disk")
-    if full["hypervisor"] == "xen":
+    if full.hypervisor == "xen":
         # The kernel's loop device (blkback): no QEMU per guest. xen.direct_io makes it safe on NFS.
         _set(disk, "driver", name="phy", type="raw")
-        _set(disk, "source", file=full["disk"])
-        _set(disk, "target", dev=target, bus="ide" if full["kind"] == "hvm" else "xen")
+        _set(disk, "source", file=full.disk)
+        _set(disk, "target", dev=target, bus="ide" if full.kind == "hvm" else "xen")
     else:
         # cache=none: nothing of the guest's data stays in this host's memory when the guest leaves
-        _set(disk, "driver", name="qemu", type="qcow2" if is_overlay(full["disk"]) else "raw", cache="none", io="native", discard="unmap")
-        source = _set(disk, "source", file=full["disk"])
+        _set(disk, "driver", name="qemu", type="qcow2" if is_overlay(full.disk) else "raw", cache="none", io="native", discard="unmap")
+        source = _set(disk, "source", file=full.disk)
         if source.find("seclabel") is None:
             # Whoever ends a copy here must not take the file from the one that runs elsewhere. The lease's hook gives it to QEMU's user.
             ET.SubElement(source, "seclabel", model="dac", relabel="no")
-        if is_overlay(full["disk"]):
-            _backing(disk, full.get("backing"))
+        if is_overlay(full.disk):
+            _backing(disk, full.backing)
         _set(disk, "target", dev=target, bus="virtio")
         _attach(disk, full)
 
 
-def _nic(devices, full):
+def _nic(devices: ET.Element, full: Complete) -> None:
     nics = devices.findall("interface")
-    nic = next((item for item in nics if full.get("mac") and item.find("mac") is not None and item.find("mac").get("address") == full["mac"]), None)
+    nic = next((item for item in nics if full.mac and item.find("mac") is not None and item.find("mac").get("address") == full.mac), None)
     if nic is None:
         nic = nics[0] if nics else ET.SubElement(devices, "interface")
     nic.set("type", "bridge")
-    if full.get("mac"):
-        _set(nic, "mac", address=full["mac"])
-    _set(nic, "source", bridge=full["bridge"])
-    if full.get("mac"):
-        _set(nic, "target", dev=guest_port(full["mac"]))
-    if full["hypervisor"] == "qemu":
+    if full.mac:
+        _set(nic, "mac", address=full.mac)
+    _set(nic, "source", bridge=full.bridge)
+    if full.mac:
+        _set(nic, "target", dev=guest_port(full.mac))
+    if full.hypervisor == "qemu":
         _set(nic, "model", type="virtio")
         _attach(nic, full)
 
 
-def machine_matches(machine, alias):
+def machine_matches(machine: str | None, alias: str) -> bool:
     """libvirt turns an alias into the version of the day (q35 -> pc-q35-10.0) and the guest keeps that one."""
     return machine is not None and (machine == alias or re.match(rf"^(pc-)?{re.escape(alias)}-\d", machine) is not None)
 
 
-def overlay(full, current=None):
-    """The domain XML (an Element) of a completed description, laid over the one that libvirt holds if there is one.
+def overlay(full: Complete, current: ET.Element | None = None) -> ET.Element:
+    """The domain XML of a completed description, laid over the one that libvirt holds if there is one.
     A guest of another architecture is another machine: only its name and UUID stay."""
-    row, kind = full["arch"], full["kind"]
+    row, kind = full.arch, full.kind
     here = current.find("os/type") if current is not None else None
     if here is None or here.get("arch", row.libvirt) != row.libvirt:
         root = skeleton(full, current.findtext("uuid") if current is not None else None)
     else:
         root = copy.deepcopy(current)
-    root.set("type", "xen" if full["hypervisor"] == "xen" else kind)
+    root.set("type", "xen" if full.hypervisor == "xen" else kind)
     _own(root, full)
     for tag in ("memory", "currentMemory"):
-        _set(root, tag, full["memory"] * 1024, unit="KiB")
-    _set(root, "vcpu", full["vcpus"])
+        _set(root, tag, full.memory * 1024, unit="KiB")
+    _set(root, "vcpu", full.vcpus)
     os_type = _set(root, "os/type", OS_TYPE[kind], arch=row.libvirt)
     if not machine_matches(os_type.get("machine"), row.machine[kind]):
         os_type.set("machine", row.machine[kind])
     system = root.find("os")
-    for tag, value in (("kernel", full["kernel"]), ("initrd", full["ramdisk"]), ("cmdline", full["kernel"] and full["cmdline"])):
+    for tag, value in (("kernel", full.kernel), ("initrd", full.ramdisk), ("cmdline", full.kernel and full.cmdline)):
         if value:
             _set(system, tag, value)
         else:
             _drop(system, tag)
-    if full["cpu"]:
+    if full.cpu:
         cpu = root.find("cpu")
-        if full["cpu"] in CPU_MODES:
-            if cpu is None or cpu.get("mode") != full["cpu"]:
+        if full.cpu in CPU_MODES:
+            if cpu is None or cpu.get("mode") != full.cpu:
                 _drop(root, "cpu")
-                _set(root, "cpu", mode=full["cpu"])
-        elif cpu is None or cpu.findtext("model") != full["cpu"]:
+                _set(root, "cpu", mode=full.cpu)
+        elif cpu is None or cpu.findtext("model") != full.cpu:
             _drop(root, "cpu")
             _set(root, "cpu", mode="custom", match="exact")
-            _set(root, "cpu/model", full["cpu"], fallback="forbid")
+            _set(root, "cpu/model", full.cpu, fallback="forbid")
     devices = _set(root, "devices")
-    if full["disk"]:
+    if full.disk:
         _disk(devices, full)
-    if full.get("bridge"):
+    if full.bridge:
         _nic(devices, full)
     return root
 
 
-def parse(text):
-    """libvirt's domain XML as an Element; ValueError says that it is not one."""
+def parse(text: str) -> ET.Element:
+    """libvirt's domain XML; ValueError says that it is not one."""
     try:
         root = ET.fromstring(text)
     except ET.ParseError as error:
@@ -355,7 +241,7 @@ def parse(text):
     return root
 
 
-def to_text(root):
+def to_text(root: ET.Element) -> str:
     """As people read it: two spaces a level, single lines for leaves, as virsh prints."""
     root = copy.deepcopy(root)
     for item in root.iter():
@@ -366,7 +252,7 @@ def to_text(root):
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
-def shown(root):
+def shown(root: ET.Element) -> str:
     """As people may read it: what results and diffs have lands in logs, and passwords of graphics do not belong there."""
     root = copy.deepcopy(root)
     for item in root.iter():
@@ -375,27 +261,27 @@ def shown(root):
     return to_text(root)
 
 
-def same(one, other):
+def same(one: ET.Element, other: ET.Element) -> bool:
     """Whether two domain XMLs say the same, whatever their white space and order of attributes."""
     return _canonical(one) == _canonical(other)
 
 
-def runs_alike(one, other):
+def runs_alike(one: ET.Element, other: ET.Element) -> bool:
     """Whether they differ, if at all, in nothing that a running guest would have to be restarted for."""
     return same(*(_without_metadata(root) for root in (one, other)))
 
 
-def _without_metadata(root):
+def _without_metadata(root: ET.Element) -> ET.Element:
     root = copy.deepcopy(root)
     _drop(root, "metadata")
     return root
 
 
-def _canonical(item):
+def _canonical(item: ET.Element) -> tuple:
     return (item.tag, (item.text or "").strip(), sorted(item.attrib.items()), [_canonical(child) for child in item])
 
 
-def kind_of(root):
+def kind_of(root: ET.Element) -> str:
     """The guest kind of a domain XML."""
     os_type = root.findtext("os/type", "")
     if root.get("type") == "xen":

@@ -43,7 +43,7 @@ class Domain:
     name: str
     uuid: str | None = None
     owner: str | None = None  # see domain.owner
-    kind: str = ""  # one of domain.KINDS
+    kind: str = ""  # pvh, pv, hvm, kvm, qemu
     arch: str | None = None  # by libvirt's name, such as x86_64
     machine: str | None = None  # the machine type, such as pc-q35-10.0
     memory: int = 0  # what it may use at most, MiB

@@ -9,7 +9,7 @@ import dataclasses
 import ipaddress
 import posixpath
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._guest import description
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES
 from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_mac, normalise_mac, short_name
 
@@ -45,7 +45,7 @@ class Guest:
     @property
     def family(self) -> str:
         """The hypervisor that runs it, xen or qemu."""
-        return domain.family(self.kind)
+        return description.family(self.kind)
 
     def told(self) -> dict:
         """Its values by name, without those that are not said."""
@@ -123,7 +123,7 @@ class Reader:
         names = []
         for number, entry in enumerate(entries, 1):
             name = entry.get("name") if isinstance(entry, dict) else None
-            if not isinstance(name, str) or not domain.NAME.fullmatch(name):
+            if not isinstance(name, str) or not description.NAME.fullmatch(name):
                 self.faults.append(f"entry {number} of guests: name: {name!r} is no name, which is letters, digits, dot, dash and underscore (63 at most)")
                 continue
             names.append(name)
@@ -160,7 +160,7 @@ class Reader:
                 raise Fault(f"{value!r} is no hypervisor of the inventory; there are {', '.join(sorted(self.hosts)) or 'none'}")
             return str(value)
         if key in ("kind", "arch", "state"):
-            return _one_of(value, {"kind": domain.KINDS, "arch": tuple(ARCHES), "state": STATES}[key])
+            return _one_of(value, {"kind": description.KINDS, "arch": tuple(ARCHES), "state": STATES}[key])
         if key == "memory":
             return _number(value, LEAST_MEMORY, "number of MiB")
         if key == "vcpus":
@@ -177,14 +177,14 @@ class Reader:
     def _together(self, values: dict) -> dict[str, str]:
         """Faults of keys that do not go together; the values alone are right."""
         faults, kind, row = {}, values["kind"], ARCHES.get(values.get("arch"))
-        family = domain.family(kind)
+        family = description.family(kind)
         if self.hosts[values["host"]] != family:
             there = self.hosts[values["host"]]
-            kinds = domain.XEN_KINDS if there == "xen" else domain.QEMU_KINDS
+            kinds = description.XEN_KINDS if there == "xen" else description.QEMU_KINDS
             faults["kind"] = f"its host {values['host']} cannot run {kind}; it runs {', '.join(kinds)}"
         if row and kind not in row.machine:
             faults["arch"] = f"kind {kind} does not exist for {row.debian}; kinds that do: {', '.join(sorted(row.machine))}"
-        if family == "xen" and domain.is_overlay(values.get("disk") or ""):
+        if family == "xen" and description.is_overlay(values.get("disk") or ""):
             faults["disk"] = f"{values['disk']} is a qcow2 one, and Xen takes raw ones"
         if values.get("state") != "absent" and not values.get("image") and not values.get("kernel"):
             if kind in ("pvh", "pv") or not (row or ARCHES["amd64"]).firmware or not values.get("disk"):

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain, lease
+from ansible_collections.our.cloud.plugins.module_utils._guest import description, domain, lease
 from ansible_collections.our.cloud.plugins.module_utils._guest.told import Memory
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import libxl_log
 
@@ -164,9 +164,9 @@ def family(conn: Any) -> str:
     return "xen" if conn.getType() == "Xen" else "qemu"
 
 
-def host(conn: Any) -> domain.Host:
+def host(conn: Any) -> description.Host:
     """What this hypervisor can run."""
-    return domain.host(conn.getCapabilities())
+    return description.host(conn.getCapabilities())
 
 
 def find(conn: Any, name: str) -> Any:

@@ -9,24 +9,41 @@ Plain Python without Ansible; what it decides are arguments of OAR's own program
 
 from __future__ import annotations
 
-import collections
 import json
 import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 
 PROPERTIES = {"host": ["-c"], "cpu": [], "core": []}
-Core = collections.namedtuple("Core", "socket cpuset")
-Plan = collections.namedtuple("Plan", "commands before after")
+
+
+@dataclass(frozen=True)
+class Core:
+    """A core of a node, which is one resource."""
+
+    socket: int  # the number of its processor
+    cpuset: str  # the numbers of its threads, such as 0+4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be called so that resources are what nodes have."""
+
+    commands: list[list[str]]  # arguments of OAR's programs, in this order
+    before: list[str]  # a line for each resource, sorted
+    after: list[str]  # likewise, once the commands have been called
 
 
 class OarError(Refused):
     """What keeps resources from being declared."""
 
 
-def cores(node, text):
+def cores(node: str, text: str) -> list[Core]:
     """The cores of a node, from what `lscpu --parse=CPU,CORE,SOCKET` says there. Threads of one core are one resource."""
-    threads = {}
+    threads: dict[tuple[int, bool, int], list[int]] = {}
     for line in text.splitlines():
         if line.startswith("#") or not line.strip():
             continue
@@ -40,23 +57,23 @@ def cores(node, text):
     return [Core(socket, "+".join(map(str, sorted(cpus)))) for (socket, dummy, dummy2), cpus in sorted(threads.items())]
 
 
-def state(resource):
+def state(resource: Mapping[str, Any]) -> str:
     """The state that a resource has, or will have as soon as the server has seen to it."""
     return resource["state"] if resource.get("next_state", "UnChanged") == "UnChanged" else resource["next_state"]
 
 
-def _number(resource, name):
+def _number(resource: Mapping[str, Any], name: str) -> int:
     return int(resource.get(name) or 0)
 
 
-def _line(node, cpu, core, cpuset, its_state):
+def _line(node: str, cpu: int, core: int, cpuset: str, its_state: str) -> str:
     return f"{node} cpu {cpu} core {core} cpuset {cpuset} {its_state}"
 
 
-def plan(nodes, resources, properties):
-    """What is to be called so that resources are what nodes have.
+def plan(nodes: Mapping[str, list[Core] | None], resources: Iterable[Mapping[str, Any]], properties: Iterable[str]) -> Plan:
+    """Decide over what nodes have and OAR knows.
 
-    nodes: {name: its Cores, or None where nobody looked}; resources: as `oarnodes --json` tells them; properties: those that OAR knows.
+    nodes: {name: its cores, or None where nobody looked}; resources: as `oarnodes --json` tells them; properties: those that OAR knows.
     A resource keeps its numbers for ever, since the history of jobs refers to them. What is gone is Dead. What is there is
     Alive: OAR itself never forgives a node on which a job could not start. What an administrator has made Absent stays so.
     """
@@ -71,7 +88,7 @@ def plan(nodes, resources, properties):
     after = []
     for resource in ours:
         node, cpuset, now = resource["network_address"], str(resource["cpuset"]), state(resource)
-        there = node in nodes and (nodes[node] is None or cpuset in [core.cpuset for core in nodes[node]])
+        there = node in nodes and (nodes[node] is None or cpuset in [core.cpuset for core in nodes[node] or []])
         then = "Dead" if not there else "Alive" if now in ("Dead", "Suspected") and nodes[node] is not None else now
         if then != now:
             commands.append(["oarnodesetting", "-r", str(resource["resource_id"]), "-s", then])
@@ -90,7 +107,7 @@ def plan(nodes, resources, properties):
     return Plan(commands, sorted(before), sorted(after))
 
 
-def ensure(nodes, run, check_mode):
+def ensure(nodes: Mapping[str, str], run: Callable[[list[str]], str], check_mode: bool) -> dict[str, Any]:
     """Declare the resources of nodes ({name: what lscpu says there, empty where nobody looked}); run(argv) returns what a program prints."""
     detected = {name: cores(name, text) if text else None for name, text in nodes.items()}
     answer = run(["oarnodes", "--json"])

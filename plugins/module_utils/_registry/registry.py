@@ -171,7 +171,7 @@ class Registry:
                               guests=[user.partition(".")[2] for user, dummy in uses if user.startswith("guest.")], file=self.storage.path(record["id"])))
         return found
 
-    def used_by(self, user: str) -> list[str]:
+    def used_by(self, user: str) -> dict[str, dict]:
         """{id: what is known of the use} of all that somebody needs."""
         found = {}
         for kind in PREFIX:

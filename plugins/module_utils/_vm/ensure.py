@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import xml.etree.ElementTree as ET
@@ -12,8 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts
+from ansible_collections.our.cloud.plugins.module_utils._guest import description, domain, domain_facts
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 from ansible_collections.our.cloud.plugins.module_utils._registry.open import open_registry
 from ansible_collections.our.cloud.plugins.module_utils._site.store import is_store, store_of
@@ -56,30 +58,30 @@ class Guest:
             return None
         return GuestImage(open_registry(self.params, self.check_mode), dict(self.params, image=image), self.family)
 
-    def wanted(self) -> dict | None:
+    def wanted(self) -> description.Complete | None:
         """The description as it should be, complete; None if it is to be left alone."""
         if not self.params["kind"]:
             if self.dom is None and self.params["state"] != "absent":
                 raise CloudError(self.host, f"guest {self.name}", "it is not defined here, and `kind` is not given to define it",
                                  f"Guests here: {', '.join(hypervisor.names(self.conn)) or 'none'}")
             return None
-        if domain.family(self.params["kind"]) != self.family:
+        if description.family(self.params["kind"]) != self.family:
             needs, this = ("Xen", "a KVM host") if self.family == "qemu" else ("a KVM host", "Xen")
             raise CloudError(self.host, f"guest {self.name}", f"kind {self.params['kind']} needs {needs} and this is {this}",
-                             f"Kinds that run here: {', '.join(domain.XEN_KINDS if self.family == 'xen' else domain.QEMU_KINDS)}")
+                             f"Kinds that run here: {', '.join(description.XEN_KINDS if self.family == 'xen' else description.QEMU_KINDS)}")
         self.image = self.registered(self.params["image"])
-        guest = self.image.described() if self.image else self.params
-        full = domain.complete(guest)
+        guest = self.image.described() if self.image else shapes.of(description.Description, self.params)
+        full = description.complete(guest)
         if self.before is None or not domain.is_same_machine(full, self.before):
-            full = domain.complete(guest, hypervisor.host(self.conn))
-        file_system, full["backing"] = self.disk_content(full["disk"]) if full["disk"] else (None, None)
-        if full["kernel"]:
-            boot_files.check(full["kernel"], full["ramdisk"], full["arch"], full["hypervisor"], file_system)
-        return full
+            full = description.complete(guest, hypervisor.host(self.conn))
+        file_system, backing = self.disk_content(full.disk) if full.disk else (None, None)
+        if full.kernel:
+            boot_files.check(full.kernel, full.ramdisk, full.arch, full.hypervisor, file_system)
+        return dataclasses.replace(full, backing=backing)
 
     def disk_content(self, disk: str) -> tuple[str, str | None]:
         """What the guest's disk has in it, as far as is known, and what a qcow2 one is based on."""
-        record, overlay = self.image.record if self.image else None, domain.is_overlay(disk)
+        record, overlay = self.image.record if self.image else None, description.is_overlay(disk)
         if record and self.image.is_new():
             return record["format"], self.image.store.path(record["id"]) if overlay else None
         if not os.path.exists(disk):
@@ -87,7 +89,7 @@ class Guest:
         found = boot_files.disk(disk, known=False, raw=not overlay, backed_by=self.image.store.is_image if self.image else None)
         return record["format"] if record and overlay else found.format, found.backing
 
-    def acquire(self, full: dict) -> None:
+    def acquire(self, full: description.Complete) -> None:
         """Before the guest is defined: note that it uses what it boots from, and make its disk."""
         if not self.image:
             return
@@ -101,7 +103,7 @@ class Guest:
                               "after": f"{self.image.disk}, from {self.image.record['id']}\n"})
             self.do("disk", self.image.make_disk)
 
-    def release(self, full: dict | None) -> None:
+    def release(self, full: description.Complete | None) -> None:
         """What it needs no more. While it runs it may be as it was before, and need that."""
         if self.image and not (full and self.active()):
             for key in self.image.surplus(full):

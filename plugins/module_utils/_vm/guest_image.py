@@ -11,13 +11,17 @@ NFS server makes by itself. A disk's name says which of both it is.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import time
+from collections.abc import Mapping
+from typing import Any
 
-from ansible_collections.our.cloud.plugins.module_utils._common import sparse
-from ansible_collections.our.cloud.plugins.module_utils._guest.domain import is_overlay
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes, sparse
+from ansible_collections.our.cloud.plugins.module_utils._guest.description import Complete, Description, is_overlay
 from ansible_collections.our.cloud.plugins.module_utils._registry.nfs_store import check_room
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
 from ansible_collections.our.cloud.plugins.module_utils._registry.storage import KEY, Gone, RegistryError
 from ansible_collections.our.cloud.plugins.module_utils._registry.staging import Staging
 
@@ -28,11 +32,13 @@ OVERLAY_SIZE = 1 << 20  # of a new one, more than enough
 class GuestImage:
     """What is between one guest and the registry. family: xen or qemu; params: the guest, as the module vm has it."""
 
-    def __init__(self, registry, params, family):
+    def __init__(self, registry: Registry, params: Mapping[str, Any], family: str) -> None:
         self.registry, self.store, self.params, self.family = registry, registry.storage, params, family
         self.name, self.user = params["name"], "guest." + params["name"]
         self.used = registry.used_by(self.user)
-        self.record = self.disk = self.about = None
+        self.record: dict[str, Any] | None = None
+        self.disk: str | None = None
+        self.about: dict[str, str] | None = None
         if params["image"]:
             self.disk = self._choose_disk()
             inside = os.path.relpath(self.disk, self.store.root)
@@ -43,10 +49,10 @@ class GuestImage:
 
     # --- decisions
 
-    def _path(self, name):
+    def _path(self, name: str) -> str:
         return os.path.normpath(os.path.join(self.store.root, name))
 
-    def _choose_disk(self):
+    def _choose_disk(self) -> str:
         """The guest's own disk: what is said, or what it has already, or what is right for its hypervisor."""
         if self.params["disk"]:
             return self._path(self.params["disk"])
@@ -58,7 +64,7 @@ class GuestImage:
                                 f"Convert it (qemu-img convert -O raw {overlay} {raw}), or remove it")
         return raw
 
-    def _choose_image(self):
+    def _choose_image(self) -> dict[str, Any]:
         """The image that the disk was made from, as long as there is that disk; else the one that is asked for."""
         wanted = self.params["image"]
         asked = self.registry.find("image", wanted)
@@ -72,53 +78,51 @@ class GuestImage:
             return self.store.get(key)
         return self.registry.require("image", wanted)
 
-    def described(self):
-        """The guest's parameters with what the image says; what the guest says itself counts for more."""
-        full = dict(self.params)
-        for kind in ("kernel", "ramdisk"):
-            if full[kind] and KEY.match(full[kind]):
-                full[kind] = self.store.path(self.registry.require(kind, full[kind])["id"])
-        if self.record is None:
-            return full
-        record = self.record
-        if full["arch"] not in (None, record["arch"]):
-            raise RegistryError(f"guest {self.name}: image {full['image']} is for {record['arch']}, not for {full['arch']}")
-        if not full["kernel"]:
-            for kind in ("kernel", "ramdisk"):
-                full[kind] = full[kind] or (record[kind] and self.store.path(record[kind]))
-        full.update(arch=record["arch"], disk=self.disk, root_device=record["root_device"], append=record["cmdline"])
-        return full
+    def described(self) -> Description:
+        """The guest with what the image says; what the guest says itself counts for more."""
+        full, record = shapes.of(Description, self.params), self.record
+        files = {kind: getattr(full, kind) for kind in ("kernel", "ramdisk")}
+        for kind, named in files.items():
+            if named and KEY.match(named):
+                files[kind] = self.store.path(self.registry.require(kind, named)["id"])
+        if record is None:
+            return dataclasses.replace(full, **files)
+        if full.arch not in (None, record["arch"]):
+            raise RegistryError(f"guest {self.name}: image {full.image} is for {record['arch']}, not for {full.arch}")
+        if not files["kernel"]:
+            files = {kind: path or (record[kind] and self.store.path(record[kind])) for kind, path in files.items()}
+        return dataclasses.replace(full, **files, arch=record["arch"], disk=self.disk, root_device=record["root_device"], append=record["cmdline"])
 
-    def is_new(self):
+    def is_new(self) -> bool:
         """Whether the disk is yet to be made."""
         return self.record is not None and not os.path.exists(self.disk)
 
-    def _uses(self, full):
+    def _uses(self, full: Description | Complete) -> dict[str, dict[str, str]]:
         """{id: what is known of the use} as it should be."""
         uses = {}
         if self.record is not None:
             uses[self.record["id"]] = self.about
-        for path in (full["kernel"], full["ramdisk"]):
+        for path in (full.kernel, full.ramdisk):
             key = self.store.key_of(path) if path else None
             if key and (self.record is None or key not in (self.record["kernel"], self.record["ramdisk"])):
                 uses[key] = {}
         return uses
 
-    def wants(self, full):
+    def wants(self, full: Description | Complete) -> list[str]:
         """The ids that are not yet known to be needed."""
         return sorted(set(self._uses(full)) - set(self.used))
 
-    def surplus(self, full=None):
+    def surplus(self, full: Description | Complete | None = None) -> list[str]:
         """The ids that the guest needs no more; without a description, because it is gone. Its disk stays, and needs its image as long as it does."""
         keys = set(self.used) - set(self._uses(full) if full else ())
         return sorted(key for key in keys if not self._has_disk(self.used[key].get("disk")))
 
-    def _has_disk(self, disk):
-        return disk and os.path.lexists(self._path(disk))
+    def _has_disk(self, disk: str | None) -> bool:
+        return bool(disk) and os.path.lexists(self._path(disk))
 
     # --- deeds
 
-    def take(self, full):
+    def take(self, full: Description | Complete) -> None:
         """Say what the guest needs, before it is made."""
         if self.is_new():
             # what was made from another image is gone, and must not be taken for the disk that comes now
@@ -128,7 +132,7 @@ class GuestImage:
         for key, about in self._uses(full).items():
             self.store.use(key, self.user, about)
 
-    def make_disk(self):
+    def make_disk(self) -> None:
         """Make the guest's disk. One that exists is never written to, nor one that appears meanwhile."""
         image, folder = self.store.path(self.record["id"]), os.path.dirname(self.disk)
         if not os.path.isdir(folder):
@@ -158,7 +162,7 @@ class GuestImage:
             os.unlink(self.disk)
             raise
 
-    def _qemu_img(self, *arguments):
+    def _qemu_img(self, *arguments: str) -> None:
         try:
             done = subprocess.run(["qemu-img", *arguments], capture_output=True, text=True, check=False)
         except FileNotFoundError:
@@ -167,6 +171,6 @@ class GuestImage:
         if done.returncode:
             raise RegistryError(f"guest {self.name}: its disk cannot be made: {done.stderr.strip()}")
 
-    def give_up(self, key):
+    def give_up(self, key: str) -> None:
         """Say that it is no longer needed."""
         self.store.unuse(key, self.user)

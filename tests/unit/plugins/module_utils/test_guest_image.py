@@ -21,7 +21,7 @@ from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKE
 from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
 from ansible_collections.our.cloud.plugins.module_utils._registry.storage import Gone, RegistryError
 
-PARAMS = {"name": "our-vm", "image": "debian", "disk": None, "kernel": None, "ramdisk": None, "arch": None, "cmdline": None}
+PARAMS = {"name": "our-vm", "kind": "kvm", "image": "debian", "disk": None, "kernel": None, "ramdisk": None, "arch": None, "cmdline": None}
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ def test_on_kvm(root, qemu_img):
     record = site(root).find("image", "debian")
     found = guest(root)
     full = found.described()
-    assert {name: full[name] for name in ("arch", "kernel", "ramdisk", "disk", "root_device", "append", "cmdline")} == {
+    assert {name: getattr(full, name) for name in ("arch", "kernel", "ramdisk", "disk", "root_device", "append", "cmdline")} == {
         "arch": "amd64", "kernel": str(root / "registry" / record["kernel"] / "vmlinuz"), "ramdisk": str(root / "registry" / record["ramdisk"] / "initrd.img"),
         "disk": str(root / "images/our-vm.qcow2"), "root_device": "LABEL=root", "append": "quiet", "cmdline": None}
     assert run(root) == ["use " + key, "disk"]
@@ -134,7 +134,7 @@ def test_by_id(root):
 def test_what_the_guest_says_counts_for_more(root):
     put(root)
     full = guest(root, kernel="boot/vmlinuz", cmdline="root=/dev/vda").described()
-    assert (full["kernel"], full["ramdisk"], full["cmdline"]) == ("boot/vmlinuz", None, "root=/dev/vda")
+    assert (full.kernel, full.ramdisk, full.cmdline) == ("boot/vmlinuz", None, "root=/dev/vda")
 
 
 def test_an_existing_disk_is_left_alone(root, qemu_img):
@@ -221,9 +221,9 @@ def test_a_kernel_of_the_registry(root):
     record = site(root).find("image", "debian")
     ids = {"image": None, "kernel": record["kernel"], "ramdisk": record["ramdisk"]}
     full = guest(root, **ids).described()
-    assert full["kernel"] == str(root / "registry" / record["kernel"] / "vmlinuz")
+    assert full.kernel == str(root / "registry" / record["kernel"] / "vmlinuz")
     assert run(root, **ids) == ["use " + record["kernel"], "use " + record["ramdisk"]]
-    assert run(root, image=None, kernel=full["kernel"], ramdisk=full["ramdisk"]) == []
+    assert run(root, image=None, kernel=full.kernel, ramdisk=full.ramdisk) == []
     assert "guest.our-vm" in needed(root, record["kernel"])
     # another kernel, and then nothing of it
     assert run(root, image=None, kernel="boot/vmlinuz") == ["give up " + record["kernel"], "give up " + record["ramdisk"]]

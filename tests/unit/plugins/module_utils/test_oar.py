@@ -27,13 +27,13 @@ def commands(nodes, resources, properties=KNOWN):
 
 
 def test_threads_of_a_core_are_one():
-    assert oar.cores("milhouse", BIG) == [(0, "0+4"), (0, "1+5"), (1, "2+6"), (1, "3+7")]
+    assert oar.cores("milhouse", BIG) == [oar.Core(0, "0+4"), oar.Core(0, "1+5"), oar.Core(1, "2+6"), oar.Core(1, "3+7")]
 
 
 def test_a_machine_that_tells_little():
     """What is not known is not equal."""
-    assert oar.cores("milhouse", "0,,\n") == [(0, "0")]
-    assert oar.cores("milhouse", "0,,\n1,,\n2,0,0\n3,0,0\n") == [(0, "2+3"), (0, "0"), (0, "1")]
+    assert oar.cores("milhouse", "0,,\n") == [oar.Core(0, "0")]
+    assert oar.cores("milhouse", "0,,\n1,,\n2,0,0\n3,0,0\n") == [oar.Core(0, "2+3"), oar.Core(0, "0"), oar.Core(0, "1")]
 
 
 @pytest.mark.parametrize("text, said", [

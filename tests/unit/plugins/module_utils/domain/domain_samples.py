@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
+from ansible_collections.our.cloud.plugins.module_utils._guest import description, domain
 
 GUEST = {"name": "our-vm", "kind": "pvh", "memory": 192, "vcpus": 1, "store": "/srv/cloud", "kernel": "boot/k", "ramdisk": "boot/r",
          "disk": "images/our-vm.img", "bridge": "br0", "mac": "00:16:3E:00:00:50"}
@@ -57,8 +58,13 @@ NORMALISED = """<domain type='qemu'>
 """
 
 
+def complete(guest, where=None):
+    """Of a description as the module vm is told it."""
+    return description.complete(shapes.of(description.Description, guest), where)
+
+
 def xml(**changes):
-    return domain.to_text(domain.overlay(domain.complete({**GUEST, **changes})))
+    return domain.to_text(domain.overlay(complete({**GUEST, **changes})))
 
 
 def capabilities(host, *guests):
@@ -68,9 +74,9 @@ def capabilities(host, *guests):
             arch, program, "".join("<domain type='%s'/>" % kind for kind in kinds)) for arch, program, kinds in guests))
 
 
-AMD64 = domain.host(capabilities("x86_64", ("armv6l", "qemu-system-arm", ["qemu"]), ("armv7l", "qemu-system-arm", ["qemu"]),
+AMD64 = description.host(capabilities("x86_64", ("armv6l", "qemu-system-arm", ["qemu"]), ("armv7l", "qemu-system-arm", ["qemu"]),
                                  ("aarch64", "qemu-system-aarch64", ["qemu"]), ("i686", "qemu-system-i386", ["qemu", "kvm"]),
                                  ("x86_64", "qemu-system-x86_64", ["qemu", "kvm"])))
 
 # libvirt finds qemu-system-aarch64 for armv7l there, for it alone has KVM (virQEMUCapsGetDefaultEmulator)
-ARM64 = domain.host(capabilities("aarch64", ("armv7l", "qemu-system-aarch64", ["qemu", "kvm"]), ("aarch64", "qemu-system-aarch64", ["qemu", "kvm"])))
+ARM64 = description.host(capabilities("aarch64", ("armv7l", "qemu-system-aarch64", ["qemu", "kvm"]), ("aarch64", "qemu-system-aarch64", ["qemu", "kvm"])))

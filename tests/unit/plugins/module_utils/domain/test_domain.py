@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-import pytest
-from domain_samples import AMD64, ARM64, GUEST, NORMALISED, xml
+import dataclasses
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts
+import pytest
+from domain_samples import AMD64, ARM64, GUEST, NORMALISED, complete, xml
+
+from ansible_collections.our.cloud.plugins.module_utils._guest import description, domain, domain_facts
 
 XEN = """<domain xmlns:our="urn:our-cloud:1" type="xen">
   <name>our-vm</name>
@@ -174,20 +176,20 @@ CPU = '  <cpu mode="custom" match="exact">\n    <model fallback="forbid">%s</mod
     (AMD64, "qemu", "arm64", "aarch64", "qemu-system-aarch64", CPU % "cortex-a53", ""),
 ])
 def test_arm(where, kind, debian, arch, emulator, cpu, address):
-    full = domain.complete({**GUEST, "kind": kind, "arch": debian}, where)
+    full = complete({**GUEST, "kind": kind, "arch": debian}, where)
     assert domain.to_text(domain.overlay(full)) == ARM.format(kind=kind, arch=arch, emulator="/usr/bin/" + emulator, cpu=cpu, address=address)
 
 
 def test_the_emulator_of_a_new_guest_is_libvirts():
-    root = domain.overlay(domain.complete({**GUEST, "kind": "kvm", "arch": "i386"}, AMD64))
+    root = domain.overlay(complete({**GUEST, "kind": "kvm", "arch": "i386"}, AMD64))
     assert [item.tag for item in root.find("devices")][:2] == ["emulator", "disk"]
     assert root.findtext("devices/emulator") == "/usr/bin/qemu-system-i386"
-    assert domain.overlay(domain.complete({**GUEST, "kind": "pvh"}, AMD64)).find("devices/emulator") is None
+    assert domain.overlay(complete({**GUEST, "kind": "pvh"}, AMD64)).find("devices/emulator") is None
 
 
 def test_another_architecture_is_another_machine():
     current = domain.parse(NORMALISED)
-    full = domain.complete({**GUEST, "kind": "qemu", "arch": "armhf"}, AMD64)
+    full = complete({**GUEST, "kind": "qemu", "arch": "armhf"}, AMD64)
     assert not domain.is_same_machine(full, current)
     wanted = domain.overlay(full, current)
     assert wanted.findtext("uuid") == current.findtext("uuid")
@@ -197,9 +199,9 @@ def test_another_architecture_is_another_machine():
 
 def test_the_same_machine():
     current = domain.parse(NORMALISED)
-    assert domain.is_same_machine(domain.complete({**GUEST, "kind": "qemu"}), current)
-    assert not domain.is_same_machine(domain.complete({**GUEST, "kind": "kvm"}), current)
-    assert not domain.is_same_machine(domain.complete({**GUEST, "kind": "qemu", "arch": "i386"}), current)
+    assert domain.is_same_machine(complete({**GUEST, "kind": "qemu"}), current)
+    assert not domain.is_same_machine(complete({**GUEST, "kind": "kvm"}), current)
+    assert not domain.is_same_machine(complete({**GUEST, "kind": "qemu", "arch": "i386"}), current)
 
 
 # What libvirt makes of an ARM definition, cut to what matters
@@ -243,21 +245,21 @@ NORMALISED_ARM = """<domain type='qemu'>
 
 def test_nothing_to_do_on_an_arm_guest_that_libvirt_made():
     current = domain.parse(NORMALISED_ARM)
-    assert domain.same(current, domain.overlay(domain.complete({**GUEST, "kind": "qemu", "arch": "armhf"}), current))
+    assert domain.same(current, domain.overlay(complete({**GUEST, "kind": "qemu", "arch": "armhf"}), current))
 
 
 def test_virtio_is_put_where_the_kernel_sees_it():
     current = domain.parse(NORMALISED_ARM.replace("<address type='virtio-mmio'/>", "<address type='pci' domain='0x0000' bus='0x01'/>"))
-    wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "arch": "armhf"}), current)
+    wanted = domain.overlay(complete({**GUEST, "kind": "qemu", "arch": "armhf"}), current)
     assert domain.same(wanted, domain.parse(NORMALISED_ARM))
     current = domain.parse(NORMALISED_ARM.replace("armv7l", "aarch64").replace("cortex-a15", "cortex-a53"))
-    wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "arch": "arm64"}), current)
+    wanted = domain.overlay(complete({**GUEST, "kind": "qemu", "arch": "arm64"}), current)
     assert wanted.findall("devices/*/address") == []
 
 
 def test_nothing_to_do_on_what_libvirt_made():
     current = domain.parse(NORMALISED)
-    assert domain.same(current, domain.overlay(domain.complete({**GUEST, "kind": "qemu"}), current))
+    assert domain.same(current, domain.overlay(complete({**GUEST, "kind": "qemu"}), current))
 
 
 @pytest.mark.parametrize("change, path, value", [
@@ -268,7 +270,7 @@ def test_nothing_to_do_on_what_libvirt_made():
 ])
 def test_a_change_touches_only_itself(change, path, value):
     current = domain.parse(NORMALISED)
-    wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", **change}), current)
+    wanted = domain.overlay(complete({**GUEST, "kind": "qemu", **change}), current)
     assert wanted.findtext(path) == value
     assert not domain.same(current, wanted)
     assert wanted.findtext("uuid") == current.findtext("uuid")
@@ -277,7 +279,7 @@ def test_a_change_touches_only_itself(change, path, value):
 
 def test_card_and_disk_are_changed_in_place():
     current = domain.parse(NORMALISED)
-    wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "bridge": "br1", "mac": "00:16:3e:00:00:51", "disk": "images/b.img"}), current)
+    wanted = domain.overlay(complete({**GUEST, "kind": "qemu", "bridge": "br1", "mac": "00:16:3e:00:00:51", "disk": "images/b.img"}), current)
     assert [nic.find("source").get("bridge") for nic in wanted.findall("devices/interface")] == ["br1"]
     assert [disk.find("source").get("file") for disk in wanted.findall("devices/disk")] == ["/srv/cloud/images/b.img"]
 
@@ -285,41 +287,41 @@ def test_card_and_disk_are_changed_in_place():
 def test_of_several_cards_the_one_with_the_mac_address_is_changed():
     first = "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br9'/></interface><interface type='user'/><interface type='bridge'>"
     current = domain.parse(NORMALISED.replace("<interface type='bridge'>", first))
-    wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "bridge": "br1"}), current)
+    wanted = domain.overlay(complete({**GUEST, "kind": "qemu", "bridge": "br1"}), current)
     assert [nic.bridge for nic in domain_facts.facts(wanted).interfaces] == ["br9", None, "br1"]
 
 
 def test_a_card_of_another_mac_address_has_another_port():
-    wanted = domain.overlay(domain.complete({**GUEST, "kind": "qemu", "mac": "00:16:3e:00:00:51"}), domain.parse(NORMALISED))
+    wanted = domain.overlay(complete({**GUEST, "kind": "qemu", "mac": "00:16:3e:00:00:51"}), domain.parse(NORMALISED))
     assert [nic.find("target").get("dev") for nic in wanted.findall("devices/interface")] == ["vm-3e000051"]
 
 
 def test_cpu():
     current = domain.parse(NORMALISED)
-    assert domain.overlay(domain.complete({**GUEST, "kind": "kvm", "cpu": "host-model"}), current).find("cpu").attrib == {"mode": "host-model"}
-    assert domain.overlay(domain.complete({**GUEST, "kind": "qemu", "cpu": "qemu64"}), current).find("cpu").get("check") == "none"
-    assert domain.overlay(domain.complete({**GUEST, "kind": "qemu", "cpu": "EPYC"}), current).findtext("cpu/model") == "EPYC"
+    assert domain.overlay(complete({**GUEST, "kind": "kvm", "cpu": "host-model"}), current).find("cpu").attrib == {"mode": "host-model"}
+    assert domain.overlay(complete({**GUEST, "kind": "qemu", "cpu": "qemu64"}), current).find("cpu").get("check") == "none"
+    assert domain.overlay(complete({**GUEST, "kind": "qemu", "cpu": "EPYC"}), current).findtext("cpu/model") == "EPYC"
 
 
 def test_a_disk_over_an_image():
     guest = {**GUEST, "disk": "images/our-vm.qcow2"}
-    root = domain.overlay(domain.complete({**guest, "kind": "kvm"}))
+    root = domain.overlay(complete({**guest, "kind": "kvm"}))
     assert root.find("devices/disk/driver").attrib == {"name": "qemu", "type": "qcow2", "cache": "none", "io": "native", "discard": "unmap"}
     # the header of the file is not asked
     assert [item.tag for item in root.find("devices/disk")][:4] == ["driver", "source", "backingStore", "target"]
     assert domain.same(root.find("devices/disk/backingStore"), domain.ET.fromstring("<backingStore/>"))
-    based = domain.complete(dict(guest, kind="kvm", backing="/srv/cloud/registry/emi-0123456789ab/root.img"))
+    based = dataclasses.replace(complete({**guest, "kind": "kvm"}), backing="/srv/cloud/registry/emi-0123456789ab/root.img")
     for current in (None, root):
         laid = domain.overlay(based, current)
         assert domain.same(laid.find("devices/disk/backingStore"), domain.ET.fromstring(
             '<backingStore type="file"><format type="raw"/><source file="/srv/cloud/registry/emi-0123456789ab/root.img"/><backingStore/></backingStore>'))
-        assert domain_facts.facts(laid).disks[0].backing == (based["backing"],)
+        assert domain_facts.facts(laid).disks[0].backing == (based.backing,)
         assert domain.same(domain.overlay(based, laid), laid)
     # where libvirt has it, too
     laid = domain.overlay(based, domain.parse(NORMALISED.replace("our-vm.img", "our-vm.qcow2")))
     assert [item.tag for item in laid.find("devices/disk")] == ["driver", "source", "backingStore", "target", "address"]
-    with pytest.raises(domain.GuestError, match="disk /srv/cloud/images/our-vm.qcow2 is a qcow2 one, and Xen takes raw ones"):
-        domain.complete(guest)
+    with pytest.raises(description.GuestError, match="disk /srv/cloud/images/our-vm.qcow2 is a qcow2 one, and Xen takes raw ones"):
+        complete(guest)
 
 
 @pytest.mark.parametrize("change, words", [
@@ -329,7 +331,7 @@ def test_a_disk_over_an_image():
     ({"root_device": "/dev/xvda1", "disk": None}, "console=hvc0"),
 ])
 def test_command_line(change, words):
-    assert domain.complete({**GUEST, **change})["cmdline"] == words
+    assert complete({**GUEST, **change}).cmdline == words
 
 
 @pytest.mark.parametrize("one, other, expected", [

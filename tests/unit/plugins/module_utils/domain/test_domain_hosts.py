@@ -6,19 +6,19 @@
 from __future__ import annotations
 
 import pytest
-from domain_samples import AMD64, ARM64, GUEST, capabilities
+from domain_samples import AMD64, ARM64, GUEST, capabilities, complete
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._guest import description, domain
 
 
 def test_host():
     assert (AMD64.arch, ARM64.arch) == ("amd64", "arm64")
-    assert ARM64.emulators["armv7l"] == ("/usr/bin/qemu-system-aarch64", {"qemu", "kvm"})
-    assert domain.host("<capabilities><guest><os_type>exe</os_type></guest><guest><os_type>hvm</os_type></guest></capabilities>") == (None, {})
-    assert domain.host(capabilities("riscv64")) == (None, {})
+    assert ARM64.emulators["armv7l"] == description.Emulator("/usr/bin/qemu-system-aarch64", frozenset({"qemu", "kvm"}))
+    for little in ("<capabilities><guest><os_type>exe</os_type></guest><guest><os_type>hvm</os_type></guest></capabilities>", capabilities("riscv64")):
+        assert description.host(little) == description.Host(None, {})
 
 
-EMULATING = domain.host(capabilities("x86_64", ("x86_64", "qemu-system-x86_64", ["qemu"])))
+EMULATING = description.host(capabilities("x86_64", ("x86_64", "qemu-system-x86_64", ["qemu"])))
 
 
 @pytest.mark.parametrize("where, change, words", [
@@ -31,17 +31,17 @@ EMULATING = domain.host(capabilities("x86_64", ("x86_64", "qemu-system-x86_64", 
     (EMULATING, {"kind": "kvm"}, "guest our-vm: kind kvm needs hardware virtualization, and libvirt has none for amd64 here. Give it kind: qemu"),
 ])
 def test_what_a_host_cannot_run(where, change, words):
-    with pytest.raises(domain.GuestError) as error:
-        domain.complete({**GUEST, **change}, where)
+    with pytest.raises(description.GuestError) as error:
+        complete({**GUEST, **change}, where)
     assert words in str(error.value)
-    domain.complete({**GUEST, **change})
+    complete({**GUEST, **change})
 
 
 def test_a_host_of_no_known_architecture_is_asked_for_its_emulators():
-    where = domain.host(capabilities("armv8l", ("armv7l", "qemu-system-arm", ["kvm"])))
-    assert domain.complete({**GUEST, "kind": "kvm", "arch": "armhf"}, where)["emulator"] == "/usr/bin/qemu-system-arm"
+    where = description.host(capabilities("armv8l", ("armv7l", "qemu-system-arm", ["kvm"])))
+    assert complete({**GUEST, "kind": "kvm", "arch": "armhf"}, where).emulator == "/usr/bin/qemu-system-arm"
 
 
 def test_a_cpu_that_is_asked_for():
-    full = domain.complete({**GUEST, "kind": "qemu", "arch": "armhf", "cpu": "cortex-a7"}, AMD64)
+    full = complete({**GUEST, "kind": "qemu", "arch": "armhf", "cpu": "cortex-a7"}, AMD64)
     assert domain.overlay(full).findtext("cpu/model") == "cortex-a7"

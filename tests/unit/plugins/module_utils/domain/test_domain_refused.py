@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import pytest
-from domain_samples import GUEST
+from domain_samples import GUEST, complete
 
-from ansible_collections.our.cloud.plugins.module_utils._guest import domain
+from ansible_collections.our.cloud.plugins.module_utils._guest import description, domain
 
 
 @pytest.mark.parametrize("change, words", [
@@ -35,8 +35,8 @@ from ansible_collections.our.cloud.plugins.module_utils._guest import domain
     ({"store": None}, "is the relative path boot/k and no store is given"),
 ])
 def test_refused(change, words):
-    with pytest.raises(domain.GuestError) as error:
-        domain.complete({**GUEST, **change})
+    with pytest.raises(description.GuestError) as error:
+        complete({**GUEST, **change})
     assert words in str(error.value)
 
 
