@@ -36,6 +36,11 @@ _value:
 """
 
 from ansible_collections.our.cloud.plugins.module_utils._lab import containers
+from ansible_collections.our.cloud.plugins.module_utils._lab.hardware import cards
+
+
+def endpoints(nics, lab):
+    return containers.endpoints(cards(nics), lab)
 
 
 class FilterModule:
@@ -43,4 +48,4 @@ class FilterModule:
 
     def filters(self):
         """The filters by name."""
-        return {"lab_endpoints": containers.endpoints}
+        return {"lab_endpoints": endpoints}

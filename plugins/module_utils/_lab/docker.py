@@ -15,7 +15,11 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._lab.containers import IMAGES, LABEL, LAN_BRIDGES, OUTSIDE_BRIDGES
 from ansible_collections.our.cloud.plugins.module_utils._lab.host import available_memory, check_port
 from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError, run, search_path
@@ -37,15 +41,26 @@ DISK_USE_MIB = 1024
 TIMEOUT = 60
 
 
-def prepare(params, check_mode):
+@dataclass(frozen=True)
+class Container:
+    """A machine that is to run as a container."""
+
+    name: str
+    memory: int  # MiB that it takes
+    forward_ssh: int | None = None  # the port on loopback that leads to its ssh
+    addresses: Sequence[str] = ()  # of its cards on networks outside, with the lengths of these
+
+
+def prepare(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """What lab_docker does for state present. Returns its result."""
+    machines = [shapes.of(Container, machine) for machine in params["machines"]]
     check_programs()
     answers = docker_answers()
     if not answers:
         check_start()
-    check_computer(params["machines"], containers() if answers else {})
-    to_note = params["machines"] and not os.path.exists(user_file(params["name"]))
-    changed = bool(not answers or params["machines"] and (to_note or not lan_open() or watchers() < WATCHERS_WANTED))
+    check_computer(machines, containers() if answers else {})
+    to_note = machines and not os.path.exists(user_file(params["name"]))
+    changed = bool(not answers or machines and (to_note or not lan_open() or watchers() < WATCHERS_WANTED))
     said = []
     if not check_mode and changed:
         check_root()
@@ -55,15 +70,15 @@ def prepare(params, check_mode):
                 pass
         if not answers:
             said.append(start_docker())
-        if params["machines"]:
+        if machines:
             raise_watchers()
             open_lan()
     if answers or not check_mode:
-        check_names(params["machines"], params["name"], containers())
+        check_names(machines, params["name"], containers())
     return {"changed": changed, "answers": answers or not check_mode, "said": said}
 
 
-def release(params, check_mode):
+def release(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """What lab_docker does for state absent: the last lab that used docker takes away what was made for it. Returns its result."""
     users = os.path.join(RECORDS, "users")
     noted = os.listdir(users) if os.path.isdir(users) else []
@@ -81,29 +96,29 @@ def release(params, check_mode):
     return {"changed": changed, "answers": docker_answers(), "said": said}
 
 
-def user_file(name):
+def user_file(name: str) -> str:
     return os.path.join(RECORDS, "users", name)
 
 
-def started_file():
+def started_file() -> str:
     """It says how docker was started, if it was."""
     return os.path.join(RECORDS, "started")
 
 
 # What must be there
 
-def check_programs():
+def check_programs() -> None:
     missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program, path=search_path()) is None})
     if missing:
         raise LabError(f"A lab of containers needs {', '.join(missing)}, which this computer lacks. Remedy: apt-get install {' '.join(missing)}")
 
 
-def check_root():
+def check_root() -> None:
     if os.geteuid() != 0:
         raise LabError("A lab of containers needs root for docker and for this computer's packet filter. Remedy: run as root, or as a user who may use sudo")
 
 
-def check_start():
+def check_start() -> None:
     """Whether a dockerd could be started."""
     pid = docker_pid()
     if pid:
@@ -111,7 +126,7 @@ def check_start():
                        "Remedy: set DOCKER_HOST to the socket that it listens on (its --host), or stop it")
 
 
-def docker_pid():
+def docker_pid() -> int | None:
     """The process of a dockerd that has noted itself, or None."""
     try:
         with open(PID_FILE, encoding="ascii") as file:
@@ -122,30 +137,30 @@ def docker_pid():
         return None
 
 
-def check_computer(machines, known):
+def check_computer(machines: Iterable[Container], known: Mapping[str, tuple[str, str]]) -> None:
     """Memory, disk, ports, networks and packet filter, for the machines that do not run yet. known: as containers() returns them."""
-    to_start = [machine for machine in machines if known.get(machine["name"], ("", ""))[1] != "running"]
+    to_start = [machine for machine in machines if known.get(machine.name, ("", ""))[1] != "running"]
     if not to_start:
         return
     if not os.path.exists(TUN):
         raise LabError(f"This computer has no {TUN}, which virtual networks need. Remedy: modprobe tun")
     check_memory(to_start, available_memory())
-    check_disk([machine for machine in to_start if machine["name"] not in known])
+    check_disk([machine for machine in to_start if machine.name not in known])
     for machine in to_start:
-        if machine.get("forward_ssh"):
-            check_port(machine["name"], machine["forward_ssh"])
+        if machine.forward_ssh:
+            check_port(machine.name, machine.forward_ssh)
     check_networks(to_start, json.loads(run(["ip", "-json", "-4", "route", "show"]) or "[]"))
     check_filter()
 
 
-def check_memory(to_start, available):
-    need = sum(machine["memory"] for machine in to_start)
+def check_memory(to_start: Sequence[Container], available: int) -> None:
+    need = sum(machine.memory for machine in to_start)
     if need > available:
         raise LabError(f"{len(to_start)} machines need {need} MiB of memory, {available} MiB are available. "
                        "Remedy: stop other programs, or lower lab_memory if they will do with less")
 
 
-def check_disk(to_make):
+def check_disk(to_make: Sequence[Container]) -> None:
     directory = docker_root()
     while not os.path.isdir(directory):
         directory = os.path.dirname(directory)
@@ -158,20 +173,20 @@ def check_disk(to_make):
                        "Remedy: free some space, or move docker's data (data-root in /etc/docker/daemon.json)")
 
 
-def check_networks(to_start, routes):
+def check_networks(to_start: Iterable[Container], routes: Iterable[Mapping[str, Any]]) -> None:
     """routes: what `ip -json route` says. A network outside must be nobody else's."""
     for machine in to_start:
-        for address in machine.get("addresses", []):
+        for address in machine.addresses:
             network = ipaddress.ip_interface(address).network
             for route in routes:
                 if route["dst"] == "default" or route.get("dev", "").startswith((LAN_BRIDGES, OUTSIDE_BRIDGES)):
                     continue
                 if network.overlaps(ipaddress.ip_network(route["dst"])):
-                    raise LabError(f"{machine['name']}: the network {network} is taken on this computer, by {route['dst']} on {route.get('dev', '?')}. "
-                                   f"Remedy: give the cards on the network outside (lab_nics of {machine['name']}) addresses in another one")
+                    raise LabError(f"{machine.name}: the network {network} is taken on this computer, by {route['dst']} on {route.get('dev', '?')}. "
+                                   f"Remedy: give the cards on the network outside (lab_nics of {machine.name}) addresses in another one")
 
 
-def check_filter():
+def check_filter() -> None:
     """Where br_netfilter is on, nftables sees what machines of one LAN send each other. Docker's own rules (iptables) are opened for it."""
     if not bridge_filter() or shutil.which("nft", path=search_path()) is None:
         return
@@ -185,7 +200,7 @@ def check_filter():
                            "or sysctl net.bridge.bridge-nf-call-iptables=0")
 
 
-def bridge_filter():
+def bridge_filter() -> bool:
     try:
         with open(BRIDGE_FILTER, encoding="ascii") as file:
             return file.read().strip() == "1"
@@ -193,37 +208,37 @@ def bridge_filter():
         return False
 
 
-def check_names(machines, lab, known):
+def check_names(machines: Iterable[Container], lab: str, known: Mapping[str, tuple[str, str]]) -> None:
     """A container of a machine's name is that machine, or somebody else's."""
     for machine in machines:
-        label, dummy = known.get(machine["name"], (lab, ""))
+        label, dummy = known.get(machine.name, (lab, ""))
         if label != lab:
-            raise LabError(f"There is a container {machine['name']} already, {'of the lab ' + label if label else 'which is no lab machine'}. "
-                           f"Remedy: docker rm {machine['name']}, if nobody needs it, or another name in the inventory")
+            raise LabError(f"There is a container {machine.name} already, {'of the lab ' + label if label else 'which is no lab machine'}. "
+                           f"Remedy: docker rm {machine.name}, if nobody needs it, or another name in the inventory")
 
 
 # Docker
 
-def docker_answers():
+def docker_answers() -> bool:
     done = subprocess.run(["docker", "info", "--format", "{{.ServerVersion}}"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     return done.returncode == 0 and bool(done.stdout.strip())
 
 
-def containers():
+def containers() -> dict[str, tuple[str, str]]:
     """All containers of this docker: {name: (lab, state)}; the lab is empty where the container is none of ours."""
     lines = run(["docker", "container", "ls", "--all", "--format", '{{.Names}}\t{{.Label "%s"}}\t{{.State}}' % LABEL]).splitlines()
     return {name: (label, state) for name, label, state in (line.split("\t") for line in lines if line)}
 
 
-def docker_root():
+def docker_root() -> str:
     return run(["docker", "info", "--format", "{{.DockerRootDir}}"]) if docker_answers() else DATA
 
 
-def has_image():
+def has_image() -> bool:
     return docker_answers() and bool(run(["docker", "image", "ls", "--quiet", IMAGES]))
 
 
-def start_docker():
+def start_docker() -> str:
     """Start a dockerd and wait until it answers. Returns what to say of it."""
     by_service = os.path.isdir(SYSTEMD) and subprocess.run(
         ["systemctl", "cat", "docker.service"], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
@@ -246,7 +261,7 @@ def start_docker():
     return said
 
 
-def log_tail(path):
+def log_tail(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return " / ".join(file.read().splitlines()[-5:]) + ". "
@@ -254,13 +269,13 @@ def log_tail(path):
         return ""
 
 
-def note(way):
+def note(way: str) -> None:
     with open(started_file(), "w", encoding="ascii") as file:
         file.write(way)
 
 
-def stop_docker():
-    """Stop the dockerd that start_docker has started, if it has. Returns what to say of it (list)."""
+def stop_docker() -> list[str]:
+    """Stop the dockerd that start_docker has started, if it has. Returns what to say of it."""
     if not os.path.exists(started_file()):
         return []
     with open(started_file(), encoding="ascii") as file:
@@ -281,31 +296,31 @@ def stop_docker():
 
 # The kernel and its packet filter
 
-def watchers():
+def watchers() -> int:
     with open(WATCHERS, encoding="ascii") as file:
         return int(file.read())
 
 
-def raise_watchers():
+def raise_watchers() -> None:
     if watchers() < WATCHERS_WANTED:
         with open(WATCHERS, "w", encoding="ascii") as file:
             file.write(str(WATCHERS_WANTED))
 
 
-def lan_rule(verb):
+def lan_rule(verb: str) -> subprocess.CompletedProcess[bytes]:
     """Docker's rules for networks without a way out also drop what machines of one such network send each other through a gateway of their own."""
     return subprocess.run(["iptables", "--wait", verb, "DOCKER-USER", "--in-interface", LAN_BRIDGES + "+",
                            "--out-interface", LAN_BRIDGES + "+", "--jump", "ACCEPT"],
                           stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
-def lan_open():
+def lan_open() -> bool:
     """Whether nothing of docker's is in the way: there is the rule, or there is no chain for it."""
     done = lan_rule("--check")
     return done.returncode == 0 or re.search("No chain|does not exist", done.stderr.decode(errors="replace")) is not None
 
 
-def open_lan():
+def open_lan() -> None:
     if not lan_open():
         done = lan_rule("--insert")
         if done.returncode:
@@ -313,6 +328,6 @@ def open_lan():
                            "Remedy: iptables -S DOCKER-USER tells more")
 
 
-def close_lan():
+def close_lan() -> None:
     while lan_rule("--check").returncode == 0:
         lan_rule("--delete")

@@ -13,7 +13,10 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
+from typing import Any
 
+from ansible_collections.our.cloud.plugins.module_utils._lab.hardware import Hardware
 from ansible_collections.our.cloud.plugins.module_utils._lab.machine import Machine
 from ansible_collections.our.cloud.plugins.module_utils._lab.network import OUTSIDE, network_runs, start_network, stop_network
 from ansible_collections.our.cloud.plugins.module_utils._lab.process import (
@@ -27,21 +30,21 @@ DISK_USE_MIB = 1024
 SOCKET_PATH_MAX = 107
 
 
-def preflight(machines: list[dict], state_dir: str, accelerator: str) -> None:
+def preflight(machines: list[Hardware], state_dir: str, accelerator: str) -> None:
     """Refuse what cannot work before anything starts.
 
-    machines: list of hardware dicts (see qemu_argv) that are to run. Those that run already cost nothing more.
+    machines: those that are to run. Those that run already cost nothing more.
     """
     missing = [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]
     if missing:
         raise LabError(missing_programs(missing))
-    to_start = [machine for machine in machines if Machine(state_dir, machine["name"]).pid is None]
+    to_start = [machine for machine in machines if Machine(state_dir, machine.name).pid is None]
     check_socket_paths(machines, state_dir)
     check_memory(to_start, available_memory(), accelerator)
     check_disk(to_start, available_disk(state_dir), state_dir)
     for machine in to_start:
-        if machine.get("forward_ssh"):
-            check_port(machine["name"], machine["forward_ssh"])
+        if machine.forward_ssh:
+            check_port(machine.name, machine.forward_ssh)
 
 
 def available_memory() -> int:
@@ -57,25 +60,25 @@ def available_disk(path: str) -> int:
     return shutil.disk_usage(path).free // 2**20
 
 
-def check_memory(to_start: list[dict], available: int, accelerator: str) -> None:
+def check_memory(to_start: list[Hardware], available: int, accelerator: str) -> None:
     overhead = OVERHEAD_MIB.get(accelerator, max(OVERHEAD_MIB.values()))
-    need = sum(machine["memory"] + overhead for machine in to_start)
+    need = sum(machine.memory + overhead for machine in to_start)
     if need > available:
         raise LabError(
             f"{len(to_start)} lab machines need {need} MiB of memory (with {overhead} MiB each for QEMU itself), {available} MiB are available. "
             "Remedy: stop other programs, lower lab_memory, or start fewer machines with --limit")
 
 
-def check_disk(to_start: list[dict], free: int, state_dir: str) -> None:
+def check_disk(to_start: list[Hardware], free: int, state_dir: str) -> None:
     need = DISK_USE_MIB * len(to_start)
     if need > free:
         raise LabError(f"{len(to_start)} lab machines will write about {need} MiB to {state_dir}, {free} MiB are free. "
                        "Remedy: free some space or set lab_state_dir to a larger file system")
 
 
-def check_socket_paths(machines: list[dict], state_dir: str) -> None:
+def check_socket_paths(machines: list[Hardware], state_dir: str) -> None:
     for machine in machines:
-        longest = Machine(state_dir, machine["name"]).path("monitor.sock")
+        longest = Machine(state_dir, machine.name).path("monitor.sock")
         if len(longest.encode()) > SOCKET_PATH_MAX:
             raise LabError(f"{longest} is too long for a socket's name ({len(longest.encode())} of {SOCKET_PATH_MAX} bytes). "
                            "Remedy: set lab_state_dir to a shorter path")
@@ -113,16 +116,16 @@ def find_accelerator(image: str, timeout: float = 30) -> str:
     return "tcg"
 
 
-def prepare_host(params: dict, check_mode: bool) -> dict:
+def prepare_host(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """What lab_host does for state present. Returns its result."""
     state_dir = os.path.realpath(params["state_dir"])
-    machines = params["machines"]
+    machines = [Hardware.of(machine) for machine in params["machines"]]
     chosen = os.path.join(state_dir, "accelerator")
     accelerator = params["accelerator"]
     if accelerator == "auto":
         accelerator = read_line(chosen) or find_accelerator(params["image"])
     preflight(machines, state_dir, accelerator)
-    networks = sorted({nic["network"] for machine in machines for nic in machine["nics"]} - {OUTSIDE})
+    networks = sorted({nic.network for machine in machines for nic in machine.nics} - {OUTSIDE})
     if check_mode:
         changed = any(not network_runs(state_dir, network) for network in networks)
         return {"changed": changed, "accelerator": accelerator}

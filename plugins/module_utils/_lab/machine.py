@@ -16,7 +16,10 @@ import shutil
 import socket
 import tarfile
 import time
+from collections.abc import Mapping
+from typing import Any
 
+from ansible_collections.our.cloud.plugins.module_utils._lab.hardware import Hardware, Nic
 from ansible_collections.our.cloud.plugins.module_utils._lab.network import OUTSIDE, network_paths
 from ansible_collections.our.cloud.plugins.module_utils._lab.process import (
     QEMU, LabError, create_key, end_process, read_line, remove, run, running_pid, wait_for)
@@ -40,15 +43,14 @@ class Machine:
         """The process id of this machine's QEMU, or None. A pid file whose process is another one is stale."""
         return running_pid(self.path("qemu.pid"), self.path("qemu.pid"))
 
-    def hardware(self) -> dict | None:
-        """What the machine was last started with (dict), or None."""
+    def hardware(self) -> Hardware | None:
+        """What the machine was last started with; None if that is not known."""
         try:
             with open(self.path("hardware.json"), encoding="utf-8") as file:
-                found = json.load(file)
-        except (FileNotFoundError, ValueError):
+                return Hardware.of(json.load(file))
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):
             # a full disk may have cut it short
             return None
-        return found if isinstance(found, dict) else None
 
     def console(self) -> bytes:
         return self.log("console.log")
@@ -68,13 +70,9 @@ class Machine:
         return "stopped" if os.path.exists(self.path("disk.qcow2")) else "absent"
 
 
-def qemu_argv(hardware: dict, machine: Machine) -> list[str]:
-    """The command line of a machine.
-
-    hardware: name, memory (MiB), vcpus, image (path of the disk that its own lies over), accelerator (kvm or tcg), forward_ssh (port
-    on loopback or None), nics: list of {network, mac}; the network OUTSIDE is QEMU's own, any other is a LAN by its name.
-    """
-    if hardware["accelerator"] == "kvm":
+def qemu_argv(hardware: Hardware, machine: Machine) -> list[str]:
+    """The command line of a machine. The network OUTSIDE is QEMU's own."""
+    if hardware.accelerator == "kvm":
         processor = ["-accel", "kvm", "-cpu", "host"]
     else:
         # An AMD processor with SVM and nested paging, so that Xen PVH and KVM guests run. libvirt's Xen driver knows no
@@ -82,7 +80,7 @@ def qemu_argv(hardware: dict, machine: Machine) -> list[str]:
         # instruction's operand into EFLAGS, the direction flag too, and kernels die of that.
         processor = ["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64,-cx16,+svm,+npt,+vme,x-force-features=on"]
     argv = [
-        QEMU, *processor, "-name", hardware["name"], "-M", "q35", "-smp", str(hardware["vcpus"]), "-m", str(hardware["memory"]),
+        QEMU, *processor, "-name", hardware.name, "-M", "q35", "-smp", str(hardware.vcpus), "-m", str(hardware.memory),
         "-nodefaults", "-display", "none", "-device", "virtio-rng-pci",
         "-drive", f"file={machine.path('disk.qcow2')},format=qcow2,if=none,id=disk,cache=unsafe,discard=unmap",
         "-device", "virtio-blk-pci,drive=disk,bootindex=0",
@@ -92,29 +90,28 @@ def qemu_argv(hardware: dict, machine: Machine) -> list[str]:
         # A daemon's error output goes to its log, if it logs anything: QEMU's last words when it aborts.
         "-d", "unimp", "-D", machine.path("qemu.log"),
     ]
-    for number, nic in enumerate(hardware["nics"]):
-        if nic["network"] == OUTSIDE:
+    for number, nic in enumerate(hardware.nics):
+        if nic.network == OUTSIDE:
             backend = f"user,id=nic{number}"
-            if hardware.get("forward_ssh"):
-                backend += f",hostfwd=tcp:127.0.0.1:{hardware['forward_ssh']}-:22"
+            if hardware.forward_ssh:
+                backend += f",hostfwd=tcp:127.0.0.1:{hardware.forward_ssh}-:22"
         else:
-            backend = f"vde,id=nic{number},sock={network_paths(machine.state_dir, nic['network'])[0]}"
-        argv += ["-netdev", backend, "-device", f"virtio-net-pci,netdev=nic{number},mac={nic['mac']}"]
+            backend = f"vde,id=nic{number},sock={network_paths(machine.state_dir, nic.network)[0]}"
+        argv += ["-netdev", backend, "-device", f"virtio-net-pci,netdev=nic{number},mac={nic.mac}"]
     return argv
 
 
-def seed_files(hardware: dict, authorized_key: str, host_key: str, host_key_public: str) -> dict[str, tuple[str, int]]:
-    """What makes a clone this machine and no other: {path: (text, mode)}. Its machine id it makes itself, from an empty file."""
-    first = hardware["nics"][0]
+def seed_files(name: str, first: Nic, authorized_key: str, host_key: str, host_key_public: str) -> dict[str, tuple[str, int]]:
+    """What makes a clone this machine and no other: {path: (text, mode)}. Its machine id it makes itself, from an empty file. first: its first card."""
     return {
-        "etc/hostname": (hardware["name"] + "\n", 0o644),
-        "etc/hosts": (f"127.0.0.1 localhost\n127.0.1.1 {hardware['name']}\n::1 localhost ip6-localhost\n", 0o644),
+        "etc/hostname": (name + "\n", 0o644),
+        "etc/hosts": (f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost\n", 0o644),
         "etc/ssh/ssh_host_ed25519_key": (host_key, 0o600),
         "etc/ssh/ssh_host_ed25519_key.pub": (host_key_public + "\n", 0o644),
         "root/.ssh/authorized_keys": (authorized_key + "\n", 0o600),
         # As after an installation: the first NIC by DHCP, any other one is left alone.
         "etc/systemd/network/10-lab.network": (
-            f"[Match]\nMACAddress={first['mac']}\nType=ether\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\nUseDomains=yes\n", 0o644),
+            f"[Match]\nMACAddress={first.mac}\nType=ether\n\n[Network]\nDHCP=yes\n\n[DHCPv4]\nClientIdentifier=mac\nUseDomains=yes\n", 0o644),
         "var/lib/lab-seed": ("", 0o644),
     }
 
@@ -129,26 +126,26 @@ def write_seed(path: str, files: dict[str, tuple[str, int]]) -> None:
     os.chmod(path, 0o600)
 
 
-def start_machine(hardware: dict, state_dir: str, authorized_key: str) -> bool:
+def start_machine(hardware: Hardware, state_dir: str, authorized_key: str) -> bool:
     """Start a machine that does not run. Returns whether it was started now."""
-    machine = Machine(state_dir, hardware["name"])
+    machine = Machine(state_dir, hardware.name)
     if machine.pid:
         return False
     os.makedirs(machine.directory, mode=0o700, exist_ok=True)
     # What an ended process left: a stale pid file would make QEMU refuse, an old console would look like a finished boot.
     for name in ("qemu.pid", "console.log", "qemu.log", "monitor.sock"):
         remove(machine.path(name))
-    public, made = create_key(machine.path("ssh_host_ed25519_key"), hardware["name"])
+    public, made = create_key(machine.path("ssh_host_ed25519_key"), hardware.name)
     if made or not os.path.exists(machine.path("disk.qcow2")):
         with open(machine.path("ssh_host_ed25519_key"), encoding="ascii") as file:
-            write_seed(machine.path("seed.tar"), seed_files(hardware, authorized_key, file.read(), public))
-        run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", hardware["image"], "-F", "raw", machine.path("disk.qcow2")])
+            write_seed(machine.path("seed.tar"), seed_files(hardware.name, hardware.nics[0], authorized_key, file.read(), public))
+        run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", hardware.image, "-F", "raw", machine.path("disk.qcow2")])
     try:
         run(qemu_argv(hardware, machine))
     except LabError as exc:
         raise LabError(f"{machine.name} does not start: {exc}") from exc
     with open(machine.path("hardware.json"), "w", encoding="utf-8") as file:
-        json.dump(hardware, file)
+        json.dump(hardware.plain(), file)
     return True
 
 
@@ -204,7 +201,7 @@ def remove_machine(state_dir: str, name: str) -> bool:
     return existed
 
 
-def ensure_machine(params: dict, check_mode: bool) -> tuple[bool, list[str]]:
+def ensure_machine(params: Mapping[str, Any], check_mode: bool) -> tuple[bool, list[str]]:
     """What lab_machine does. Returns (changed, warnings)."""
     state_dir, name = os.path.realpath(params["state_dir"]), params["name"]
     machine = Machine(state_dir, name)
@@ -212,7 +209,7 @@ def ensure_machine(params: dict, check_mode: bool) -> tuple[bool, list[str]]:
     wanted = params["state"]
     warnings = []
     if wanted == "started":
-        hardware = {key: params[key] for key in ("name", "memory", "vcpus", "image", "accelerator", "nics", "forward_ssh")}
+        hardware = Hardware.of(params)
         changed = before in ("absent", "stopped")
         if not changed and machine.hardware() != hardware:
             warnings.append(f"{name} runs with other hardware than the inventory describes now; destroy it and start it again to change that")
@@ -232,16 +229,16 @@ def ensure_machine(params: dict, check_mode: bool) -> tuple[bool, list[str]]:
     return changed, warnings
 
 
-def status(state_dir: str, name: str) -> dict:
+def status(state_dir: str, name: str) -> dict[str, Any]:
     """{name, state, pid, memory, vcpus, accelerator, console} of one machine."""
     machine = Machine(os.path.realpath(state_dir), name)
-    hardware = machine.hardware() or {}
+    hardware = machine.hardware()
     return {
         "name": name,
         "state": machine.state(),
         "pid": machine.pid,
-        "memory": hardware.get("memory"),
-        "vcpus": hardware.get("vcpus"),
-        "accelerator": hardware.get("accelerator"),
+        "memory": hardware.memory if hardware else None,
+        "vcpus": hardware.vcpus if hardware else None,
+        "accelerator": hardware.accelerator if hardware else None,
         "console": machine.path("console.log"),
     }

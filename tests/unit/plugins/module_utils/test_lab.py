@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import socket
@@ -13,11 +14,9 @@ import tarfile
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._lab import host, process
 from ansible_collections.our.cloud.plugins.module_utils._lab import machine as lab_machine
+from ansible_collections.our.cloud.plugins.module_utils._lab.hardware import Hardware, Nic
 
-FRONT = {
-    "name": "front", "memory": 768, "vcpus": 1, "image": "/images/a/disk.raw", "accelerator": "tcg", "forward_ssh": 2222,
-    "nics": [{"network": "outside", "mac": "52:54:00:00:00:01"}, {"network": "lan", "mac": "52:54:00:00:01:01"}],
-}
+FRONT = Hardware("front", 768, 1, "/images/a/disk.raw", "tcg", (Nic("outside", "52:54:00:00:00:01"), Nic("lan", "52:54:00:00:01:01")), 2222)
 
 
 @pytest.fixture(name="sleeper")
@@ -53,13 +52,13 @@ def test_command_line_of_an_emulated_front_end():
 
 
 def test_command_line_with_hardware_virtualization():
-    argv = lab_machine.qemu_argv({**FRONT, "accelerator": "kvm", "forward_ssh": None}, lab_machine.Machine("/lab", "front"))
+    argv = lab_machine.qemu_argv(dataclasses.replace(FRONT, accelerator="kvm", forward_ssh=None), lab_machine.Machine("/lab", "front"))
     assert argv[1:5] == ["-accel", "kvm", "-cpu", "host"]
     assert "user,id=nic0" in argv
 
 
 def test_seed_unpacks_to_names_keys_and_the_first_card_alone(tmp_path):
-    files = lab_machine.seed_files(FRONT, "ssh-ed25519 AAAA lab", "PRIVATE\n", "ssh-ed25519 BBBB front")
+    files = lab_machine.seed_files("front", FRONT.nics[0], "ssh-ed25519 AAAA lab", "PRIVATE\n", "ssh-ed25519 BBBB front")
     seed = tmp_path / "seed.tar"
     lab_machine.write_seed(seed, files)
     assert seed.stat().st_mode & 0o777 == 0o600

@@ -7,9 +7,10 @@ import tarfile
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._lab import containers
+from ansible_collections.our.cloud.plugins.module_utils._lab.hardware import Nic
 
-FRONT = [{"network": "outside", "mac": "52:54:00:00:00:01", "address": "192.0.2.10/24"}, {"network": "lan", "mac": "52:54:00:00:01:01"}]
-NODE = [{"network": "lan", "mac": "52:54:00:00:01:02"}]
+FRONT = [Nic("outside", "52:54:00:00:00:01", "192.0.2.10/24"), Nic("lan", "52:54:00:00:01:01")]
+NODE = [Nic("lan", "52:54:00:00:01:02")]
 
 
 def test_networks_of_a_lab():
@@ -47,7 +48,8 @@ def test_a_node_has_its_card_and_nothing_more():
 @pytest.fixture(name="lab")
 def fixture_lab(tmp_path):
     (tmp_path / "id_ed25519.pub").write_text("ssh-ed25519 AAAA lab\n", encoding="ascii")
-    return {"name": "bart", "state_dir": str(tmp_path), "nics": NODE, "files": {"/etc/libvirt/qemu.conf": "namespaces = []\n"}}
+    return {"name": "bart", "state_dir": str(tmp_path), "nics": [{"network": "lan", "mac": "52:54:00:00:01:02"}],
+            "files": {"/etc/libvirt/qemu.conf": "namespaces = []\n"}}
 
 
 def test_a_seed_is_made_once(lab, tmp_path):
