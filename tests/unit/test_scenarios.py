@@ -74,6 +74,26 @@ def test_what_two_take_is_found(tmp_path):
     assert shared(tmp_path.iterdir()) == ["one and two: bridge oc-school", "one and two: container otto"]
 
 
+def leaves(settings, *path):
+    """{(key, key, ...): value} of all that is below."""
+    if not isinstance(settings, dict):
+        return {path: settings}
+    return {place: value for key, below in settings.items() for place, value in leaves(below, *path, key).items()}
+
+
+def test_what_all_scenarios_have_in_common_is_in_one_file():
+    common = leaves(load(CHECKOUT / ".config/molecule/config.yml"))
+    assert {path.parent.name: again for path in CHECKOUT.glob("molecule/*/molecule.yml") if (again := common.keys() & leaves(load(path)).keys())} == {}
+
+
+def test_the_machine_that_scenarios_repeat_is_the_same():
+    """Platforms are in a list, and molecule merges no lists."""
+    own = ("name", "groups", "networks", "docker_networks", "sysctls", "devices")
+    machines_of = [{key: value for key, value in platform.items() if key not in own} for path in sorted(CHECKOUT.glob("molecule/*/molecule.yml"))
+                   for platform in load(path).get("platforms", []) if platform["image"] == "our-cloud/systemd:trixie"]
+    assert len(machines_of) > 10 and all(machine == machines_of[0] for machine in machines_of)
+
+
 @pytest.mark.parametrize("group, passwd, others", [
     ("me:x:7:", "me:x:7:7::/:/bin/sh", ""), ("me:x:7:root,me", "me:x:7:7::/:/bin/sh\nyou:x:8:8::/:/bin/sh", ""),
     ("users:x:7:you", "me:x:7:7::/:/bin/sh", "you"), ("users:x:7:", "me:x:7:7::/:/bin/sh\nyou:x:8:7::/:/bin/sh\nshe:x:9:7::/:/bin/sh", "she you"),
