@@ -110,6 +110,21 @@ def test_libvirt_says_that_it_worked_and_it_runs_on_both(site):
     assert not {"one: undefine", "one: destroy", "two: destroy", "two: undefine"} & set(site.did)
 
 
+def test_what_has_just_been_started_here_keeps_its_definition(kvm, monkeypatch):
+    """Somebody starts it between the look and the end of the move; the lease decides which one goes on."""
+    real = aftermath.Aftermath.state_there
+
+    def look(settled):
+        seen = real(settled)
+        kvm.guest.word = "running"
+        return seen
+
+    kvm.guest.word = "stopped"
+    monkeypatch.setattr(aftermath.Aftermath, "state_there", look)
+    kvm.move(mode="offline")
+    assert kvm.guest.persistent and "one: undefine" not in kvm.did
+
+
 def test_definition_that_was_not_there_before_is_taken_away(kvm):
     kvm.guest.when["migrate"] = breaks(kvm.world, lambda dom: dom.arrive(kvm.two, "stopped", event=False))
     assert kvm.move()["place"] == "source" and kvm.words() == {"one": "running"}
