@@ -33,6 +33,11 @@ def test_the_least_and_its_defaults():
     assert "disk" not in guest.told() and "autostart" not in guest.told()
 
 
+def test_cpus_are_promised_twice():
+    """Guests share those of their node, which are not known here: any number may be right."""
+    assert read(pvh(vcpus=300)).faults == [] and read(pvh(vcpus=300)).guests[0].vcpus == 300
+
+
 def test_values_are_normalised():
     guest = read(kvm(mac="52-54-00-AA-bb-01", memory="512", disk="images/../images//db.qcow2", autostart=False, address="192.0.2.7")).guests[0]
     assert (guest.mac, guest.memory, guest.disk, guest.address) == ("52:54:00:aa:bb:01", 512, "/srv/cloud/images/db.qcow2", "192.0.2.7")
