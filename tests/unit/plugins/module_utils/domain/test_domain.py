@@ -303,6 +303,11 @@ def test_cpu():
     assert domain.overlay(complete({**GUEST, "kind": "qemu", "cpu": "EPYC"}), current).findtext("cpu/model") == "EPYC"
 
 
+@pytest.mark.parametrize("path, overlay", [("/s/a.qcow2", True), ("/s/a.img", False), ("/s/a.qcow2/b.img", False), ("/s/a.qcow2.img", False)])
+def test_a_disks_name_says_what_it_is(path, overlay):
+    assert domain.is_overlay(path) is overlay
+
+
 def test_a_disk_over_an_image():
     guest = {**GUEST, "disk": "images/our-vm.qcow2"}
     root = domain.overlay(complete({**guest, "kind": "kvm"}))

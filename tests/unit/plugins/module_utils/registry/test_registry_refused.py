@@ -69,6 +69,7 @@ def test_missing_files(root, folder, missing, reason):
     ({"arch": "x86_64"}, "architecture 'x86_64' is not one of amd64"),
     ({"kernel": "k"}, "is a directory, whose kernel and ramdisk are registered with it"),
     ({"name": "a/b"}, "is not letters"),
+    ({"name": "debian\n"}, "is not letters"),
     ({"name": "emi-01234567"}, "or is an id"),
 ])
 def test_wrong_words(root, folder, params, reason):
@@ -86,6 +87,12 @@ def test_wrong_words(root, folder, params, reason):
 def test_wrong_words_of_one_file(root, folder, params, reason):
     register(root, folder / "vmlinuz", "kernel", "k")
     refused(root, reason, folder / "root.img", **params)
+
+
+def test_an_id_of_another_kind_is_none(root, folder):
+    key = register(root, folder / "initrd.img", "ramdisk", "r")["id"]
+    assert site(root).find("ramdisk", key) and site(root).find("kernel", key) is None and site(root).find("image", key) is None
+    refused(root, f"there is no kernel {key} in the registry", folder / "root.img", kernel=key)
 
 
 def test_an_architecture_that_is_not_sure(root, folder):
