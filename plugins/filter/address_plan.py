@@ -114,8 +114,12 @@ _value:
 from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import make_plan
 
 
+def address_plan(*plan, **options):
+    return make_plan(*plan, **options).plain()
+
+
 class FilterModule:
     """The filter our.cloud.address_plan."""
 
     def filters(self):
-        return {"address_plan": make_plan}
+        return {"address_plan": address_plan}

@@ -13,12 +13,17 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 
 _LABEL = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
 
 
-def guest_mac(name):
+def guest_mac(name: object) -> str:
     """The MAC address that a guest of this name has wherever it runs.
 
     00:16:3e is Xen's prefix; its users keep the top bit of the fourth byte clear.
@@ -35,7 +40,7 @@ def guest_port(mac: str) -> str:
     return "vm-" + mac.replace(":", "")[4:]
 
 
-def normalise_mac(value):
+def normalise_mac(value: object) -> str:
     """A MAC address in lower case with colons; ValueError says what is wrong with it."""
     if isinstance(value, int) or str(value).isdigit() and len(str(value)) != 12:
         # 52:54:00:12:34:56 is a number to the base of sixty in YAML 1.1.
@@ -54,17 +59,17 @@ def normalise_mac(value):
     return mac
 
 
-def short_name(name):
+def short_name(name: object) -> str:
     """The name of a machine without its domain."""
     return str(name).partition(".")[0].lower()
 
 
-def is_domain(value):
+def is_domain(value: object) -> bool:
     """Whether this can be a domain."""
     return all(_LABEL.match(label) for label in str(value).split("."))
 
 
-def parse_network(value):
+def parse_network(value: object) -> ipaddress.IPv4Network:
     """An IPv4 network with room for a LAN; ValueError says what is wrong with it."""
     text = str(value)
     if "/" not in text:
@@ -80,7 +85,7 @@ def parse_network(value):
     return network
 
 
-def parse_address(value, network):
+def parse_address(value: object, network: ipaddress.IPv4Network) -> ipaddress.IPv4Address:
     """An address that a machine of the network can have; ValueError says what is wrong with it."""
     try:
         address = ipaddress.IPv4Address(str(value))
@@ -95,34 +100,34 @@ def parse_address(value, network):
     return address
 
 
-def address_range(text, network):
+def address_range(text: object, network: ipaddress.IPv4Network) -> tuple[ipaddress.IPv4Address, ipaddress.IPv4Address]:
     """The first and the last address of a range of a network, written FIRST-LAST; ValueError says what is wrong with it."""
     parts = [part.strip() for part in str(text).split("-")]
     if len(parts) != 2:
         raise ValueError(f"{str(text)!r} is not a range: write its first and its last address with a hyphen between")
-    first, last = (parse_address(part, network) for part in parts)
+    first, last = parse_address(parts[0], network), parse_address(parts[1], network)
     if first > last:
         raise ValueError(f"{text} begins after its end: write the lower address first")
     return first, last
 
 
-def tunnel_mac(name):
+def tunnel_mac(name: object) -> str:
     """The MAC address of a node's end of the tunnels between node controllers. The locally administered ones (02) are free for that."""
     return ":".join(f"{byte:02x}" for byte in (2, *hashlib.sha256(f"tunnel {name}".encode()).digest()[:5]))
 
 
-def tunnel_address(address, lan, tunnels):
+def tunnel_address(address: object, lan: object, tunnels: object) -> ipaddress.IPv4Interface:
     """A node's address in the tunnels' network: the same as on the LAN, but for the network's part. ValueError says what is wrong."""
-    lan, tunnels = parse_network(lan), parse_network(tunnels)
-    if lan.overlaps(tunnels):
-        raise ValueError(f"{tunnels} overlaps the LAN {lan}: take a network that is used nowhere else")
-    offset = int(parse_address(address, lan)) - int(lan.network_address)
-    if offset >= tunnels.num_addresses - 1:
-        raise ValueError(f"{tunnels} is too small for the host part of {address}: make it as large as the LAN (/{lan.prefixlen})")
-    return ipaddress.IPv4Interface(f"{tunnels.network_address + offset}/{tunnels.prefixlen}")
+    outer, inner = parse_network(lan), parse_network(tunnels)
+    if outer.overlaps(inner):
+        raise ValueError(f"{inner} overlaps the LAN {outer}: take a network that is used nowhere else")
+    offset = int(parse_address(address, outer)) - int(outer.network_address)
+    if offset >= inner.num_addresses - 1:
+        raise ValueError(f"{inner} is too small for the host part of {address}: make it as large as the LAN (/{outer.prefixlen})")
+    return ipaddress.IPv4Interface(f"{inner.network_address + offset}/{inner.prefixlen}")
 
 
-def find_interface(links, name, mac):
+def find_interface(links: Sequence[Mapping[str, Any]], name: str | None, mac: object) -> str:
     """The name of the interface that has this name or, without a name, this MAC address.
 
     links: the interfaces as `ip -json -details address` tells them.
@@ -147,32 +152,65 @@ def find_interface(links, name, mac):
     return found[0]["ifname"]
 
 
-def _describe(links):
+def _describe(links: Iterable[Mapping[str, Any]]) -> list[str]:
     return sorted(
         f"{link['ifname']} ({link['address']})" for link in links if link.get("link_type") == "ether"
     ) or ["none"]
 
 
+@dataclass(frozen=True)
+class Reservation:
+    """What the DHCP server gives a card."""
+
+    name: str | None
+    mac: str
+    address: str | None  # empty: one of the dynamic range
+
+
+@dataclass(frozen=True)
+class Name:
+    """A fixed entry of the DNS."""
+
+    name: str  # of one label
+    address: str
+    whole: str | None = None  # the name with its domain, if that is not the LAN's: by it the inventory's hosts call each other
+
+
+@dataclass(frozen=True)
+class AddressPlan:
+    """The address plan of a site. With problems the rest is not to be used."""
+
+    problems: tuple[str, ...]  # sentences
+    reservations: tuple[Reservation, ...] = ()  # sorted by MAC address
+    names: tuple[Name, ...] = ()  # sorted by address
+    public: str = ""  # the gateway's interface that leads outside; empty: nobody asked for it, or it is not known
+    private: str = ""  # the one on the LAN, likewise
+
+    def plain(self) -> dict[str, Any]:
+        """As the filter returns it."""
+        return {**shapes.plain(self), "names": [shapes.said(name) for name in self.names]}
+
+
 class _Plan:
     """Collects machines and complaints; nothing is raised, so that all faults are named at once."""
 
-    def __init__(self, network, domain):
+    def __init__(self, network: ipaddress.IPv4Network, domain: object) -> None:
         self.network = network
         self.domain = domain
-        self.problems = []
-        self.reservations = []
-        self.names = []
-        self._owners = {}
+        self.problems: list[str] = []
+        self.reservations: list[Reservation] = []
+        self.names: list[Name] = []
+        self._owners: dict[tuple[str, str], str] = {}
 
-    def complain(self, text, *args):
+    def complain(self, text: str, *args: object) -> None:
         self.problems.append(text % args)
 
-    def _claim(self, kind, value, owner, remedy):
+    def _claim(self, kind: str, value: str, owner: str, remedy: str) -> None:
         other = self._owners.setdefault((kind, value), owner)
         if other != owner:
             self.complain("%s and %s have the same %s %s: %s.", other, owner, kind, value, remedy)
 
-    def address(self, owner, variable, value):
+    def address(self, owner: str, variable: str, value: object) -> str | None:
         """The address as text; None after a complaint."""
         try:
             address = str(parse_address(value, self.network))
@@ -182,7 +220,7 @@ class _Plan:
         self._claim("address", address, owner, f"change {variable} of one of them")
         return address
 
-    def mac(self, owner, variable, value):
+    def mac(self, owner: str, variable: str, value: object) -> str | None:
         """The MAC address; None after a complaint."""
         try:
             mac = normalise_mac(value)
@@ -192,7 +230,7 @@ class _Plan:
         self._claim("MAC address", mac, owner, f"change {variable} of one of them")
         return mac
 
-    def name(self, owner, value):
+    def name(self, owner: str, value: object) -> str | None:
         """The name in the DNS; None after a complaint."""
         name = short_name(value)
         if not _LABEL.match(name):
@@ -209,7 +247,7 @@ class _Plan:
         self._claim("name", name, owner, "rename one of them")
         return name
 
-    def whole(self, owner, value):
+    def whole(self, owner: str, value: object) -> str | None:
         """The name of a machine with a domain that is not the LAN's, else None."""
         whole = str(value).lower()
         if "." not in whole or whole == f"{short_name(value)}.{str(self.domain).lower()}":
@@ -219,14 +257,14 @@ class _Plan:
             return None
         return whole
 
-    def add(self, name, mac, address, whole=None):
+    def add(self, name: str | None, mac: str | None, address: str | None, whole: str | None = None) -> None:
         """A machine whose values have been found good."""
         if name and address:
-            self.names.append({"name": name, "address": address, **({"whole": whole} if whole else {})})
+            self.names.append(Name(name, address, whole or None))
         if mac:
-            self.reservations.append({"name": name, "mac": mac, "address": address})
+            self.reservations.append(Reservation(name, mac, address))
 
-    def range(self, start, end, unreserved):
+    def range(self, start: object, end: object, unreserved: int) -> None:
         """The dynamic range, against the network and everything that has been added."""
         bounds = []
         for variable, value in (("gateway_dhcp_range_start", start), ("gateway_dhcp_range_end", end)):
@@ -265,8 +303,9 @@ class _Plan:
             )
 
 
-def _interfaces(plan, links, routes, public, private):
-    """The names of the two interfaces; what is wrong with them goes to the plan."""
+def _interfaces(plan: _Plan, links: Sequence[Mapping[str, Any]], routes: Sequence[Mapping[str, Any]], public: Mapping[str, Any],
+                private: Mapping[str, Any]) -> dict[str, str]:
+    """The names of the two interfaces, by side; what is wrong with them goes to the plan."""
     found = {}
     for side, wanted in (("public", public), ("private", private)):
         try:
@@ -295,7 +334,7 @@ def _interfaces(plan, links, routes, public, private):
     return found
 
 
-def _overlap(plan, links, interface):
+def _overlap(plan: _Plan, links: Iterable[Mapping[str, Any]], interface: str) -> None:
     """The outer network must not be the LAN's, or nobody knows on which side an address is."""
     for link in links:
         for each in link.get("addr_info", []) if link["ifname"] == interface else []:
@@ -312,19 +351,19 @@ def _overlap(plan, links, interface):
 
 
 def make_plan(
-    machines,
-    gateway,
-    address,
-    network,
-    domain,
-    range_start,
-    range_end,
-    guests=(),
-    links=None,
-    routes=(),
-    public=None,
-    private=None,
-):
+    machines: Iterable[Mapping[str, Any]],
+    gateway: str,
+    address: object,
+    network: object,
+    domain: object,
+    range_start: object,
+    range_end: object,
+    guests: Iterable[Mapping[str, Any]] = (),
+    links: Sequence[Mapping[str, Any]] | None = None,
+    routes: Sequence[Mapping[str, Any]] = (),
+    public: Mapping[str, Any] | None = None,
+    private: Mapping[str, Any] | None = None,
+) -> AddressPlan:
     """The address plan of a site.
 
     machines: [{name, mac, address}], the hosts of the inventory (mac and address may be empty)
@@ -332,18 +371,11 @@ def make_plan(
     guests: [{name, mac, address, state}], virtual machines (all but the name may be missing)
     links, routes: the gateway's, as `ip -json -details address` and `ip -json route show default` tell them
     public, private: {name, mac} of its interfaces
-
-    Returns {problems, reservations: [{name, mac, address}], names: [{name, address}], public, private}.
-    A name whose domain is not the LAN's has `whole`, too: by that the inventory's hosts call each other.
-    With problems the rest is not to be used.
     """
-    result = {"problems": [], "reservations": [], "names": [], "public": "", "private": ""}
     try:
-        network = parse_network(network)
+        plan = _Plan(parse_network(network), domain)
     except ValueError as error:
-        result["problems"].append(f"The LAN: gateway_network {error}.")
-        return result
-    plan = _Plan(network, domain)
+        return AddressPlan((f"The LAN: gateway_network {error}.",))
     if not is_domain(domain):
         plan.complain("The LAN: gateway_domain %r is not a domain: write one such as lab.lan.", str(domain))
 
@@ -374,16 +406,14 @@ def make_plan(
             plan.mac(owner, "mac", guest.get("mac") or guest_mac(guest["name"])),
             plan.address(owner, "address", guest["address"]) if guest.get("address") else "",
         )
-    unreserved = sum(1 for reservation in plan.reservations if not reservation["address"])
+    unreserved = sum(1 for reservation in plan.reservations if not reservation.address)
     plan.range(range_start, range_end, unreserved)
 
+    found: dict[str, str] = {}
     if links is not None:
         found = _interfaces(plan, links, routes, public or {}, private or {})
-        result.update(found)
         if found.get("public"):
             _overlap(plan, links, found["public"])
 
-    result["problems"] = plan.problems
-    result["reservations"] = sorted(plan.reservations, key=lambda item: item["mac"])
-    result["names"] = sorted(plan.names, key=lambda item: ipaddress.IPv4Address(item["address"]))
-    return result
+    return AddressPlan(tuple(plan.problems), tuple(sorted(plan.reservations, key=lambda item: item.mac)),
+                       tuple(sorted(plan.names, key=lambda item: ipaddress.IPv4Address(item.address))), **found)

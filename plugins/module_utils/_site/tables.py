@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 NOTHING = "-"
 
 
-def table(head, rows):
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Aligned lines; numbers to the right."""
     lines = [list(head)] + [[NOTHING if cell in (None, "", []) else ", ".join(cell) if isinstance(cell, list) else str(cell) for cell in row] for row in rows]
     right = [bool(rows) and all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
@@ -16,7 +19,7 @@ def table(head, rows):
     return ["  ".join(cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(line, widths, right)).rstrip() for line in lines]
 
 
-def images(registry):
+def images(registry: Mapping[str, Any]) -> list[str]:
     """Of what image_info returned: images with their kernels and ramdisks, then those that belong to none."""
     release = {kernel["id"]: kernel["version"] for kernel in registry["kernels"]}
     rows = [[image["id"], image["names"], image["arch"], image["size"] >> 20, image["kernel"], release.get(image["kernel"]), image["ramdisk"],
@@ -30,7 +33,7 @@ def images(registry):
             + (["", room(registry["room"])] if registry.get("room") else []))
 
 
-def room(told):
+def room(told: Mapping[str, Any]) -> str:
     """How full the store is, and will be: disks take room as they are written to."""
     free, size, promised = (told[each] >> 20 for each in ("free", "size", "promised"))
     text = f"{told['path']} has {free} of {size} MiB free. The guests' disks there may still take {promised} MiB"

@@ -46,7 +46,7 @@ def plan(**changes):
         "private": {"mac": "52:54:00:00:01:01"},
     }
     arguments.update(changes)
-    return address_plan.make_plan(**arguments)
+    return address_plan.make_plan(**arguments).plain()
 
 
 def with_machine(**machine):
