@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 import pytest
 import yaml
@@ -31,6 +32,18 @@ ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 ])
 def test_setting(path, line):
     assert line in (ROLES / path).read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("path, setting", [("certificate.yml", 'ownca_not_before: "-1d"'), ("ca.yml", 'selfsigned_not_before: "-1d"')])
+def test_a_clock_that_is_behind_believes_a_new_certificate(path, setting):
+    assert setting in (ROLES / "certificates/tasks" / path).read_text(encoding="utf-8")
+
+
+def test_no_shell_reads_names_of_interfaces():
+    """The hook runs as root, and who may name an interface need not be."""
+    code = re.sub(r"(?m)^\s*#.*$", "", (ROLES / "guests/files/announce.pl").read_text(encoding="utf-8"))
+    assert not re.search(r"`|\bqx\b|\bglob\b|\bexec\b|<\*|open\([^,]+,\s*\"", code)
+    assert re.findall(r"system\((.*)\);", code) == ["'bridge', 'fdb', 'del', $mac, 'dev', $port, 'master'"]
 
 
 @pytest.mark.parametrize("allowed, enabled, names", [
