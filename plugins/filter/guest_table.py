@@ -55,10 +55,12 @@ _value:
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import overview, told
 from ansible_collections.our.cloud.plugins.module_utils._guest.guests import hypervisors
+from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import InstanceFacts
 
 
 def guest_table(hosts, registry, groups=None, guests=None, instances=None, leases=None):
-    return overview.guests(told.read(hosts), registry, hypervisors(groups or {}), guests, instances, leases or "")
+    return overview.guests(told.read(hosts), registry, hypervisors(groups or {}), guests,
+                           None if instances is None else [InstanceFacts.of(each) for each in instances], leases or "")
 
 
 class FilterModule:

@@ -40,13 +40,12 @@ _value:
 """
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_moved
-from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._guest import told
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
 
 
 def astray(hosts, plan):
-    return instance_moved.astray(told.read(hosts), shapes.of(Planned, plan))
+    return instance_moved.astray(told.read(hosts), Planned.of(plan))
 
 
 class FilterModule:

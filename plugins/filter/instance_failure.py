@@ -44,12 +44,11 @@ _value:
 """
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_moved
-from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
 
 
 def failure(hosts, plan, message):
-    return instance_moved.failure(hosts, shapes.of(Planned, plan), message)
+    return instance_moved.failure(hosts, Planned.of(plan), message)
 
 
 class FilterModule:

@@ -52,18 +52,25 @@ _value:
   type: dict
 """
 
+import types
+
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_plan
 from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 from ansible_collections.our.cloud.plugins.module_utils._guest import told
 from ansible_collections.our.cloud.plugins.module_utils._guest.guests import hypervisors
+from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import InstanceFacts
+
+# No cloud at all; None is one that does not answer.
+NO_CLOUD = types.MappingProxyType({"instances": ()})
 
 
-def migration_plan(hosts, name, target=None, mode=None, groups=None, cloud=instance_plan.NO_CLOUD):
+def migration_plan(hosts, name, target=None, mode=None, groups=None, cloud=NO_CLOUD):
     families = hypervisors(groups or {})
     name, target, mode = (str(value or "").strip() for value in (name, target, mode))
     silent = sorted(set(families) - set(hosts))
+    instances = None if cloud is None else [InstanceFacts.of(each) for each in cloud.get("instances", ())]
     nodes = list((groups or {}).get("nc", []))
-    return plain(instance_plan.plan(name, told.read(hosts), target or None, mode or None, silent, families, nodes, cloud))
+    return plain(instance_plan.plan(name, told.read(hosts), target or None, mode or None, silent, families, nodes, instances))
 
 
 class FilterModule:

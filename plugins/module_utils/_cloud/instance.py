@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import explain, instances, session
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._site.address_plan import guest_mac, normalise_mac
 
@@ -368,8 +369,8 @@ class Instance:
     def result(self, server: Any) -> dict[str, Any]:
         """What the module returns."""
         with session.speaking(f"instance {self.name}"):
-            told = instances.told(self.cloud, [server]) if server is not None else [None]
-        return {"changed": bool(self.actions), "actions": self.actions, "instance": told[0]}
+            told = instances.told(self.cloud, [server])[0] if server is not None else None
+        return {"changed": bool(self.actions), "actions": self.actions, "instance": shapes.plain(told)}
 
 
 def of_project(cloud: Connection, project: Optional[str]) -> Connection:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import compute_log, explain, instances, session
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._move import address
 
@@ -82,7 +83,7 @@ class Move:
         with session.speaking(f"instance {self.name}"):
             known = instances.told(self.cloud, [server])[0]
         source = server.compute_host
-        result = {"changed": source != self.target, "instance": known, "source": source, "target": self.target, "mode": "live"}
+        result = {"changed": source != self.target, "instance": shapes.plain(known), "source": source, "target": self.target, "mode": "live"}
         if source == self.target:
             return result
         with session.speaking("nova"):
@@ -92,17 +93,17 @@ class Move:
             raise self.refuse("; ".join(reasons))
         if self.check:
             return result
-        answered = bool(known["address"]) and self.answers(known["address"], 2)
+        answered = bool(known.address) and self.answers(known.address, 2)
         began = self.now()
         with session.speaking(f"move of {self.name} to {self.target}"):
             before = {each.id for each in self.cloud.compute.migrations(server_id=server.id)}
             self.cloud.compute.live_migrate_server(server.id, host=self.target, block_migration="auto")
         self.tell(f"{source} -> {self.target}: asked")
         sent = self.follow(server, before, began)
-        result.update(total_ms=int((self.now() - began) * 1000), transferred=sent, address=known["address"],
-                      address_answers=self.answers(known["address"], self.params["address_timeout"]) if answered else None)
+        result.update(total_ms=int((self.now() - began) * 1000), transferred=sent, address=known.address,
+                      address_answers=self.answers(known.address, self.params["address_timeout"]) if answered else None)
         if result["address_answers"] is False:
-            raise self.refuse(f"it runs on {self.target} and {known['address']} has not answered since, as it did before",
+            raise self.refuse(f"it runs on {self.target} and {known.address} has not answered since, as it did before",
                               f"On {self.target}: `ovs-vsctl show` and /var/log/ovn/ovn-controller.log; a hard reboot plugs in its card again")
         return result
 

@@ -47,14 +47,14 @@ def failure(hosts: dict[str, dict[str, Any]], plan: Planned, message: str) -> st
 
 def astray(hosts: Mapping[str, Hypervisor], plan: Planned) -> str:
     """What is wrong after a move; empty if the instance runs on the target alone. hosts: by node, what it told."""
-    instance, source, target = plan.instance or {}, plan.source, plan.target
+    instance, source, target = plan.instance, plan.source, plan.target
     unasked = [host for host in (source, target) if host not in hosts]
     if unasked:
-        return f"nova says that {instance['name']} moved to {target}, and {' and '.join(unasked)} could not be asked."
+        return f"nova says that {instance.name} moved to {target}, and {' and '.join(unasked)} could not be asked."
     there = instance_plan.copies(instance, hosts)
     if target not in there or not there[target].active:
-        return f"nova says that {instance['name']} moved to {target}, and libvirt there does not run it. `openstack server reboot --hard {instance['id']}`"
+        return f"nova says that {instance.name} moved to {target}, and libvirt there does not run it. `openstack server reboot --hard {instance.id}`"
     if source in there:
-        return (f"{instance['name']} runs on {target}, and {source} still has a domain of it ({there[source].state}). nova-compute removes it at its "
+        return (f"{instance.name} runs on {target}, and {source} still has a domain of it ({there[source].state}). nova-compute removes it at its "
                 f"next start: `systemctl restart nova-compute` on {source}")
     return ""

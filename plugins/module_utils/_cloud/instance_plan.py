@@ -6,33 +6,31 @@
 from __future__ import annotations
 
 import dataclasses
-import types
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import placement
+from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import InstanceFacts
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
 from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Hypervisor
 
-# No cloud at all; None is one that does not answer.
-NO_CLOUD: Mapping[str, Any] = types.MappingProxyType({"instances": ()})
 SILENT = " The cloud controller does not answer, so its instances are not known (our.cloud.cloud_status tells why)."
 
 
-def named(name: str, instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def named(name: str, instances: Iterable[InstanceFacts]) -> list[InstanceFacts]:
     """Instances that a name, an id or a domain's name leads to. An id is nobody's name."""
-    found = [each for each in instances if name in (each["name"], each["id"], each["domain"])]
-    return [each for each in found if each["id"] == name] or found
+    found = [each for each in instances if name in (each.name, each.id, each.domain)]
+    return [each for each in found if each.id == name] or found
 
 
-def copies(instance: dict[str, Any], hosts: Mapping[str, Hypervisor]) -> dict[str, Copy]:
+def copies(instance: InstanceFacts, hosts: Mapping[str, Hypervisor]) -> dict[str, Copy]:
     """{host: domain} of the hypervisors that know an instance's domain."""
-    return {host: guest for host, info in sorted(hosts.items()) for guest in info.guests if guest.uuid == instance["id"]}
+    return {host: guest for host, info in sorted(hosts.items()) for guest in info.guests if guest.uuid == instance.id}
 
 
-def ambiguous(name: str, found: list[dict[str, Any]], guests: dict[str, Any]) -> str:
+def ambiguous(name: str, found: list[InstanceFacts], guests: Collection[str]) -> str:
     """Why a name is not enough, or nothing."""
-    ids = ", ".join(f"{each['id']} of project {each['project']}" for each in found)
+    ids = ", ".join(f"{each.id} of project {each.project}" for each in found)
     if found and guests:
         return (f"{name} is a guest on {' and '.join(guests)} and an instance ({ids}). Give the instance's id if that is meant; "
                 "a guest of such a name moves when the instance has been renamed (`openstack server set --name`).")
@@ -42,26 +40,25 @@ def ambiguous(name: str, found: list[dict[str, Any]], guests: dict[str, Any]) ->
 
 
 def plan(name: str, hosts: Mapping[str, Hypervisor], target: Optional[str] = None, mode: Optional[str] = None, silent: Any = (),
-         families: Optional[dict[str, str]] = None, nodes: Any = (), cloud: Optional[Mapping[str, Any]] = None) -> Planned:
-    """What `migrate.yml -e vm=NAME` is to do, as placement.plan says it, with `instance`: what instance_info told of it if it is one.
-    nodes: the node controllers of the inventory; cloud: what instance_info returned, None: it does not answer."""
-    instances = (cloud or {}).get("instances", [])
+         families: Optional[dict[str, str]] = None, nodes: Any = (), instances: Optional[Sequence[InstanceFacts]] = None) -> Planned:
+    """What `migrate.yml -e vm=NAME` is to do, as placement.plan says it, and of an instance if it is one.
+    nodes: the node controllers of the inventory; instances: the cloud's, None: it does not answer."""
     guests = {host: guest for host, guest in placement.places(name, hosts).items() if not placement.is_others(guest)}
-    found = named(name, instances) if name else []
+    found = named(name, instances or ()) if name else []
     wrong = placement.asked_for([*hosts, *silent], target, mode)
     if not wrong and ambiguous(name, found, guests):
         return Planned(name, mode, error=ambiguous(name, found, guests))
     if wrong or not found:
         answer = placement.plan(name, hosts, target, mode, silent, families)
         if answer.error and not answer.wrong and not guests:
-            more = SILENT if cloud is None else f" Instances: {', '.join(sorted(each['name'] for each in instances))}." if instances else ""
+            more = SILENT if instances is None else f" Instances: {', '.join(sorted(each.name for each in instances))}." if instances else ""
             return dataclasses.replace(answer, error=answer.error + more)
         return answer
     return _of_instance(found[0], hosts, target, mode, silent, nodes)
 
 
-def _of_instance(instance: dict[str, Any], hosts: Mapping[str, Hypervisor], target: Optional[str], mode: Optional[str], silent: Any, nodes: Any) -> Planned:
-    name, source = instance["name"], instance["host"]
+def _of_instance(instance: InstanceFacts, hosts: Mapping[str, Hypervisor], target: Optional[str], mode: Optional[str], silent: Any, nodes: Any) -> Planned:
+    name, source = instance.name, instance.host
     answer = Planned(name, "live", source, instance=instance)
 
     def error(text: str) -> Planned:
@@ -70,19 +67,19 @@ def _of_instance(instance: dict[str, Any], hosts: Mapping[str, Hypervisor], targ
     if mode not in (None, "live"):
         return error(f"{name} is an instance, and instances only move live; {mode} is for guests.")
     if not source:
-        return error(f"{name} is on no node ({instance['state']}). playbooks/console.yml -e vm={instance['id']} tells more.")
+        return error(f"{name} is on no node ({instance.state}). playbooks/console.yml -e vm={instance.id} tells more.")
     if target == source:
         return dataclasses.replace(answer, target=target, already=True)
     there = copies(instance, hosts)
     active = [host for host, domain in there.items() if domain.active]
     if source in silent:
         return error(f"{source}, which runs {name}, could not be asked. {placement.rescue([source])}.")
-    if source not in active and instance["state"] == "running":
-        return error(f"nova has {name} on {source}, and libvirt there does not run it. `openstack server reboot --hard {instance['id']}` starts it again.")
+    if source not in active and instance.state == "running":
+        return error(f"nova has {name} on {source}, and libvirt there does not run it. `openstack server reboot --hard {instance.id}` starts it again.")
     if len(active) > 1:
         return error(f"{name} runs on {' and '.join(active)} at once, which ruins its disk. Look again at once, for a move may just have ended; if it is so, "
-                     f"nova means the one on {source}: end the other one (`virsh destroy {instance['domain']}` there) and check its file system.")
-    need = instance["memory"] + placement.OVERHEAD["qemu"]
+                     f"nova means the one on {source}: end the other one (`virsh destroy {instance.domain}` there) and check its file system.")
+    need = instance.memory + placement.OVERHEAD["qemu"]
 
     def unfit(host: str) -> Optional[str]:
         if host not in nodes:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import session
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import HOSTS
+from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import CloudCard, InstanceFacts
 
 if TYPE_CHECKING:
     from openstack.connection import Connection
@@ -78,32 +80,32 @@ def state(server: Any) -> str:
     return STATES.get(server.status, str(server.status).lower())
 
 
-def addresses(server: Any, ports: Iterable[Any], networks: dict[str, str], floating: Iterable[Any]) -> list[dict[str, Any]]:
-    """Its cards: each with its network, MAC address, addresses and floating ones, which nova would know only later. The cloud knows no address of a
+def addresses(server: Any, ports: Iterable[Any], networks: dict[str, str], floating: Iterable[Any]) -> list[CloudCard]:
+    """Its cards, with the floating addresses, which nova would know only later. The cloud knows no address of a
     card that the LAN's DHCP serves."""
     outer: dict[str, list[str]] = {}
     for each in floating:
         outer.setdefault(each.port_id, []).append(each.floating_ip_address)
-    return [{"network": networks.get(port.network_id, port.network_id), "mac": port.mac_address, "floating": outer.get(port.id, []),
-             "addresses": [each["ip_address"] for each in port.fixed_ips or []]} for port in ports if port.device_id == server.id]
+    return [CloudCard(port.mac_address, networks.get(port.network_id, port.network_id), tuple(outer.get(port.id, ())),
+                      tuple(each["ip_address"] for each in port.fixed_ips or ())) for port in ports if port.device_id == server.id]
 
 
-def described(server: Any, cards: list[dict[str, Any]], image: Any = None, project: Optional[str] = None) -> dict[str, Any]:
+def described(server: Any, cards: list[CloudCard], image: Any = None, project: Optional[str] = None) -> InstanceFacts:
     """One instance as people and playbooks read it."""
     flavor = server.flavor
-    volumes = sorted(each["id"] for each in server.attached_volumes or [])
-    return {
-        "name": server.name, "id": server.id, "project": project or server.project_id, "state": state(server), "status": server.status,
-        "task": server.task_state, "host": server.compute_host, "domain": server.instance_name, "locked": bool(server.is_locked),
-        "arch": HOSTS.get((getattr(image, "properties", None) or {}).get("hw_architecture")),
-        "flavor": flavor.original_name or flavor.name, "memory": flavor.ram, "vcpus": flavor.vcpus, "disk": flavor.disk,
-        "image": getattr(image, "name", None) or getattr(server.image, "id", None), "key": server.key_name, "cards": cards, "volumes": volumes,
-        "created": server.created_at, "fault": (server.fault or {}).get("message"),
-        "address": next((address for card in cards for address in card["floating"] + card["addresses"]), None),
-    }
+    volumes = tuple(sorted(each["id"] for each in server.attached_volumes or ()))
+    return InstanceFacts(
+        name=server.name, id=server.id, project=project or server.project_id, state=state(server), status=server.status,
+        task=server.task_state, host=server.compute_host, domain=server.instance_name, locked=bool(server.is_locked),
+        arch=HOSTS.get((getattr(image, "properties", None) or {}).get("hw_architecture")),
+        flavor=flavor.original_name or flavor.name, memory=flavor.ram, vcpus=flavor.vcpus, disk=flavor.disk,
+        image=getattr(image, "name", None) or getattr(server.image, "id", None), key=server.key_name, cards=tuple(cards), volumes=volumes,
+        created=server.created_at, fault=(server.fault or {}).get("message"),
+        address=next((address for card in cards for address in (*card.floating, *card.addresses)), None),
+    )
 
 
-def told(cloud: Connection, servers: Iterable[Any]) -> list[dict[str, Any]]:
+def told(cloud: Connection, servers: Iterable[Any]) -> list[InstanceFacts]:
     """Instances, sorted by name, with what has to be asked elsewhere."""
     servers = list(servers)
     if not servers:
@@ -114,7 +116,7 @@ def told(cloud: Connection, servers: Iterable[Any]) -> list[dict[str, Any]]:
     projects = {project.id: project.name for project in cloud.identity.projects()}
     return sorted((described(server, addresses(server, ports, networks, floating), images.get(getattr(server.image, "id", None)),
                              projects.get(server.project_id))
-                   for server in servers), key=lambda each: (each["name"], each["id"]))
+                   for server in servers), key=lambda each: (each.name, each.id))
 
 
 def console(cloud: Connection, server: Any, lines: int) -> list[str]:
@@ -125,12 +127,12 @@ def console(cloud: Connection, server: Any, lines: int) -> list[str]:
 
 
 def gather(params: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the module instance_info tells."""
+    """What the module instance_info tells: InstanceFacts as dicts, with `console`, `serial` and `why` if they are asked for."""
     cloud = session.connect()
     with session.speaking("instances"):
         servers = {server.id: server for server in cloud.compute.servers(details=True, all_projects=True)}
-        found = told(cloud, find(servers.values(), params["name"]) if params["name"] else living(servers.values()))
-    found = [each for each in found if params["project"] in (None, each["project"])]
+        known = told(cloud, find(servers.values(), params["name"]) if params["name"] else living(servers.values()))
+    found = [shapes.plain(each) for each in known if params["project"] in (None, each.project)]
     if params["console_lines"] or params["serial"]:
         for each in found:
             each["why"] = ""

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ansible_collections.our.cloud.plugins.module_utils._guest import placement
 from ansible_collections.our.cloud.plugins.module_utils._guest.domain import OURS
+from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import CloudCard, InstanceFacts
 from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._site.tables import table
 
@@ -35,28 +38,29 @@ def leased(text: str) -> dict[str, str]:
     return {words[1]: words[2] for words in (line.split() for line in text.splitlines()) if len(words) >= 3 and ":" in words[1]}
 
 
-def reached(card: dict, leases: dict[str, str]) -> list[str]:
+def reached(card: CloudCard, leases: dict[str, str]) -> list[str]:
     """Where a card is reached: floating addresses first; what the LAN's DHCP server gave it; else its MAC address, which is all that is known."""
-    return card["floating"] + card["addresses"] or [leases.get(card["mac"], card["mac"])]
+    return [*card.floating, *card.addresses] or [leases.get(card.mac, card.mac)]
 
 
-def instance_rows(instances: list, leases: dict[str, str]) -> list[list]:
+def instance_rows(instances: Sequence[InstanceFacts], leases: dict[str, str]) -> list[list]:
     """The cloud's instances, after the guests: for each in addition the project and where it is reached."""
-    return [[each["name"], each["host"], each["state"], None, "instance", each["arch"], each["memory"], each["vcpus"], each["image"], None, each["project"],
-             list(dict.fromkeys(address for card in each["cards"] for address in reached(card, leases)))]
+    return [[each.name, each.host, each.state, None, "instance", each.arch, each.memory, each.vcpus, each.image, None, each.project,
+             list(dict.fromkeys(address for card in each.cards for address in reached(card, leases)))]
             for each in instances]
 
 
-def instance_notes(instances: list) -> list[str]:
+def instance_notes(instances: Sequence[InstanceFacts]) -> list[str]:
     """What somebody should look at among them."""
-    return [f"{each['name']} ({each['id']}) has failed: {(each['fault'] or 'nova does not say why').rstrip('.')}. "
-            f"playbooks/terminate.yml -e vm={each['id']} removes it." for each in instances if each["status"] == "ERROR"]
+    return [f"{each.name} ({each.id}) has failed: {(each.fault or 'nova does not say why').rstrip('.')}. "
+            f"playbooks/terminate.yml -e vm={each.id} removes it." for each in instances if each.status == "ERROR"]
 
 
-def notes(hosts: dict[str, Hypervisor], families: dict[str, str], declared: set[str] | None, instances: list | None = None) -> list[str]:
+def notes(hosts: dict[str, Hypervisor], families: dict[str, str], declared: set[str] | None,
+          instances: Sequence[InstanceFacts] | None = None) -> list[str]:
     """What somebody should look at. declared: the names in the inventory, None: nobody knows; instances: likewise, of the cloud."""
     lines = []
-    told = {each["id"] for each in instances or ()}
+    told = {each.id for each in instances or ()}
     silent = sorted(set(families) - set(hosts))
     if silent:
         lines.append(f"{', '.join(silent)} could not be asked. {placement.rescue(silent)}.")
@@ -87,10 +91,10 @@ def notes(hosts: dict[str, Hypervisor], families: dict[str, str], declared: set[
     return lines
 
 
-def guests(hosts: dict[str, Hypervisor], registry: dict, families: dict[str, str] | None = None, declared: list | None = None, instances: list | None = None,
-           leases: str = "") -> list[str]:
+def guests(hosts: dict[str, Hypervisor], registry: dict, families: dict[str, str] | None = None, declared: list | None = None,
+           instances: Sequence[InstanceFacts] | None = None, leases: str = "") -> list[str]:
     """Of what hypervisors told, and image_info returned. families: {hypervisor: xen or qemu} of the inventory; declared: its `guests`;
-    instances: what instance_info returned, None where there is no cloud or it does not answer; leases: the gateway's, of those on the LAN."""
+    instances: the cloud's, None where there is no cloud or it does not answer; leases: the gateway's, of those on the LAN."""
     names = None if declared is None else {entry.get("name") for entry in declared}
     below = notes(hosts, families or {}, names, instances) + instance_notes(instances or [])
     head, lines = HEAD, rows(hosts, registry)

@@ -13,8 +13,10 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._guest.domain import OURS
 from ansible_collections.our.cloud.plugins.module_utils._guest.guests import Guest
+from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import InstanceFacts
 from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Hypervisor
 
 # What a guest costs beside its memory, MiB
@@ -59,7 +61,12 @@ class Planned:
     error: str = ""  # sentences; empty where it can be done
     wrong: str = ""  # the error, if it is of what was asked for and could be told before anybody is asked
     already: bool = False  # whether it is on the target
-    instance: dict[str, Any] | None = None  # what instance_info told of it, if it is an instance
+    instance: InstanceFacts | None = None  # if it is one
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Planned:
+        """From what the filter migration_plan returned."""
+        return dataclasses.replace(shapes.of(cls, told), instance=InstanceFacts.of(told["instance"]) if told.get("instance") else None)
 
 
 def need(guest: Copy, family: str) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_moved
 from ansible_collections.our.cloud.plugins.module_utils._guest import told
+from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import InstanceFacts
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
 
-PLAN = Planned("web", source="n1", target="n2", instance={"name": "web", "id": "u1", "domain": "instance-00000001"})
+PLAN = Planned("web", source="n1", target="n2", instance=InstanceFacts("web", "u1", domain="instance-00000001"))
 UNSAFE = "Live Migration failure: Unsafe migration: Migration without shared storage is unsafe"
 RUNS = {"name": "instance-00000001", "uuid": "u1", "active": True, "state": "running"}
 STOPPED = {"name": "instance-00000001", "uuid": "u1", "active": False, "state": "stopped"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import overview, told
+from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import InstanceFacts
 
 REGISTRY = {"images": [{"id": "emi-1", "names": [], "guests": ["a"]}], "kernels": [], "ramdisks": []}
 FAMILIES = {"node1": "qemu", "node2": "qemu"}
@@ -90,7 +91,8 @@ def test_instances_are_in_the_same_table():
                                        cards=[{"mac": "m", "addresses": [], "floating": []}])]
     cloud.append(instance("printer", cards=[{"mac": "00:16:3e:00:00:01", "addresses": [], "floating": []}]))
     hosts = site([guest("a"), guest("i-1", owner="nova", uuid="id-web"), guest("i-2", owner="nova", uuid="other")])
-    assert overview.guests(told.read(hosts), REGISTRY, FAMILIES, None, cloud, "99 00:16:3e:00:00:01 192.0.2.9\nduid 00:01\n") == [
+    assert overview.guests(told.read(hosts), REGISTRY, FAMILIES, None, [InstanceFacts.of(each) for each in cloud],
+                           "99 00:16:3e:00:00:01 192.0.2.9\nduid 00:01\n") == [
         "guest    host   state    lease  kind      arch    MiB  CPUs  image   disk                     project  address",
         "a        node1  running  -      kvm       x86_64  256     1  emi-1   /srv/cloud/images/a.img  -        -",
         "web      node1  running  -      instance  arm64   128     1  debian  -                        physics  192.0.2.5, 10.0.0.5",

@@ -11,6 +11,8 @@ import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._guest.domain_facts import Card, Disk
+from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import CloudCard, InstanceFacts
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
 from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Ending, Hypervisor, Lease, Memory, Orphan, Progress, read
 
 COPY = Copy("g", "u", "our.cloud", "kvm", "x86_64", "q35", 256, 2, "/k", "/r", "quiet",
@@ -42,3 +44,10 @@ def test_fields_that_are_none():
     assert shapes.plain({"a": (Lease("one"),), "b": [1, (2,)]}) == {"a": [{"host": "one", "since": 0, "to": None}], "b": [1, [2]]}
     with pytest.raises(TypeError):
         shapes.of(Lease, {})
+
+
+def test_an_instance_goes_through_json_and_comes_back():
+    web = InstanceFacts("web", "u1", "physics", host="n1", cards=(CloudCard("00:16:3e:00:00:01", "lan", ("192.0.2.5",), ("10.0.0.5",)),), volumes=("v1",))
+    planned = Planned("web", "live", "n1", "n2", instance=web)
+    assert Planned.of(json.loads(json.dumps(shapes.plain(planned)))) == planned
+    assert Planned.of(shapes.plain(Planned("g"))) == Planned("g")

@@ -14,6 +14,7 @@ from instance_samples import Clock, calls
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_move, instance_plan
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import told as vm_info
+from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import InstanceFacts
 
 
 def move(cloud, check=False, answers=lambda address, seconds: True, tell=lambda text: None, **more):
@@ -137,14 +138,14 @@ def site(node1=(), node2=(), free=(999, 999)):
 
 
 def plan(name="web", hosts=None, target=None, mode=None, silent=(), nodes=("node1", "node2"), instances_=None):
-    cloud = {"instances": [told()] if instances_ is None else instances_}
-    return instance_plan.plan(name, vm_info.read(site([domain()]) if hosts is None else hosts), target, mode, silent, {}, nodes, cloud)
+    known = [InstanceFacts.of(each) for each in ([told()] if instances_ is None else instances_)]
+    return instance_plan.plan(name, vm_info.read(site([domain()]) if hosts is None else hosts), target, mode, silent, {}, nodes, known)
 
 
 @pytest.mark.parametrize("name", ["web", "u1", "instance-00000001"])
 def test_an_instance_is_found(name):
     found = plan(name)
-    assert (found.source, found.target, found.instance["id"], found.error, found.name) == ("node1", "node2", "u1", "", "web")
+    assert (found.source, found.target, found.instance.id, found.error, found.name) == ("node1", "node2", "u1", "", "web")
 
 
 def test_a_guest_is_planned_as_ever():
@@ -174,9 +175,9 @@ def test_a_plan_that_cannot_be(more, words):
 
 def test_a_cloud_that_does_not_answer_is_told_where_it_matters():
     hosts = site([domain("g", owner="our.cloud", name="db")])
-    assert "The cloud controller does not answer" in instance_plan.plan("web", vm_info.read(hosts), cloud=None).error
-    assert instance_plan.plan("db", vm_info.read(hosts), cloud=None).error == ""
-    assert "cloud" not in instance_plan.plan("web", vm_info.read(hosts), cloud=instance_plan.NO_CLOUD).error
+    assert "The cloud controller does not answer" in instance_plan.plan("web", vm_info.read(hosts), instances=None).error
+    assert instance_plan.plan("db", vm_info.read(hosts), instances=None).error == ""
+    assert "cloud" not in instance_plan.plan("web", vm_info.read(hosts), instances=[]).error
 
 
 def test_it_is_where_it_is_wanted():
