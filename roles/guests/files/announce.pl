@@ -1,10 +1,10 @@
-# Managed by Ansible (our.cloud).
+# Ansible managed: role our.cloud.guests
 #
-# libvirt calls this when a Xen guest has been built here and is about to go on
-# (it has left the host that it comes from). It tells the LAN that the guest's
-# MAC address is now behind this machine: it forgets where the bridge saw it
-# before and sends RARP requests with the guest's address as sender, as QEMU
-# does for its guests. Perl, because it starts at once and the guest waits.
+# libvirt calls this hook when a Xen guest is complete on this host and about to
+# resume; the source host has stopped it. The hook tells the LAN that the guest's
+# MAC address is now here: it deletes the bridge's old entries for that address
+# and sends RARP requests from it, as QEMU does for its guests. In Perl, because
+# Perl starts fast and the guest waits.
 use strict;
 use warnings;
 use Socket;
@@ -39,14 +39,14 @@ sub announce {
     }
 }
 
-# What the bridge learnt while the guest was elsewhere would send its frames back out.
+# The bridge's entries from when the guest was elsewhere would send its frames back out.
 open(my $errors, '>&', \*STDERR);
 open(STDERR, '>', '/dev/null');
 for (@cards) {
     my ($mac, $bridge) = @$_;
     opendir(my $ports, "/sys/class/net/$bridge/brif") or next;
     for my $port (grep { !/^(?:[.]|vif|vm-)/ } readdir $ports) {
-        # in this form no shell reads the names
+        # with separate arguments, no shell interprets the names
         system('bridge', 'fdb', 'del', $mac, 'dev', $port, 'master');
     }
 }
@@ -56,7 +56,7 @@ close($errors);
 socket(my $socket, AF_PACKET, SOCK_RAW, 0) or exit 0;
 announce($socket);
 
-# libvirt waits until its pipes close; what may get lost is repeated without it.
+# libvirt waits until its pipes are closed. Frames may get lost, so a child repeats them.
 exit 0 if fork;
 open(STDIN, '<', '/dev/null');
 open(STDOUT, '>', '/dev/null');

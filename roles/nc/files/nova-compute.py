@@ -1,15 +1,15 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""nova-compute, where two things are not as they are by themselves.
+"""Runs nova-compute with two changes.
 
-At its very first start on a node nova asks libvirt for instances before it has libvirt's event loop, and is told of no event until it is started
-again. An instance that moves away then keeps its port for seconds after it has gone.
+At its first start on a node, nova connects to libvirt before libvirt's event loop exists, and receives no events until it is restarted.
+An instance that moves away then keeps its port for seconds after it has gone. So the event loop is registered first.
 
-With the last volume nova unmounts the share of volumes. Here systemd mounts it, and it stays.
+When its last volume is detached, nova unmounts the share of volumes. Here systemd mounts the share, and it must stay mounted.
 """
 
-# first: it prepares Python for what comes after it
+# This import must come first: it prepares Python for the following ones.
 from nova.cmd import compute
 
 import libvirt
@@ -17,12 +17,12 @@ from nova.virt.libvirt.volume import mount
 
 
 def in_use(dummy_volume, dummy_mountpoint, dummy_instance):
-    """What nova asks when a volume goes: whether the share is in use still."""
+    """Tell nova, which asks when a volume is detached, that the share is still in use."""
     return True
 
 
 def main():
-    """Be nova-compute."""
+    """Run nova-compute."""
     libvirt.virEventRegisterDefaultImpl()
     mount.umount = in_use
     compute.main()
