@@ -119,6 +119,13 @@ def test_a_build_is_shown_to_its_last_line(monkeypatch):
     assert shown[0].startswith("[barney: toy]") and seen[0]["data_dir"] == "/own" and not os.path.exists(seen[0]["progress"])
 
 
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_relative_paths_begin_where_the_playbook_was_started(monkeypatch, tmp_path, check_mode):
+    monkeypatch.chdir(tmp_path)
+    assert whole(monkeypatch, dict, check_mode)[0]["directory"] == str(tmp_path)
+    assert whole(monkeypatch, dict, check_mode, directory="/elsewhere")[0]["directory"] == "/elsewhere"
+
+
 def test_a_build_that_breaks_off_ends_the_show(monkeypatch):
     def build(arguments):
         raise AnsibleConnectionFailure("it is away")

@@ -73,6 +73,8 @@ def test_a_read_only_file_system_is_explained():
     ("", "(nothing)"),
     ("=== macrostep 1/2 enter\n", "(nothing)"),
     ("old\n=== macrostep 1/2 enter\n-- one\na\nb\n", "a\nb"),
+    # progress in one line, as on a terminal
+    ("no such host\n" + "".join(f"\r{number} of 40\r" for number in range(41)) + "\nb\r\n", "no such host\n40 of 40\nb"),
     ("".join(f"{number}\n" for number in range(20)), "\n".join(map(str, range(5, 20)))),
 ])
 def test_last_lines(text, tail):
