@@ -131,15 +131,26 @@ class Memory:
         "live": None,  # the macrostep that is half done: its name, the microstep to go on with, the key of the state, whether it is clean
         "output": None,  # the key and the files of the output
     }
-    FORMS = {"built": dict, "stopped": (str, type(None)), "chain": list, "live": (dict, type(None)), "output": (dict, type(None))}
 
     def __init__(self, path):
         self.path, self.values = path, dict(self.NOTHING)
         # what is no such thing is forgotten: checkpoints are found by their keys
         with contextlib.suppress(ValueError):
             found = json.loads(read(path) or "{}")
-            if isinstance(found, dict) and all(isinstance(found.get(name, value), self.FORMS[name]) for name, value in self.NOTHING.items()):
+            if isinstance(found, dict) and self.can_be({**self.NOTHING, **found}):
                 self.values.update(found)
+
+    @staticmethod
+    def can_be(found):
+        """Whether a build can have left this."""
+        def texts(values, *names):
+            return isinstance(values, dict) and all(isinstance(values.get(name), str) for name in names or values)
+
+        chain, live, output = found["chain"], found["live"], found["output"]
+        return (texts(found["built"]) and isinstance(found["stopped"], (str, type(None)))
+                and isinstance(chain, list) and all(isinstance(pair, list) and [type(text) for text in pair] == [str, str] for pair in chain)
+                and (live is None or texts(live, "macrostep", "microstep", "key") and "clean" in live)
+                and (output is None or texts(output, "key") and texts(output.get("files"))))
 
     def __getitem__(self, name):
         return self.values[name]

@@ -12,12 +12,16 @@ from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_workdir i
 def test_what_was_left_is_there(tmp_path):
     path = str(tmp_path / "memory.json")
     assert {name: Memory(path)[name] for name in Memory.NOTHING} == Memory.NOTHING
-    Memory(path).update(built={"root": "abc"}, chain=[["root", "abc"]])
-    assert (Memory(path)["built"], Memory(path)["chain"], Memory(path)["live"]) == ({"root": "abc"}, [["root", "abc"]], None)
+    left = {"built": {"root": "abc"}, "chain": [["root", "abc"]], "stopped": "def", "output": {"key": "k", "files": {"image": "/x"}},
+            "live": {"macrostep": "a", "microstep": "b", "key": "", "clean": False}}
+    Memory(path).update(**left)
+    assert {name: Memory(path)[name] for name in Memory.NOTHING} == left
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "7", "null", '"x"', '{"built": []}', '{"built": {"a": "b"}, "chain": 7}', '{"live": "x"}', '{"output": []}',
-                                     '{"stopped": {}}'])
+                                     '{"stopped": {}}', '{"chain": [["root"]]}', '{"chain": ["ab"]}', '{"built": {"a": 1}}', '{"live": {}}',
+                                     '{"live": {"macrostep": "a", "microstep": 1, "key": "k", "clean": true}}', '{"output": {"key": "k"}}',
+                                     '{"output": {"key": "k", "files": ["x"]}}', '{"live": {"macrostep": "a", "microstep": "b", "key": "k"}}'])
 def test_what_is_none_is_forgotten(tmp_path, content):
     path = tmp_path / "memory.json"
     path.write_text(content, encoding="utf-8")
