@@ -14,10 +14,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files, kernel_config
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
-from ansible_collections.our.cloud.plugins.module_utils._guest.arch import arch
+from ansible_collections.our.cloud.plugins.module_utils._guest.arch import Arch, arch
+from ansible_collections.our.cloud.plugins.module_utils._registry.registry import Registry
 from ansible_collections.our.cloud.plugins.module_utils._registry.storage import Gone
 
 TAG = "our-cloud"
@@ -35,12 +38,12 @@ class Taken(Exception):
     """Glance has, or had, an image of this id."""
 
 
-def glance_ids(key):
+def glance_ids(key: str) -> list[str]:
     """The ids in Glance that a thing of the registry may have, the usual one first."""
     return [str(uuid.uuid5(NAMESPACE, key if not number else "%s/%d" % (key, number))) for number in range(ROW)]
 
 
-def of_arch(row):
+def of_arch(row: Arch) -> dict[str, str]:
     """What nova is told of guests of an Arch."""
     # To nova i686 is foreign on a 64-bit node, and would be emulated.
     found = {"hw_architecture": "x86_64" if row.libvirt == "i686" else row.libvirt, "hw_machine_type": row.machine["kvm"],
@@ -52,13 +55,13 @@ def of_arch(row):
     return found
 
 
-def command_line(record, row):
+def command_line(record: Mapping[str, Any], row: Arch) -> str:
     """What the kernel of an image gets on nova's machine. The console that nova keeps the log of is the serial one."""
     return " ".join(["root=%s ro" % (record.get("root_device") or row.root["qemu"]), "console=%s" % row.console["qemu"]]
                     + ([record["cmdline"]] if record.get("cmdline") else []))
 
 
-def described(kind, record, ids):
+def described(kind: str, record: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:
     """An image of Glance as it is to be, for a record of the registry. ids: Glance's, of what it boots by."""
     names = record["names"]
     found = {"name": names[0] if names and kind == "image" else record["id"], "os_hidden": not names, "protected": True, "visibility": "public",
@@ -79,20 +82,20 @@ def described(kind, record, ids):
     return found
 
 
-def differences(aim, image):
+def differences(aim: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
     """{property: value, or None if it is to go} that an image of Glance lacks."""
     found = {key: value for key, value in aim.items() if image.get(key) != value and key not in ("tags", "disk_format", "container_format")}
     found.update((key, None) for key in (NAMES, "our_cloud_recipe", "ramdisk_id") if key not in aim and image.get(key) is not None)
     return found
 
 
-def wanted(records):
+def wanted(records: Mapping[str, Iterable[Mapping[str, Any]]]) -> set[str]:
     """The ids of what the cloud can be asked for by a name, and of what that boots by. The rest is there for guests that have it already."""
     named = [record for kind in KINDS for record in records[kind] if record["names"]]
     return {key for record in named for key in (record["id"], record.get("kernel"), record.get("ramdisk")) if key}
 
 
-def why_not(record, kernel, ramdisk, is_unsafe):
+def why_not(record: Mapping[str, Any], kernel: str | None, ramdisk: str | None, is_unsafe: Callable[[str], str | None]) -> str | None:
     """Why nova's guests cannot boot an image, though others can; None if they can.
     kernel, ramdisk: their files. is_unsafe: says why nova refuses a disk with partitions, or None."""
     row = arch(record["arch"])
@@ -113,25 +116,26 @@ def why_not(record, kernel, ramdisk, is_unsafe):
     return None
 
 
-def ours(images, project):
+def ours(images: Iterable[Mapping[str, Any]], project: str) -> dict[str, list[Mapping[str, Any]]]:
     """{our id: images of Glance, oldest first} of those that this module has put there."""
-    found = {}
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for image in sorted(images, key=lambda image: image["created_at"]):
         if image.get("owner") == project and TAG in image.get("tags", ()) and image.get(ID) and image["status"] not in GONE:
             found.setdefault(image[ID], []).append(image)
     return found
 
 
-def needed(images, servers, volumes, project):
+def needed(images: Sequence[Mapping[str, Any]], servers: Iterable[Mapping[str, Any]], volumes: Iterable[Mapping[str, Any]],
+           project: str) -> dict[str, dict[str, dict]]:
     """{our id: {user: what is known of the use}}: who in the cloud needs what.
 
     servers, volumes: dicts with id, name and image, Glance's id or None. A snapshot boots by the kernel and ramdisk of
     the image that its instance was made of.
     """
     keys = {image["id"]: key for key, several in ours(images, project).items() for image in several}
-    found = {}
+    found: dict[str, dict[str, dict]] = {}
 
-    def need(image, kind, user, name):
+    def need(image: str | None, kind: str, user: str, name: str | None) -> None:
         if image in keys:
             found.setdefault(keys[image], {})["%s.%s" % (kind, user)] = {"name": name}
 
@@ -149,11 +153,15 @@ class Feeder:
     """Brings Glance to what the registry says. glance: a Glance, or what is like one; registry: a Registry.
     room: refuses a file that does not fit; is_unsafe: see why_not."""
 
-    def __init__(self, glance, registry, room, is_unsafe, check_mode=False):
+    def __init__(self, glance: Any, registry: Registry, room: Callable[[str], None], is_unsafe: Callable[[str], str | None], check_mode: bool = False) -> None:
         self.glance, self.registry, self.room, self.is_unsafe, self.check_mode = glance, registry, room, is_unsafe, check_mode
-        self.actions, self.noted, self.left_out, self.kept, self.ids = [], [], {}, {}, {}
+        self.actions: list[str] = []  # what was done, or would be
+        self.noted: list[str] = []  # our ids whose uses were written
+        self.left_out: dict[str, str] = {}  # our ids: why the cloud does not get it
+        self.kept: dict[str, list[str]] = {}  # our ids: who needs what the registry has no more
+        self.ids: dict[str, str] = {}  # our ids: Glance's
 
-    def run(self):
+    def run(self) -> dict[str, Any]:
         """What was done, or would be. What is noted counts as no change: the cloud's users come and go."""
         project, images = self.glance.project, self.glance.images()
         there = self._discard(ours(images, project))
@@ -173,7 +181,7 @@ class Feeder:
                 "ids": {key: value for key, value in sorted(self.ids.items()) if key not in self.left_out},
                 "needed": {key: sorted(users) for key, users in sorted(uses.items())}}
 
-    def _discard(self, found):
+    def _discard(self, found: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, Mapping[str, Any]]:
         """{our id: its image}, without what was left half uploaded, or twice."""
         there = {}
         for key, several in found.items():
@@ -186,7 +194,7 @@ class Feeder:
                     self._delete(image)
         return there
 
-    def _feed(self, kind, record, image, files):
+    def _feed(self, kind: str, record: Mapping[str, Any], image: Mapping[str, Any] | None, files: Mapping[str, str]) -> None:
         key = record["id"]
         self.ids[key] = image["id"] if image else glance_ids(key)[0]
         if kind == "image" and image is None:
@@ -209,7 +217,7 @@ class Feeder:
             if not self.check_mode:
                 self.glance.update(image["id"], changes)
 
-    def _upload(self, key, aim, path):
+    def _upload(self, key: str, aim: Mapping[str, Any], path: str) -> str:
         """Glance's id of what was uploaded: all of it, or nothing."""
         for each in glance_ids(key):
             try:
@@ -229,7 +237,7 @@ class Feeder:
             raise
         return each
 
-    def _note(self, files, uses):
+    def _note(self, files: Iterable[str], uses: Mapping[str, dict[str, dict]]) -> None:
         """Let the registry know who in the cloud needs what, so that nobody takes it away."""
         storage = self.registry.storage
         for key in files:
@@ -249,7 +257,7 @@ class Feeder:
                 # removed by somebody in this moment; then Glance's goes with the next run
                 continue
 
-    def _remove(self, images, uses):
+    def _remove(self, images: Mapping[str, Mapping[str, Any]], uses: Mapping[str, dict[str, dict]]) -> None:
         """What the registry has no more goes, if nobody needs it: first what boots by others."""
         order = {"emi": 0}
         for key, image in sorted(images.items(), key=lambda item: (order.get(item[0][:3], 1), item[0])):
@@ -261,7 +269,7 @@ class Feeder:
             self.actions.append("remove %s" % key)
             self._delete(image)
 
-    def _sweep(self, keys):
+    def _sweep(self, keys: Iterable[str]) -> None:
         """Remove the files of uploads that Glance has lost sight of, as when its database went away in the middle."""
         stored = self.glance.stored()
         lost = {each for key in keys for each in glance_ids(key)} & stored
@@ -272,7 +280,7 @@ class Feeder:
             if not self.check_mode:
                 self.glance.drop(each)
 
-    def _delete(self, image):
+    def _delete(self, image: Mapping[str, Any]) -> None:
         if self.check_mode:
             return
         if image["protected"]:

@@ -12,10 +12,15 @@ import hashlib
 import os
 import re
 import urllib.parse
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud.glance import Taken
 from ansible_collections.our.cloud.plugins.module_utils._cloud.session import RETRIES, NotThere, speaking
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
 
 CONFIG = "/etc/glance/glance-api.conf"
 ENDPOINT = "http://127.0.0.1:9292/v2"
@@ -25,14 +30,14 @@ BASE = ("name", "os_hidden", "protected", "visibility", "min_disk", "tags")
 
 
 @contextlib.contextmanager
-def alone(path=LOCK):
+def alone(path: str = LOCK) -> Iterator[None]:
     """The second of two runs waits: otherwise it would remove what the first one is uploading as a leftover."""
     with open(path, "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def credentials(path=CONFIG):
+def credentials(path: str = CONFIG) -> dict[str, Any]:
     """What openstacksdk needs to log in as Glance does. NotThere."""
     parser = configparser.RawConfigParser(strict=False)
     parser.read(path)
@@ -49,20 +54,20 @@ def credentials(path=CONFIG):
 class Reading:
     """A file as an HTTP client reads it, with its SHA-512 when it has been read."""
 
-    def __init__(self, file):
+    def __init__(self, file: BinaryIO) -> None:
         self.file, self.hash = file, hashlib.sha512()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return os.fstat(self.file.fileno()).st_size
 
-    def read(self, size=-1):
+    def read(self, size: int = -1) -> bytes:
         """The next bytes."""
         data = self.file.read(size)
         self.hash.update(data)
         return data
 
 
-def patch(changes):
+def patch(changes: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The JSON patch of {property: value, or None if it is to go}."""
     return [{"op": "remove", "path": "/" + key} if value is None else
             {"op": "replace" if key in BASE else "add", "path": "/" + key, "value": value} for key, value in sorted(changes.items())]
@@ -71,13 +76,13 @@ def patch(changes):
 class Glance:
     """What a Feeder needs of the cloud. conn: a Connection of openstacksdk, logged in. folder: where Glance keeps its files."""
 
-    def __init__(self, conn, folder):
+    def __init__(self, conn: Connection, folder: str) -> None:
         self.host, self.conn, self.folder = os.uname().nodename, conn, folder
         with speaking("keystone"):
             self.project = conn.current_project_id
 
     @classmethod
-    def here(cls, folder):
+    def here(cls, folder: str) -> Glance:
         """That of this host, which logs in as Glance does. NotThere, CloudError."""
         login = credentials()
         try:
@@ -90,14 +95,14 @@ class Glance:
             conn.authorize()
         return cls(conn, folder)
 
-    def _ask(self, method, path, accept=(), **more):
+    def _ask(self, method: str, path: str, accept: Collection[int] = (), **more: Any) -> Any:
         with speaking("Glance"):
             response = getattr(self.conn.image, method)(path, raise_exc=False, **more)
         if response.status_code < 300 or response.status_code in accept:
             return response
         raise CloudError(self.host, "Glance", "%s %s: %d %s" % (method.upper(), path, response.status_code, _said(response)), LOOK)
 
-    def images(self):
+    def images(self) -> list[dict[str, Any]]:
         """All images, whoever's and hidden or not, as Glance's API tells them."""
         found = []
         for hidden in ("false", "true"):
@@ -108,25 +113,25 @@ class Glance:
                 following = page.get("next", "").partition("/v2")[2]
         return found
 
-    def servers(self):
+    def servers(self) -> list[dict[str, Any]]:
         """All instances of all projects, if the cloud has nova."""
         return self._users("compute", lambda server: (server.image or {}).get("id"), lambda: self.conn.compute.servers(all_projects=True))
 
-    def volumes(self):
+    def volumes(self) -> list[dict[str, Any]]:
         """All volumes of all projects, if the cloud has cinder."""
         return self._users("block-storage", lambda volume: (volume.volume_image_metadata or {}).get("image_id"),
                            lambda: self.conn.block_storage.volumes(all_projects=True))
 
-    def _users(self, service, image, ask):
+    def _users(self, service: str, image: Callable[[Any], str | None], ask: Callable[[], Iterable[Any]]) -> list[dict[str, Any]]:
         with speaking(service):
             return [{"id": each.id, "name": each.name, "image": image(each)} for each in ask()] if self.conn.has_service(service) else []
 
-    def create(self, body):
+    def create(self, body: Mapping[str, Any]) -> None:
         """Announce an image. Taken."""
         if self._ask("post", "/images", (409,), json=body).status_code == 409:
             raise Taken(body["id"])
 
-    def upload(self, image, path):
+    def upload(self, image: str, path: str) -> None:
         """The content of an announced image."""
         with open(path, "rb") as file:
             data = Reading(file)
@@ -138,29 +143,29 @@ class Glance:
         if found.get("os_hash_algo") != "sha512" or found.get("os_hash_value") != data.hash.hexdigest():
             raise CloudError(self.host, path, "Glance received something else than was sent", LOOK)
 
-    def update(self, image, changes):
+    def update(self, image: str, changes: Mapping[str, Any]) -> None:
         """Set and remove properties."""
         self._ask("patch", "/images/%s" % image, json=patch(changes), headers={"Content-Type": "application/openstack-images-v2.1-json-patch"})
 
-    def delete(self, image):
+    def delete(self, image: str) -> None:
         """Remove an image, or what there is of it."""
         self._ask("delete", "/images/%s" % image, (404,))
 
-    def stored(self):
+    def stored(self) -> set[str]:
         """The names of Glance's files, the ids of its images."""
         return set(os.listdir(self.folder))
 
-    def drop(self, name):
+    def drop(self, name: str) -> None:
         """Remove a file that is no image's."""
         os.unlink(os.path.join(self.folder, name))
 
 
-def _said(response):
+def _said(response: Any) -> str:
     """What a service says in an error's page, without its tags."""
     return " ".join(re.sub(r"<[^>]*>", " ", response.text or "").split())[:300]
 
 
-def unsafe(path):
+def unsafe(path: str) -> str | None:
     """Why nova refuses a disk with partitions, or None: by its own check, that of oslo.utils."""
     from oslo_utils.imageutils import format_inspector
     try:

@@ -16,6 +16,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
@@ -27,12 +29,12 @@ POWER = "10"
 MARKER = ".our-cloud-hash"
 
 
-def digest(prefix, suffix):
+def digest(prefix: str, suffix: str) -> str:
     """What is kept of the two secrets."""
     return hashlib.sha256(("%s\n%s\n" % (prefix, suffix)).encode()).hexdigest()
 
 
-def _read(path):
+def _read(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8") as file:
             return file.read().strip()
@@ -40,7 +42,7 @@ def _read(path):
         return None
 
 
-def configured(path):
+def configured(path: str) -> str | None:
     """The digest of what Swift's configuration says now; None if there is none."""
     parser = configparser.RawConfigParser(strict=False)
     try:
@@ -53,11 +55,11 @@ def configured(path):
 class Rings:
     """folder: of Swift's configuration; devices: the directory with the device's; device: its name."""
 
-    def __init__(self, folder, devices, device, run=subprocess.run):
+    def __init__(self, folder: str, devices: str, device: str, run: Callable[..., Any] = subprocess.run) -> None:
         self.folder, self.devices, self.device, self.run = folder, devices, device, run
         self.host, self.marker = os.uname().nodename, os.path.join(devices, MARKER)
 
-    def ensure(self, prefix, suffix, check_mode=False):
+    def ensure(self, prefix: str, suffix: str, check_mode: bool = False) -> list[str]:
         """What was done, or would be. CloudError."""
         actions = self._mark(digest(prefix, suffix), check_mode)
         for part in PARTS:
@@ -67,7 +69,7 @@ class Rings:
                     self._make(part)
         return actions
 
-    def _mark(self, wanted, check_mode):
+    def _mark(self, wanted: str, check_mode: bool) -> list[str]:
         found = _read(self.marker)
         if found == wanted:
             return []
@@ -82,10 +84,10 @@ class Rings:
             self._write(wanted)
         return ["note by which secrets objects are stored"]
 
-    def _has_objects(self):
+    def _has_objects(self) -> bool:
         return any(os.path.isdir(os.path.join(self.devices, self.device, name)) for name in ("accounts", "containers", "objects"))
 
-    def _write(self, wanted):
+    def _write(self, wanted: str) -> None:
         with tempfile.NamedTemporaryFile("w", dir=self.devices, prefix=MARKER, encoding="ascii", delete=False) as file:
             try:
                 file.write(wanted + "\n")
@@ -99,7 +101,7 @@ class Rings:
                 raise CloudError(self.host, self.devices, "Swift keeps what it knows of objects in extended attributes, and they cannot be set there: %s"
                                  % error.strerror, "Give the store a file system with them (ext4, XFS; NFS 4.2 from Linux 5.9 on)") from None
 
-    def _make(self, part):
+    def _make(self, part: str) -> None:
         """Both files are whole when they are there, the builder first: without it the other is made again."""
         folder = tempfile.mkdtemp(dir=self.folder, prefix=".ring-")
         try:

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import json
 import secrets
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+
+if TYPE_CHECKING:
+    from openstack.connection import Connection
 
 TYPE = "ec2"
 REMEDY = "`openstack user list` and `openstack project list` tell those that there are; cloud_projects in the inventory makes them"
 
 
-def _one(found, thing, name):
+def _one(found: Any, thing: str, name: str) -> Any:
     if found is None:
         raise CloudError("", "keystone", "there is no %s %s" % (thing, name), REMEDY)
     return found
 
 
-def ensure(conn, user, project, state="present", check_mode=False):
+def ensure(conn: Connection, user: str, project: str, state: str = "present", check_mode: bool = False) -> tuple[list[str], dict[str, str] | None]:
     """(what was done or would be, the pair as a dict with access and secret or None). conn: a Connection of an administrator."""
     identity = conn.identity
     who, where = _one(identity.find_user(user), "user", user), _one(identity.find_project(project), "project", project)

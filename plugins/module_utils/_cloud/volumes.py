@@ -5,10 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from ansible_collections.our.cloud.plugins.module_utils._cloud.session import NotThere
 
+if TYPE_CHECKING:
+    from openstack.connection import Connection
 
-def ensure_type(conn, name, description, specs, check_mode=False):
+
+def ensure_type(conn: Connection, name: str, description: str, specs: Mapping[str, Any], check_mode: bool = False) -> list[str]:
     """Make a type of volumes what it is to be; what was done, or would be. conn: a Connection of openstacksdk."""
     if not conn.has_service("block-storage"):
         raise NotThere("", "volumes", "the cloud's catalog has no service for them", "The playbook cloud makes it, if the group sc has a host")
