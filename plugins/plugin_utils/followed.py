@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import time
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 
@@ -21,18 +22,18 @@ BORDER = "--our.cloud--"
 
 
 @functools.cache
-def code():
+def code() -> str:
     """What the job runs."""
     return job.pack(os.path.dirname(module_utils.__file__) if module_utils.__file__ else list(module_utils.__path__)[0])
 
 
-def question(folder, unit):
+def question(folder: str, unit: str) -> str:
     """The shell command that asks how a job goes: first the unit's state, or it could end in between."""
     files = [shlex.quote(f"{folder}/{name}") for name in ("steps", "result.json")]
     return f"systemctl is-active {shlex.quote(unit)}; echo; echo {BORDER}; cat {files[0]} 2>/dev/null; echo {BORDER}; cat {files[1]} 2>/dev/null"
 
 
-def parts(text):
+def parts(text: str) -> tuple[str, list[str], dict[str, Any] | None]:
     """What `question` is answered: (the unit's state, the lines of its steps, its result or None)."""
     found = [*text.replace("\r", "").split(BORDER), "", ""]
     try:
@@ -50,7 +51,7 @@ class Followed(ActionBase):
     _supports_async = True
     _supports_diff = True
 
-    def run(self, tmp=None, task_vars=None):
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         del tmp
         args = {key: value for key, value in self._task.args.items() if key != "code"}
@@ -62,7 +63,7 @@ class Followed(ActionBase):
         result.update(begun if begun.get("failed") or "job" not in begun else self._until_it_ends(args.get("name", "?"), **begun["job"]))
         return result
 
-    def _until_it_ends(self, name, folder, unit):
+    def _until_it_ends(self, name: str, folder: str, unit: str) -> dict[str, Any]:
         """Show what is written down until there is a result: that."""
         shown = 0
         while True:

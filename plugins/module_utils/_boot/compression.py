@@ -16,6 +16,7 @@ import functools
 import lzma
 import struct
 import zlib
+from collections.abc import Callable
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 
@@ -41,7 +42,7 @@ class Unreadable(CompressionError):
     """A method that this machine has no means to read. That says nothing against the data."""
 
 
-def method(data):
+def method(data: bytes) -> str:
     """The method by which `data` (bytes; 32 are enough) begins to be compressed, "" if by none. Where the magic number is
     short, the header after it is checked, too."""
     if data[:3] == b"\x1f\x8b\x08" and len(data) > 3 and not data[3] & 0xE0:
@@ -63,7 +64,7 @@ def method(data):
     return ""
 
 
-def unknown_to_linux(data):
+def unknown_to_linux(data: bytes) -> tuple[str, str] | None:
     """Why Linux does not unpack what begins so (24 bytes or more), and what to do: (reason, remedy); None if it does.
     lib/xz/xz_dec_stream.c knows no check but CRC32; xz takes CRC64 unless told otherwise."""
     check = data[7] & 0x0F if method(data) == "xz" else 0
@@ -210,7 +211,7 @@ class Expanded:
     `rest`: then, the bytes that were read from behind it.
     """
 
-    def __init__(self, read, name, limit=1 << 32, step=CHUNK, chunk=CHUNK):
+    def __init__(self, read: Callable[[int], bytes], name: str, limit: int = 1 << 32, step: int = CHUNK, chunk: int = CHUNK) -> None:
         self._read, self._step, self._chunk, self._left = read, step, chunk, limit
         self._ready = b""
         try:
@@ -219,7 +220,7 @@ class Expanded:
             raise CompressionError(str(error)) from None
         self.name, self.rest, self.ended = name, b"", False
 
-    def part(self):
+    def part(self) -> bytes:
         """The next bytes, as they come; b"" says nothing about the end, `ended` does."""
         engine, data = self._engine, b""
         try:
@@ -240,7 +241,7 @@ class Expanded:
             raise CompressionError(f"{self.name} data unpacks to more than can be sensible")
         return found
 
-    def read(self, count):
+    def read(self, count: int) -> bytes:
         """The next `count` bytes; fewer at the end."""
         parts, got = [self._ready], len(self._ready)
         while got < count and not self.ended:
@@ -252,7 +253,7 @@ class Expanded:
         return data[:count]
 
 
-def first(read, name, count):
+def first(read: Callable[[int], bytes], name: str, count: int) -> bytes:
     """The first `count` bytes of what compressed data says, or as many as there are. Takes no more compressed bytes
     than are needed, in steps of 32 KiB. `read` and failures: see Expanded; no data at all is CutShort."""
     if name == "lz4":

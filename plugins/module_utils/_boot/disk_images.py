@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Partition(NamedTuple):
@@ -232,7 +232,7 @@ def _other(source, head):
     return None
 
 
-def find(source, head):
+def find(source: Any, head: bytes) -> Disk | None:
     """The Disk that this is; None if it is none that is known.
 
     `source`: has `size` (bytes; None if not known) and `at(offset, count)` (bytes, fewer behind the end).

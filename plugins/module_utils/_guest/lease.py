@@ -40,6 +40,7 @@ import sys
 import time
 import uuid as uuids
 import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
 
 MARKER = ".our-cloud-store"
 FOLDER, NODES = ".our-cloud-leases", "nodes"
@@ -296,7 +297,7 @@ class Node:
             return stream.read().strip()
 
     @contextlib.contextmanager
-    def locked(self):
+    def locked(self) -> Iterator[None]:
         """One process of this host at a time."""
         with open(os.path.join(self.state, "lock"), "a", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -783,7 +784,7 @@ class Watch:
     """What each hypervisor does every few seconds: show that it lives, give back what could not be given back, take leases of what
     runs without, and end what runs here though another host has its lease."""
 
-    def __init__(self, node: Node, say=write_line, destroy=None, libvirt_active=None) -> None:
+    def __init__(self, node: Node, say: Callable[[str], None] = write_line, destroy: Callable | None = None, libvirt_active: Callable | None = None) -> None:
         self.node, self.say = node, say
         self.destroy, self.libvirt_active = destroy or destroy_guest, libvirt_active or active_by_libvirt
         self.count, self.strikes, self.looked, self.told = 0, {}, {}, set()
@@ -862,7 +863,7 @@ class Watch:
         elif not held:
             self.mend(guest, wanted)
 
-    def adopt(self, guest: Guest, wanted: list[Place], known) -> None:
+    def adopt(self, guest: Guest, wanted: list[Place], known: tuple[Guest, list[Place]] | None) -> None:
         """A guest that ran before there were leases, or that got another disk since."""
         new = [place for place in wanted if known is None or place not in known[1]]
         if not new:
@@ -1036,7 +1037,8 @@ def hook_said(text: str) -> str:
     return said.partition("unexpected exit status 1: ")[2].strip() if found else ""
 
 
-def autostart(node: Node, say=write_line, ask=ask_virsh, pause=time.sleep) -> None:
+def autostart(node: Node, say: Callable[[str], None] = write_line, ask: Callable[..., tuple[str | None, str]] = ask_virsh,
+              pause: Callable[[float], object] = time.sleep) -> None:
     """Start the guests of the store that libvirt has marked for it. libvirtd tries once, when it starts, and the store may come later
     than it. The hook decides: what runs elsewhere by now is not started."""
     wait, told = 5, False
@@ -1080,7 +1082,7 @@ def autostart(node: Node, say=write_line, ask=ask_virsh, pause=time.sleep) -> No
 
 # --- libvirt's hook ---------------------------------------------------------
 
-def bounded(seconds: float, function) -> tuple[bool, str]:
+def bounded(seconds: float, function: Callable[[], object]) -> tuple[bool, str]:
     """Run it in a process that may hang in the store. (True, "") it has; (False, text) it refused; (False, "") it does not come back.
     The process has none of this one's pipes: libvirt waits until they are closed."""
     ear, mouth = os.pipe()

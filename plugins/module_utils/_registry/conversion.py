@@ -10,12 +10,13 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
 
 from ansible_collections.our.cloud.plugins.module_utils._boot.sources import BootFileError
 
 
 @contextlib.contextmanager
-def raw_copy(path):
+def raw_copy(path: str) -> Iterator[str]:
     """The path of a raw copy of a qcow2 disk that has been looked into; it goes with the end of the `with`."""
     # no other file is opened, even if the header has changed since somebody looked
     source = "json:" + json.dumps({"driver": "qcow2", "file": {"driver": "file", "filename": os.path.abspath(path)}, "backing": None})

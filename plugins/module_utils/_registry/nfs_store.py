@@ -25,9 +25,12 @@ import re
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common import pinned, sparse
-from ansible_collections.our.cloud.plugins.module_utils._registry.storage import FILE, KEY, PREFIX, Gone, RegistryError, Storage, is_record, keys, kind_of
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import (
+    FILE, KEY, PREFIX, Gone, Record, RegistryError, Storage, Use, is_record, keys, kind_of)
 from ansible_collections.our.cloud.plugins.module_utils._registry.staging import NEW, Staging
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, is_anybodys, is_store
 
@@ -51,7 +54,7 @@ def _write(path, content):
     pinned.write(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _refresh(folder):
+def _refresh(folder: str) -> None:
     """Make the NFS client drop its cached contents of a directory, which may be a minute old. It does so when, after a change
     of its own, it notices that somebody else has changed the directory, too."""
     try:
@@ -61,7 +64,7 @@ def _refresh(folder):
         pass
 
 
-def check_room(folder, size):
+def check_room(folder: str, size: int) -> None:
     """Refuse what would fill the store."""
     stat = os.statvfs(folder)
     free = stat.f_bavail * stat.f_frsize
@@ -82,7 +85,7 @@ class NfsStore(Storage):
     taken for something else (pinned.py); RegistryError names it.
     """
 
-    def __init__(self, root, check_mode=False):
+    def __init__(self, root: str, check_mode: bool = False) -> None:
         self.root, self.folder = os.path.normpath(root), os.path.join(root, FOLDER)
         # a check changes nothing, not even for a moment
         self.check_mode, self.seen = check_mode, set()
@@ -93,7 +96,7 @@ class NfsStore(Storage):
             raise RegistryError(f"{root} {why}, and whoever else can write there could give the guests any disk. Make it root's, mode 0755")
 
     @contextlib.contextmanager
-    def _at(self, *names, make=False):
+    def _at(self, *names: str, make: bool = False) -> Iterator[str]:
         """A directory of the registry, pinned. FileNotFoundError."""
         try:
             with pinned.pin(self.root, FOLDER, *names, make=make) as folder:
@@ -101,11 +104,11 @@ class NfsStore(Storage):
         except pinned.Planted as error:
             raise _planted(error, self._shown(error.filename, names)) from None
 
-    def _shown(self, path, names):
+    def _shown(self, path: str, names: Iterable[str]) -> str:
         """A path in a pinned directory as people know it."""
         return re.sub(r"^/proc/self/fd/\d+", lambda dummy: os.path.join(self.folder, *names), path)
 
-    def _list(self, *names):
+    def _list(self, *names: str) -> list[str]:
         """What is in a directory now; the first time whatever this host remembers."""
         try:
             with self._at(*names) as folder:
@@ -118,7 +121,7 @@ class NfsStore(Storage):
 
     # --- what is there
 
-    def get(self, key):
+    def get(self, key: str) -> Record | None:
         path = os.path.join(self.folder, key, ABOUT)
         try:
             with self._at(key) as folder:
@@ -134,29 +137,29 @@ class NfsStore(Storage):
             raise damaged(path, f"it is no record of a{'n' if kind_of(key) == 'image' else ''} {kind_of(key)}")
         return dict(about, id=key)
 
-    def _check_file(self, folder, key):
+    def _check_file(self, folder: str, key: str) -> None:
         """Who asks for the file gets its path, and so does QEMU."""
         path = os.path.join(folder, FILE[kind_of(key)])
         if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
             raise pinned.Planted(path, "file")
 
-    def all(self, kind):
+    def all(self, kind: str) -> list[Record]:
         found = [self.get(key) for key in self._list() if KEY.match(key) and key.startswith(PREFIX[kind])]
         return sorted((record for record in found if record), key=lambda record: (record["created"], record["id"]))
 
-    def path(self, key):
+    def path(self, key: str) -> str:
         return os.path.join(self.folder, key, FILE[kind_of(key)])
 
-    def key_of(self, path):
+    def key_of(self, path: str) -> str | None:
         folder, name = os.path.split(os.path.normpath(path))
         key = os.path.basename(folder)
         return key if KEY.match(key) and self.path(key) == os.path.join(folder, name) else None
 
-    def is_image(self, path):
+    def is_image(self, path: str) -> bool:
         key = self.key_of(path)
         return key is not None and kind_of(key) == "image" and self.get(key) is not None
 
-    def room(self):
+    def room(self) -> dict[str, Any] | None:
         """How full the store is, bytes: `path`, `size`, `free`, and what the guests' disks may take beyond what they have (`promised`).
         None if there is no store."""
         try:
@@ -171,7 +174,7 @@ class NfsStore(Storage):
 
     # --- names
 
-    def names(self, kind):
+    def names(self, kind: str) -> dict[str, str]:
         found = {}
         for name in self._list(NAMES, kind):
             with self._at(NAMES, kind) as folder:
@@ -180,22 +183,22 @@ class NfsStore(Storage):
                 found[name] = key
         return found
 
-    def set_name(self, kind, name, key):
+    def set_name(self, kind: str, name: str, key: str) -> None:
         with self._writing(f"the name {name} leads where it led"), self._at(NAMES, kind, make=True) as folder, self._staging() as work:
             os.symlink(os.path.join("..", "..", key), os.path.join(work, name))
             os.rename(os.path.join(work, name), os.path.join(folder, name))
 
-    def drop_name(self, kind, name):
+    def drop_name(self, kind: str, name: str) -> None:
         self._unlink(name, NAMES, kind)
 
     # --- putting in and taking away
 
     @contextlib.contextmanager
-    def _staging(self):
+    def _staging(self) -> Iterator[str]:
         with self._at(make=True) as top, Staging(top, lambda path: self._rescue(top, path)) as work:
             yield work
 
-    def add(self, kind, sources, checksum, describe, needs):
+    def add(self, kind: str, sources: Mapping[str, sparse.Source], checksum: str | None, describe: Callable[[str], Record], needs: Iterable[str]) -> Record:
         with self._writing("nothing was registered"), self._staging() as work:
             # what others have left is gone now
             check_room(self.folder, sum(source.data() for source in sources.values()))
@@ -210,7 +213,7 @@ class NfsStore(Storage):
             return self._commit(os.path.join(work, "new"), record, needs)
 
     @contextlib.contextmanager
-    def _writing(self, instead):
+    def _writing(self, instead: str) -> Iterator[None]:
         """Where writing fails it is said, and what did not happen."""
         try:
             yield
@@ -219,7 +222,7 @@ class NfsStore(Storage):
                 raise RegistryError(f"{self.root} is full; {instead}. Remove images that nobody needs (the playbook prune), or make it larger") from None
             raise RegistryError(f"{self.folder} cannot be written, {instead}: {error.strerror or self._shown(str(error), ('.part-', 'new'))}") from None
 
-    def _commit(self, folder, record, needs):
+    def _commit(self, folder: str, record: Record, needs: Iterable[str]) -> Record:
         for key in keys(record["kind"], record["digest"]):
             there = self.get(key)
             if there is None:
@@ -239,7 +242,7 @@ class NfsStore(Storage):
                 return there
         raise RegistryError(f"id {key} is taken by something else; look into {self.folder}")
 
-    def _still_there(self, key, needs):
+    def _still_there(self, key: str, needs: Iterable[str]) -> None:
         """Before the image was there its uses stood for nothing, and whoever removed a kernel at that moment passed over them."""
         try:
             for need in needs:
@@ -248,7 +251,7 @@ class NfsStore(Storage):
             self.remove(key, True)
             raise
 
-    def remove(self, key, force):
+    def remove(self, key: str, force: bool) -> dict[str, Use]:
         try:
             with self._at(key, USES) as uses:
                 _refresh(uses)
@@ -282,7 +285,7 @@ class NfsStore(Storage):
                 self.unuse(need, "image." + key)
         return {}
 
-    def _goes(self, away, force=False):
+    def _goes(self, away: str, force: bool = False) -> bool:
         """Whether what was taken out of its place goes: the server decides, which removes no directory of uses with a use in it."""
         try:
             with pinned.pin(away, USES) as uses:
@@ -304,13 +307,13 @@ class NfsStore(Storage):
             return False
         return True
 
-    def _rescue(self, top, work):
+    def _rescue(self, top: str, work: str) -> None:
         """What was being removed when its remover was killed, or failed, and is needed comes back."""
         for key in os.listdir(work):
             if KEY.match(key) and not self._goes(os.path.join(work, key)):
                 self._put_back(top, key, os.path.join(work, key))
 
-    def _put_back(self, top, key, away):
+    def _put_back(self, top: str, key: str, away: str) -> None:
         """Somebody has begun to need it."""
         try:
             os.rename(away, os.path.join(top, key))
@@ -332,23 +335,23 @@ class NfsStore(Storage):
 
     # --- who needs what
 
-    def uses(self, key):
+    def uses(self, key: str) -> dict[str, Use]:
         return {user: about for user, about in self._uses(key).items() if self._is_true(user, about)}
 
-    def _uses(self, key):
+    def _uses(self, key: str) -> dict[str, Use]:
         try:
             with self._at(key, USES) as folder:
                 return {user: _use(os.path.join(folder, user)) for user in os.listdir(folder) if not user.startswith(".")}
         except FileNotFoundError:
             return {}
 
-    def _disk(self, about):
+    def _disk(self, about: Use) -> str | None:
         """The path of the disk that a use is for, if it is in the store; None if not."""
         disk = about.get("disk")
         inside = os.path.normpath(disk) if isinstance(disk, str) and disk else ".."
         return None if os.path.isabs(inside) or inside.startswith("..") else os.path.join(self.root, inside)
 
-    def _is_true(self, user, about):
+    def _is_true(self, user: str, about: Use) -> bool:
         """A guest needs an image as long as its disk exists: it may be made of it. An image needs a kernel as long as it is there."""
         kind, dummy, name = user.partition(".")
         if kind == "image":
@@ -356,7 +359,7 @@ class NfsStore(Storage):
         disk = self._disk(about)
         return disk is None or os.path.lexists(disk)
 
-    def use(self, key, user, about):
+    def use(self, key: str, user: str, about: Use) -> bool:
         try:
             with self._at(key, USES) as folder:
                 path = os.path.join(folder, user)
@@ -373,10 +376,10 @@ class NfsStore(Storage):
             raise Gone(f"{key} is no longer in the registry; it was removed a moment ago. Choose another, or register it again") from None
         return True
 
-    def unuse(self, key, user):
+    def unuse(self, key: str, user: str) -> None:
         self._unlink(user, key, USES)
 
-    def _unlink(self, name, *names):
+    def _unlink(self, name: str, *names: str) -> None:
         try:
             with self._at(*names) as folder:
                 _unlink(os.path.join(folder, name))
@@ -384,7 +387,7 @@ class NfsStore(Storage):
             pass
 
 
-def _growth(path):
+def _growth(path: str) -> int:
     """Bytes that a disk may still take."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -402,16 +405,16 @@ def _growth(path):
         os.close(descriptor)
 
 
-def _needs(record):
+def _needs(record: Record | None) -> list[str]:
     """The ids that an image's record names."""
     return [record[each] for each in ("kernel", "ramdisk") if record and record.get(each)]
 
 
-def _planted(error, path):
+def _planted(error: OSError, path: str) -> RegistryError:
     return RegistryError(f"{path}: {error.strerror}. Find out who put it there, and remove it")
 
 
-def _use(path):
+def _use(path: str) -> Use:
     """What is known of a use. One that is just being written is a use all the same, and so is what is none."""
     try:
         about = json.loads(pinned.read(path))
@@ -420,7 +423,7 @@ def _use(path):
     return about if isinstance(about, dict) else {}
 
 
-def _leads_to(path):
+def _leads_to(path: str) -> str | None:
     """Where a name leads; None if it is gone, or none."""
     try:
         return os.path.basename(os.readlink(path))
@@ -428,7 +431,7 @@ def _leads_to(path):
         return None
 
 
-def _unlink(path):
+def _unlink(path: str) -> None:
     try:
         os.unlink(path)
     except FileNotFoundError:

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._boot import boot_files, kernel_config
+from ansible_collections.our.cloud.plugins.module_utils._boot.disk_images import Disk
 from ansible_collections.our.cloud.plugins.module_utils._common import sparse
 from ansible_collections.our.cloud.plugins.module_utils._guest.arch import ARCHES, arch
 from ansible_collections.our.cloud.plugins.module_utils._registry import conversion
@@ -26,7 +29,7 @@ class Part:
     from afar alone. inspect: what takes its time to find out, and is asked only of what is not registered yet.
     """
 
-    def __init__(self, kind: str, facts: dict, size: int, sources: dict | None = None, checksum: str | None = None,
+    def __init__(self, kind: str, facts: dict[str, Any], size: int, sources: dict[str, sparse.Source] | None = None, checksum: str | None = None,
                  inspect: Callable[[Part], None] | None = None) -> None:
         self.kind, self.facts, self.size, self.sources, self.checksum, self._inspect = kind, facts, size, sources, checksum, inspect
 
@@ -41,7 +44,7 @@ class Part:
             self._inspect(self)
             self._inspect = None
 
-    def told(self) -> dict:
+    def told(self) -> dict[str, Any]:
         """All but the files, for another machine."""
         return {"kind": self.kind, "facts": self.facts, "size": self.size, "checksum": self.checksum,
                 "files": [[name, source.size, source.data()] for name, source in self.sources.items()]}
@@ -51,7 +54,7 @@ class Part:
             source.close()
 
 
-def arrived(told, stream=None):
+def arrived(told: Mapping[str, Any], stream: gzip.GzipFile | None = None) -> Part:
     """The Part that another machine told of. Its files, if they were sent, come out of a pack's stream, in order."""
     sources = None
     if told["files"] is not None:
@@ -59,7 +62,7 @@ def arrived(told, stream=None):
     return Part(told["kind"], told["facts"], told["size"], sources, told["checksum"])
 
 
-def _open(path, follow):
+def _open(path: str, follow: bool) -> sparse.FileSource:
     try:
         return sparse.FileSource(path, follow)
     except OSError as error:
@@ -93,7 +96,7 @@ def ramdisk_part(path: str, follow: bool = True) -> Part:
                 inspect=lambda part: boot_files.ramdisk(path, whole=True))
 
 
-def image_part(path, facts, follow=True, alone=None):
+def image_part(path: str, facts: dict[str, Any], follow: bool = True, alone: bool | None = None) -> Part:
     """A disk in a file: a root file system, or partitions. facts: what people say of it. Of a qcow2 disk it is a raw copy.
     alone: whether it must boot without a kernel; if that is not said, whether the facts name none."""
     alone = not facts["kernel"] if alone is None else alone
@@ -114,7 +117,7 @@ def image_part(path, facts, follow=True, alone=None):
     return Part("image", dict(facts, format=found.format), source.size, {FILE["image"]: source})
 
 
-def _refuse_unbootable(path, disk):
+def _refuse_unbootable(path: str, disk: Disk) -> None:
     """Guests have a BIOS. It wants something in a partition, and code that starts it."""
     if disk.format not in ("gpt", "mbr"):
         return
@@ -126,7 +129,7 @@ def _refuse_unbootable(path, disk):
                             "It may be made for UEFI alone. Install a boot loader for BIOS into it (grub-pc), or give it a kernel and its ramdisk")
 
 
-def triple(folder: str, facts: dict) -> list[Part]:
+def triple(folder: str, facts: dict[str, Any]) -> list[Part]:
     """The Parts in a directory with vmlinuz, initrd.img and root.img, as builders leave them. Without vmlinuz, root.img has partitions.
     A link is refused: it leads where whoever made the directory may not look, and whoever registers it may."""
     paths = {kind: os.path.join(folder, name) for kind, name in FILE.items()}
@@ -140,7 +143,7 @@ def triple(folder: str, facts: dict) -> list[Part]:
     return parts + [image]
 
 
-def check_bootable(what, facts, arches, kernel, ramdisk):
+def check_bootable(what: str, facts: dict[str, Any], arches: Sequence[str] | None, kernel: str | None, ramdisk: str | None) -> None:
     """Fill in the architecture of an image (a name or path), and refuse one that boots nowhere.
     arches: of guests that its kernel boots; kernel, ramdisk: paths. None: it has none."""
     if not facts["arch"]:

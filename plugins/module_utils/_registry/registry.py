@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._registry.parts import Part, check_bootable
-from ansible_collections.our.cloud.plugins.module_utils._registry.storage import KEY, PREFIX, RegistryError, Storage, digest, keys, kind_of
+from ansible_collections.our.cloud.plugins.module_utils._registry.storage import (
+    KEY, PREFIX, Record, RegistryError, Storage, Use, digest, keys, kind_of)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
@@ -27,20 +30,20 @@ class Registry:
     def __init__(self, storage: Storage, check_mode: bool = False) -> None:
         self.storage, self.check_mode = storage, check_mode
 
-    def find(self, kind: str, wanted: str) -> dict | None:
+    def find(self, kind: str, wanted: str) -> Record | None:
         """The record of a name or id, or None."""
         if not KEY.match(wanted):
             wanted = self.storage.names(kind).get(wanted)
         return self.storage.get(wanted) if wanted and kind_of(wanted) == kind else None
 
-    def require(self, kind: str, wanted: str) -> dict:
+    def require(self, kind: str, wanted: str) -> Record:
         """The record of a name or id; RegistryError says what there is instead."""
         record = self.find(kind, wanted)
         if record is None:
             raise RegistryError(f"there is no {kind} {wanted} in the registry; there are: {', '.join(sorted(self.storage.names(kind))) or 'none'}")
         return record
 
-    def register(self, name: str, parts: list[Part], owner: str = "", origin: dict | None = None) -> dict:
+    def register(self, name: str, parts: list[Part], owner: str = "", origin: dict | None = None) -> dict[str, Any]:
         """Put what is not there yet into the storage, and let the name lead to it. Returns what was done, or would be.
         `missing`: kinds that are to be sent first; then nothing is done."""
         if not NAME.match(name) or KEY.match(name):
@@ -61,7 +64,7 @@ class Registry:
                 self._name(each, name, records[each], result)
         return dict(result, changed=bool(result["actions"]), id=records[kind]["id"], record=records[kind])
 
-    def _resolve(self, name, part, records):
+    def _resolve(self, name: str, part: Part, records: Mapping[str, Record]) -> None:
         """What an image boots: what came with it, or what is there already."""
         facts = part.facts
         if "kernel" in records or not (facts["kernel"] or facts["ramdisk"]):
@@ -76,7 +79,7 @@ class Registry:
                        *(self.storage.path(found[each]["id"]) if each in found else None for each in ("kernel", "ramdisk")))
         facts.update((each, record["id"]) for each, record in found.items())
 
-    def _there(self, part):
+    def _there(self, part: Part) -> Record | None:
         """The record of a part that is registered already, or None."""
         # What has another size is another file: it is read once, when it is copied.
         if self.check_mode or any(record["size"] == part.size for record in self.storage.all(part.kind)):
@@ -87,9 +90,9 @@ class Registry:
         found = (self.storage.get(key) for key in keys(part.kind, whole))
         return next((record for record in found if record and record["digest"] == whole), None)
 
-    def _put(self, part, owner, origin, result):
+    def _put(self, part: Part, owner: str, origin: dict | None, result: dict[str, Any]) -> Record:
         """The record of a part, after it has been put in if it was not there."""
-        def describe(checksum):
+        def describe(checksum: str) -> Record:
             record = dict(part.facts, kind=part.kind, checksum=checksum, size=part.size, owner=owner, origin=origin,
                           created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
             return dict(record, digest=digest(part.kind, record))
@@ -111,14 +114,14 @@ class Registry:
         result["actions"].append(f"register {record['id']}")
         return record
 
-    def _name(self, kind, name, record, result):
+    def _name(self, kind: str, name: str, record: Record, result: dict[str, Any]) -> None:
         if self.storage.names(kind).get(name) == record["id"]:
             return
         if not self.check_mode:
             self.storage.set_name(kind, name, record["id"])
         result["actions"].append(f"name {record['id']} {name}")
 
-    def remove(self, kind: str, wanted: str, force: bool = False) -> dict:
+    def remove(self, kind: str, wanted: str, force: bool = False) -> dict[str, Any]:
         """Take a thing away with its names. An image's kernel and ramdisk lose these names, too, and go if they have no
         other name and nobody else needs them. If it has other names than the one by which it is called here, it loses that name alone."""
         result = {"actions": [], "previous": None, "record": None}
@@ -141,16 +144,16 @@ class Registry:
                     self._forget(each, names & called, result)
         return dict(result, changed=bool(result["actions"]))
 
-    def _called(self, record):
+    def _called(self, record: Record) -> set[str]:
         return {name for name, key in self.storage.names(record["kind"]).items() if key == record["id"]}
 
-    def _forget(self, kind, names, result):
+    def _forget(self, kind: str, names: Iterable[str], result: dict[str, Any]) -> None:
         for name in sorted(names):
             if not self.check_mode:
                 self.storage.drop_name(kind, name)
             result["actions"].append(f"forget {kind} {name}")
 
-    def _take(self, record, called, force, result, gone=None):
+    def _take(self, record: Record, called: Iterable[str], force: bool, result: dict[str, Any], gone: str | None = None) -> dict[str, Use]:
         """Remove a thing and its names, or return who needs it. gone: who needed it until a moment ago."""
         if self.check_mode:
             needed = {} if force else {user: about for user, about in self.storage.uses(record["id"]).items() if user != gone}
@@ -161,7 +164,7 @@ class Registry:
             self._forget(record["kind"], called, result)
         return needed
 
-    def listing(self, kind: str) -> list[dict]:
+    def listing(self, kind: str) -> list[Record]:
         """The records of a kind with their names, where the file is, who needs it, and whether nobody does or could by a name."""
         found = []
         for record in self.storage.all(kind):
@@ -171,7 +174,7 @@ class Registry:
                               guests=[user.partition(".")[2] for user, dummy in uses if user.startswith("guest.")], file=self.storage.path(record["id"])))
         return found
 
-    def used_by(self, user: str) -> dict[str, dict]:
+    def used_by(self, user: str) -> dict[str, Use]:
         """{id: what is known of the use} of all that somebody needs."""
         found = {}
         for kind in PREFIX:
@@ -182,7 +185,7 @@ class Registry:
         return found
 
 
-def said(user: str, about: dict) -> str:
+def said(user: str, about: Use) -> str:
     """A use as people read it."""
     kind, dummy, name = user.partition(".")
     if about.get("name"):

@@ -16,6 +16,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable
 
 NEW, PART, LOCK = ".new-", ".part-", "lock"
 ABANDONED = 3600  # seconds after which one that never got its lock counts as left behind
@@ -28,11 +29,11 @@ class Staging:
     If that fails (OSError), the directory stays, for the next one to try.
     """
 
-    def __init__(self, folder, rescue=None):
+    def __init__(self, folder: str, rescue: Callable[[str], None] | None = None) -> None:
         self.folder, self.rescue = folder, rescue or (lambda path: None)
         self.owner = f"{os.uname().nodename}-{os.getpid()}-"
 
-    def __enter__(self):
+    def __enter__(self) -> str:
         new = tempfile.mkdtemp(prefix=NEW + self.owner, dir=self.folder)
         self.lock = os.open(os.path.join(new, LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.lockf(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,10 +43,10 @@ class Staging:
         self._sweep()
         return self.path
 
-    def __exit__(self, *dummy):
+    def __exit__(self, *dummy: object) -> None:
         self._remove(self.path, self.lock)
 
-    def _remove(self, path, lock):
+    def _remove(self, path: str, lock: int | None) -> None:
         try:
             self.rescue(path)
         except OSError:
@@ -56,7 +57,7 @@ class Staging:
                 os.close(lock)
         shutil.rmtree(path, ignore_errors=True)
 
-    def _sweep(self):
+    def _sweep(self) -> None:
         # the server's clock, whatever this host's says
         now = os.stat(self.path).st_mtime
         for name in os.listdir(self.folder):
@@ -75,7 +76,7 @@ class Staging:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _take(path):
+def _take(path: str) -> tuple[bool, int | None]:
     """Take the lock of what may be left behind: (whether somebody has it, its descriptor or None if there is no lock)."""
     try:
         lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -92,14 +93,14 @@ def _take(path):
     return False, lock
 
 
-def _status(path):
+def _status(path: str) -> os.stat_result | None:
     try:
         return os.lstat(path)
     except FileNotFoundError:
         return None
 
 
-def _unlink(path):
+def _unlink(path: str) -> None:
     try:
         os.unlink(path)
     except FileNotFoundError:

@@ -9,14 +9,21 @@ import abc
 import hashlib
 import json
 import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
+from ansible_collections.our.cloud.plugins.module_utils._common.sparse import Source
 
 PREFIX = {"kernel": "eki", "ramdisk": "eri", "image": "emi"}
 FILE = {"kernel": "vmlinuz", "ramdisk": "initrd.img", "image": "root.img"}
 KEY = re.compile(r"(eki|eri|emi)-[0-9a-f]{8,64}\Z")
 # An id has so many digits of the digest; all of them if another content has the short one.
 DIGITS = (12, 64)
+# What is known of a thing: `id`, `kind`, `digest`, `size` (bytes), `checksum`, `created`, `owner`, `origin`, and what its kind has beside these
+Record = dict[str, Any]
+# What is known of a use: `name`, or of a guest `disk`, `image`, `host`, `since`
+Use = dict[str, Any]
 IDENTITY = ("checksum", "arch", "kernel", "ramdisk", "root_device", "cmdline")
 
 
@@ -28,7 +35,7 @@ class Gone(RegistryError):
     """What is to be used has just been removed."""
 
 
-def digest(kind: str, record: dict) -> str:
+def digest(kind: str, record: Record) -> str:
     """The digest, 64 hexadecimal digits, of all that makes a difference to who boots it."""
     if kind != "image":
         return record["checksum"].rpartition(":")[2]
@@ -65,35 +72,35 @@ class Records(abc.ABC):
     """
 
     @abc.abstractmethod
-    def get(self, key):
+    def get(self, key: str) -> Record | None:
         """The record of an id; None if there is none."""
 
     @abc.abstractmethod
-    def all(self, kind):
+    def all(self, kind: str) -> list[Record]:
         """The records of a kind, oldest first."""
 
     @abc.abstractmethod
-    def names(self, kind):
+    def names(self, kind: str) -> dict[str, str]:
         """{name: id} of a kind."""
 
     @abc.abstractmethod
-    def set_name(self, kind, name, key):
+    def set_name(self, kind: str, name: str, key: str) -> None:
         """Let a name lead to an id."""
 
     @abc.abstractmethod
-    def drop_name(self, kind, name):
+    def drop_name(self, kind: str, name: str) -> None:
         """Forget a name."""
 
     @abc.abstractmethod
-    def uses(self, key):
+    def uses(self, key: str) -> dict[str, Use]:
         """{user: what is known of the use}."""
 
     @abc.abstractmethod
-    def use(self, key, user, about):
+    def use(self, key: str, user: str, about: Use) -> bool:
         """Say that somebody needs it. True if that is new; Gone if there is nothing left to need."""
 
     @abc.abstractmethod
-    def unuse(self, key, user):
+    def unuse(self, key: str, user: str) -> None:
         """Say that somebody no longer needs it."""
 
 
@@ -103,25 +110,25 @@ class Files(abc.ABC):
     root = ""
 
     @abc.abstractmethod
-    def add(self, kind, sources, checksum, describe, needs):
+    def add(self, kind: str, sources: Mapping[str, Source], checksum: str | None, describe: Callable[[str], Record], needs: Iterable[str]) -> Record:
         """Take files in, all or nothing. Returns the record, with its id: somebody else's if he was faster.
         sources: {file name: source}; checksum: what the kind's FILE must have, None if that is not known;
         describe: makes the record out of the checksum; needs: ids that this one uses."""
 
     @abc.abstractmethod
-    def remove(self, key, force):
+    def remove(self, key: str, force: bool) -> dict[str, Use]:
         """Take a thing away and return {}; or leave it there and return who needs it (as `uses`)."""
 
     @abc.abstractmethod
-    def path(self, key):
+    def path(self, key: str) -> str:
         """Where a guest, and who asks, can read the file."""
 
     @abc.abstractmethod
-    def key_of(self, path):
+    def key_of(self, path: str) -> str | None:
         """The id whose file a path is; None if it is no file of the registry."""
 
     @abc.abstractmethod
-    def is_image(self, path):
+    def is_image(self, path: str) -> bool:
         """Whether a path is the file of an image that is there."""
 
 

@@ -29,15 +29,17 @@ RELAPSE = 3
 class Guest:
     """Find, plan, and (unless it is a check) apply. params: what the module vm takes."""
 
-    def __init__(self, conn, params: dict, check_mode: bool = False, diff: bool = False) -> None:
+    def __init__(self, conn: Any, params: dict[str, Any], check_mode: bool = False, diff: bool = False) -> None:
         self.conn, self.params, self.check_mode, self.wants_diff = conn, params, check_mode, diff
         self.name = self.params["name"]
         self.host = conn.getHostname()
         self.family = hypervisor.family(conn)
         self.dom = hypervisor.find(conn, self.name)
         self.before = hypervisor.persistent_xml(self.dom) if self.dom is not None else None
-        self.actions, self.result, self.diff = [], {"restart_needed": False}, []
-        self.image = None
+        self.actions: list[str] = []
+        self.result: dict[str, Any] = {"restart_needed": False}
+        self.diff: list[dict[str, str]] = []
+        self.image: GuestImage | None = None
 
     def state(self) -> str:
         # asked anew: one without a definition is gone when it has stopped
@@ -199,7 +201,7 @@ class Guest:
             return
         self.do("autostart" if wanted else "no autostart", lambda: self.dom.setAutostart(int(wanted)))
 
-    def run(self) -> dict:
+    def run(self) -> dict[str, Any]:
         target = self.params["state"]
         previous = self.state()
         self.after = self.before
