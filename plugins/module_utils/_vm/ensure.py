@@ -67,10 +67,7 @@ class Guest:
                 raise CloudError(self.host, f"guest {self.name}", "it is not defined here, and `kind` is not given to define it",
                                  f"Guests here: {', '.join(hypervisor.names(self.conn)) or 'none'}")
             return None
-        if description.family(self.params["kind"]) != self.family:
-            needs, this = ("Xen", "a KVM host") if self.family == "qemu" else ("a KVM host", "Xen")
-            raise CloudError(self.host, f"guest {self.name}", f"kind {self.params['kind']} needs {needs} and this is {this}",
-                             f"Kinds that run here: {', '.join(description.XEN_KINDS if self.family == 'xen' else description.QEMU_KINDS)}")
+        check_kind(self.host, self.name, self.params["kind"], self.family)
         self.image = self.registered(self.params["image"])
         guest = self.image.described() if self.image else shapes.of(description.Description, self.params)
         full = description.complete(guest)
@@ -227,6 +224,14 @@ class Guest:
         if self.wants_diff:
             self.result["diff"] = differences(self, target, previous, xml or "")
         return self.result
+
+
+def check_kind(host: str, name: str, kind: str, family: str) -> None:
+    """CloudError if a guest of this kind is not for this hypervisor. family: its own, xen or qemu."""
+    if description.family(kind) != family:
+        needs, this = ("Xen", "a KVM host") if family == "qemu" else ("a KVM host", "Xen")
+        raise CloudError(host, f"guest {name}", f"kind {kind} needs {needs} and this is {this}",
+                         f"Kinds that run here: {', '.join(description.XEN_KINDS if family == 'xen' else description.QEMU_KINDS)}")
 
 
 def differences(guest: Guest, target: str, previous: str, xml: str) -> list[dict]:
