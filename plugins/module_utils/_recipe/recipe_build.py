@@ -41,7 +41,7 @@ class Signals:
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
                 self.before[number] = signal.signal(number, self.interrupt)
 
-    def interrupt(self, number: int, dummy) -> None:
+    def interrupt(self, number: int, dummy: object) -> None:
         for other in self.before:
             signal.signal(other, signal.SIG_IGN)
         raise Interrupted(signal.Signals(number).name)

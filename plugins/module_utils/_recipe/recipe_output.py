@@ -12,8 +12,10 @@ import os
 import re
 import struct
 import subprocess
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
-from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError, Resolved
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_sandbox import base_environment, last_line
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_script import RESOLVE
 
@@ -171,25 +173,25 @@ root_file_system root.img "$((mib * 1024))" ''
 SCRIPTS["qcow2"] = SCRIPTS["raw"]
 
 
-def missing_programs(output_type):
+def missing_programs(output_type: str) -> list[str]:
     """The Debian packages of programs that an output needs and this computer lacks."""
     path = base_environment("")["PATH"].split(":")
     return sorted({package for program, package in PROGRAMS[output_type].items()
                    if not any(os.access(os.path.join(folder, program), os.X_OK) for folder in path)})
 
 
-def files(output_type, name):
+def files(output_type: str, name: str) -> dict[str, str]:
     """{what: file} of an output."""
     if output_type == "triple":
         return {"kernel": "vmlinuz", "ramdisk": "initrd.img", "image": "root.img"}
     return {"image": f"{name}.{output_type}"}
 
 
-def script(output_type):
+def script(output_type: str) -> str:
     return COMMON + RESOLVE + SCRIPTS[output_type]
 
 
-def variables(name, key, epoch, resolved):
+def variables(name: str, key: str, epoch: int, resolved: Resolved) -> dict[str, str]:
     """The environment of a script. key: everything that the appliance is made from."""
     return {
         "NAME": name, "SOURCE_DATE_EPOCH": str(epoch), "E2FSPROGS_FAKE_TIME": str(epoch), "SIZE_MIB": resolved.variables.get("size_mib", ""),
@@ -198,13 +200,13 @@ def variables(name, key, epoch, resolved):
     }
 
 
-def uuid(key, number):
+def uuid(key: str, number: int) -> str:
     """A UUID of the form of random ones, the same for the same key."""
     digits = f"{key:0<16}"[:16] + f"{number:016x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
-def finish(output_type, name, directory, epoch, tmp):
+def finish(output_type: str, name: str, directory: str, epoch: int, tmp: str) -> None:
     """What remains to be done with the files that a script has made, outside of the sandbox."""
     if output_type == "triple":
         clamp_times(os.path.join(directory, "root.img"), 0, epoch, tmp)
@@ -217,14 +219,14 @@ def finish(output_type, name, directory, epoch, tmp):
             os.remove(disk)
 
 
-def run(argv, tmp, **variables):
+def run(argv: Sequence[str], tmp: str, **variables: str) -> None:
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
                           env={**base_environment(tmp), **variables})
     if done.returncode:
         raise RecipeError(f"{argv[0]} ended with status {done.returncode}: {last_line(done.stdout)}")
 
 
-def clamp_times(image, offset, epoch, tmp):
+def clamp_times(image: str, offset: int, epoch: int, tmp: str) -> None:
     """Set the times of a file system's inodes that say when it was made. mke2fs copies them from the appliance's files."""
     with open(image, "rb") as file:
         commands = [command for inode, modified in inodes(file, offset) for command in time_commands(inode, modified, epoch)]
@@ -236,14 +238,14 @@ def clamp_times(image, offset, epoch, tmp):
     os.remove(script_file)
 
 
-def time_commands(inode, modified, epoch):
+def time_commands(inode: int, modified: int, epoch: int) -> Iterator[str]:
     for field in ("atime", "ctime"):
         yield f"set_inode_field <{inode}> {field} @{epoch}"
     if modified > epoch:
         yield f"set_inode_field <{inode}> mtime @{epoch}"
 
 
-def inodes(file, offset):
+def inodes(file: BinaryIO, offset: int) -> Iterator[tuple[int, int]]:
     """(number, time of modification) of an ext4 file system's inodes that are in use."""
     file.seek(offset + 1024)
     block = file.read(1024)
@@ -267,7 +269,7 @@ def inodes(file, offset):
                 yield number, struct.unpack("<I", file.read(4))[0]
 
 
-def install_boot_code(disk, boot_file, core_file):
+def install_boot_code(disk: str, boot_file: str, core_file: str) -> None:
     """Do what grub-bios-setup would do, had it a block device: boot code into the first sector, the core image into its partition,
     and in each the number of the sector to read next (GRUB's boot.h and diskboot.S). Without them the disk boots by its kernel alone."""
     if not os.path.exists(boot_file):
@@ -289,7 +291,7 @@ def install_boot_code(disk, boot_file, core_file):
     os.remove(core_file)
 
 
-def check_size(resolved):
+def check_size(resolved: Resolved) -> None:
     """Refuse a size that is none before anything runs."""
     text = resolved.variables.get("size_mib", "")
     if text and not re.fullmatch(r"[1-9]\d{0,6}", text):

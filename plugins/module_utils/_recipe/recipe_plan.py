@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import Macrostep, Microstep, RecipeError, Resolved
 
 # Changes with what the same commands make of an appliance.
 FORMAT = "1"
@@ -34,25 +36,25 @@ class Planned:
     why: str
     start: int = 0
 
-    def shown(self):
+    def shown(self) -> dict[str, Any]:
         return {"macrostep": self.name, "runs": self.runs, "why": self.why}
 
 
-def digest(*parts):
+def digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def first_key(epoch):
+def first_key(epoch: int) -> str:
     """The key of an appliance that is empty yet."""
     return digest(FORMAT, epoch)
 
 
-def content(microstep):
+def content(microstep: Microstep) -> list:
     """What a microstep does; where it stands does not matter."""
     return [microstep.name, [[command.name, *command.arguments] for command in microstep.commands]]
 
 
-def microstep_keys(key, macrostep, start=0):
+def microstep_keys(key: str, macrostep: Macrostep, start: int = 0) -> list[str]:
     """The keys of the state after each microstep from start, which begins in the state of that key."""
     keys = []
     if start == 0:
@@ -63,7 +65,7 @@ def microstep_keys(key, macrostep, start=0):
     return keys
 
 
-def all_keys(resolved, epoch):
+def all_keys(resolved: Resolved, epoch: int) -> list[list[str]]:
     """For each macrostep of the recipe the keys of its microsteps; the last one is its own."""
     keys, key = [], first_key(epoch)
     for macrostep in resolved.macrosteps:
@@ -72,12 +74,12 @@ def all_keys(resolved, epoch):
     return keys
 
 
-def own_hash(macrostep):
+def own_hash(macrostep: Macrostep) -> str:
     """What the macrostep is by itself, to tell a changed one from one that follows a change."""
     return digest(macrostep.name, [content(microstep) for microstep in macrostep.microsteps])
 
 
-def plan(resolved, keys, exists, memory):
+def plan(resolved: Resolved, keys: Sequence[Sequence[str]], exists: Callable[[str], bool], memory: Any) -> list[Planned]:
     """Which macrosteps run and why.
 
     exists(key) says whether there is a checkpoint. memory: what earlier builds left, {"built": {macrostep: own hash},
@@ -105,7 +107,7 @@ def plan(resolved, keys, exists, memory):
     return planned
 
 
-def between(planned, start, stop):
+def between(planned: Iterable[Planned], start: tuple[int, int] | None, stop: tuple[int, int]) -> list[Planned]:
     """What of a plan is left between where a build is told to start, if it is, and where it stops."""
     left = []
     for number, step in enumerate(planned):
@@ -121,7 +123,7 @@ def between(planned, start, stop):
     return left
 
 
-def position(resolved, text, option):
+def position(resolved: Resolved, text: str, option: str) -> tuple[int, int]:
     """(macrostep's number, microstep's number) of macro or macro/micro."""
     macro, slash, micro = text.partition("/")
     macros = [macrostep.name for macrostep in resolved.macrosteps]
@@ -136,7 +138,7 @@ def position(resolved, text, option):
     return number, micros.index(micro)
 
 
-def shown(resolved, place):
+def shown(resolved: Resolved, place: tuple[int, int]) -> str:
     """A position as people write it."""
     macrostep = resolved.macrosteps[place[0]]
     return f"{macrostep.name}/{macrostep.microsteps[place[1]].name}"

@@ -16,7 +16,8 @@ import pwd
 import shlex
 import subprocess
 import sys
-from typing import BinaryIO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any, BinaryIO
 
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
 
@@ -148,12 +149,12 @@ wait "$!"
 class Sandbox:
     """The sandbox of one working directory. paths: see recipe_workdir.Workdir."""
 
-    def __init__(self, paths):
+    def __init__(self, paths: Any) -> None:
         self.paths = paths
         self.root = os.geteuid() == 0
-        self.snapshots = None
+        self.snapshots: str | None = None  # how layers are kept, overlay or copies; None: not found out yet
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Find out whether a sandbox can be made and how layers are kept in it."""
         done = self.simple(["bash", "-c", PROBE, "bash", self.paths.layers], mounts=True)
         if done.returncode:
@@ -166,7 +167,7 @@ class Sandbox:
         with open(self.paths.enter, "w", encoding="utf-8") as file:
             file.write(ENTER)
 
-    def unshare(self, mounts):
+    def unshare(self, mounts: bool) -> list[str]:
         """The program that makes a sandbox, or one that only is root of the appliance's files."""
         argv = ["unshare"]
         if not self.root:
@@ -175,7 +176,7 @@ class Sandbox:
             argv += ["--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
         return argv if len(argv) > 1 else []
 
-    def simple(self, argv, mounts=False):
+    def simple(self, argv: Sequence[str], mounts: bool = False) -> subprocess.CompletedProcess[bytes]:
         """Run a command for the appliance's files, which have other owners than whoever builds."""
         try:
             return subprocess.run([*self.unshare(mounts), *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -183,13 +184,13 @@ class Sandbox:
         except FileNotFoundError as exc:
             raise RecipeError(f"a build needs {exc.filename}, which this computer lacks. Remedy: apt-get install util-linux") from exc
 
-    def remove(self, *paths):
+    def remove(self, *paths: str) -> None:
         """Remove what an appliance's files or directories are."""
         done = self.simple(["rm", "-rf", "--one-file-system", *paths])
         if done.returncode:
             raise RecipeError(f"{paths[0]} cannot be removed: {last_line(done.stdout)}")
 
-    def environment(self, lower, upper="", start="", variables=None):
+    def environment(self, lower: Sequence[str], upper: str = "", start: str = "", variables: Mapping[str, str] | None = None) -> dict[str, str]:
         """What enter is told. lower: the names of layers, the lowest first; upper: the one to write to, at first a copy of start."""
         paths = self.paths
         if self.snapshots == "copies" and not start and lower:
@@ -202,11 +203,11 @@ class Sandbox:
             **(variables or {}),
         }
 
-    def most_layers(self, name):
+    def most_layers(self, name: str) -> int | None:
         """How many layers of such names go over each other; None: any number."""
         return LAYERS // len(name + ":") if self.snapshots == "overlay" else None
 
-    def write_shell(self, lower, upper):
+    def write_shell(self, lower: Sequence[str], upper: str) -> None:
         """A program for people, who look at the appliance and may change it; then it is not the recipe's alone any more."""
         environment = self.environment(lower, upper)
         argv = ["env", "-i", *(f"{name}={value}" for name, value in environment.items()), *self.unshare(True), "bash", self.paths.enter]
@@ -223,7 +224,7 @@ exec {shlex.join(argv)} bash -c 'cd "$RECIPE_ROOT" && exec "$@"' bash "$@"
 """)
         os.chmod(self.paths.shell, 0o700)
 
-    def run(self, argv, environment, log, held=()):
+    def run(self, argv: Sequence[str], environment: Mapping[str, str], log: IO, held: Iterable[IO] = ()) -> tuple[int, bytes]:
         """Run a command in the sandbox to its end; its status and what it wrote to RECIPE_TOLD. held: files that it keeps open as long as it lives."""
         # the sandbox ends when we close our end of the leash, or are gone
         leash, hold = pipe()
@@ -244,7 +245,7 @@ exec {shlex.join(argv)} bash -c 'cd "$RECIPE_ROOT" && exec "$@"' bash "$@"
             return process.returncode, told.read()
 
 
-def stop(process):
+def stop(process: subprocess.Popen) -> None:
     """Wait for process 1 to clean up after itself; killing it leaves that to the kernel."""
     try:
         process.wait(END_TIMEOUT)

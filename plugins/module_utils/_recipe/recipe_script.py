@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from collections.abc import Iterable, Mapping
 
-from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import FILE_COMMANDS
+from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import FILE_COMMANDS, Command, Macrostep, Microstep
 
 # For the output's scripts, too, which say recipe_fail in their own way.
 RESOLVE = r"""# The file that a path of the appliance leads to, its links followed as they are seen in there.
@@ -281,7 +282,7 @@ recipe_variables >"$RECIPE_STATE/at-start"
 """
 
 
-def script(recipe, macrostep, start=0, stop=None, checkpoints=None):
+def script(recipe: str, macrostep: Macrostep, start: int = 0, stop: int | None = None, checkpoints: Mapping[str, str] | None = None) -> str:
     """The script of a macrostep's microsteps from start up to stop.
 
     checkpoints: {microstep: key} of those whose state is to be kept.
@@ -301,7 +302,7 @@ def script(recipe, macrostep, start=0, stop=None, checkpoints=None):
     return "\n".join([*lines, "", "recipe_finish", ""])
 
 
-def call(command):
+def call(command: Command) -> list[str]:
     """The lines that make a command in a script."""
     named = command.name in (*FILE_COMMANDS, "set_var")
     words = [f"recipe_{command.name}", shlex.quote(command.where.short()), *(shlex.quote(name) for name in command.arguments[:-1] if named)]
@@ -314,7 +315,7 @@ def call(command):
     return [f"{' '.join(words)} <<'{end}'", *text, end]
 
 
-def check_syntax(macrosteps):
+def check_syntax(macrosteps: Iterable[Macrostep]) -> None:
     """Refuse commands that the shell cannot read, before anything runs."""
     read = set()
     for macrostep in macrosteps:
@@ -332,7 +333,7 @@ def check_syntax(macrosteps):
                     read.add(text)
 
 
-def refuse_unreadable(command, text, macrostep, microstep):
+def refuse_unreadable(command: Command, text: str, macrostep: Macrostep, microstep: Microstep) -> None:
     done = subprocess.run(["bash", "-n"], input=(text + "\n").encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     # an unfinished here-document is only warned about
     if done.returncode or done.stdout:

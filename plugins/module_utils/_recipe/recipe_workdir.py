@@ -16,6 +16,7 @@ import os
 import re
 import socket
 import time
+from typing import Any, TextIO
 
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe_sandbox import user_name
@@ -31,7 +32,7 @@ PATIENCE = 30
 class Workdir:
     """The paths of one appliance's working directory."""
 
-    def __init__(self, base, name):
+    def __init__(self, base: str, name: str) -> None:
         self.base, self.name = os.path.realpath(os.path.expanduser(base)), name
         self.workdir = os.path.join(self.base, name)
         self.lock = os.path.join(self.base, f".{name}.lock")
@@ -44,21 +45,21 @@ class Workdir:
             raise RecipeError(f"the working directory {self.workdir} has a character that would need quotes in a recipe."
                               " Remedy: choose another directory to build in")
 
-    def layer(self, key):
+    def layer(self, key: str) -> str:
         return os.path.join(self.layers, key)
 
-    def variables(self, key):
+    def variables(self, key: str) -> str:
         """Where the variables of a checkpoint are."""
         return os.path.join(self.layers, key + ".variables")
 
-    def script(self, macrostep):
+    def script(self, macrostep: str) -> str:
         """The script of a macrostep as it ran last."""
         return os.path.join(self.scripts, macrostep + ".sh")
 
-    def exists(self):
+    def exists(self) -> bool:
         return os.path.isdir(self.workdir)
 
-    def refuse_foreign(self):
+    def refuse_foreign(self) -> None:
         """Refuse a directory that no build has made: one is removed with all that is in it. What was made has ``.build`` first."""
         mark = os.path.join(self.workdir, ".build")
         if not self.exists() or os.path.islink(self.workdir) or os.lstat(self.workdir).st_uid != os.geteuid():
@@ -67,7 +68,7 @@ class Workdir:
             raise RecipeError(f"{self.workdir} has other files in it and was not made by a build, which would remove them."
                               " Remedy: choose another directory to build in, or move what is there")
 
-    def make(self):
+    def make(self) -> None:
         """The directories. Somebody else's is refused, who could change what is built."""
         os.makedirs(self.base, exist_ok=True)
         try:
@@ -85,10 +86,10 @@ class Lock:
     """One build of an appliance at a time. The file says whose it is; the sandbox has it too, until its last process has ended.
     waits: until another build has ended, rather than be refused."""
 
-    def __init__(self, paths, waits=False):
+    def __init__(self, paths: Workdir, waits: bool = False) -> None:
         self.paths, self.waits, self.file = paths, waits, None
 
-    def __enter__(self):
+    def __enter__(self) -> TextIO:
         os.makedirs(self.paths.base, exist_ok=True)
         deadline = time.monotonic() + PATIENCE
         while not self.take():
@@ -103,7 +104,7 @@ class Lock:
         self.file.flush()
         return self.file
 
-    def take(self):
+    def take(self) -> bool:
         """Try to take the lock. False if another build holds it, or if the file was replaced meanwhile."""
         self.file = os.fdopen(os.open(self.paths.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+", encoding="utf-8")
         try:
@@ -115,7 +116,7 @@ class Lock:
         self.file.close()
         return False
 
-    def __exit__(self, *dummy):
+    def __exit__(self, *dummy: object) -> None:
         if not self.paths.exists():
             remove(self.paths.lock)
         self.file.close()
@@ -132,7 +133,7 @@ class Memory:
         "output": None,  # the key and the files of the output
     }
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self.path, self.values = path, dict(self.NOTHING)
         # what is no such thing is forgotten: checkpoints are found by their keys
         with contextlib.suppress(ValueError):
@@ -141,9 +142,9 @@ class Memory:
                 self.values.update(found)
 
     @staticmethod
-    def can_be(found):
+    def can_be(found: dict[str, Any]) -> bool:
         """Whether a build can have left this."""
-        def texts(values, *names):
+        def texts(values: object, *names: str) -> bool:
             return isinstance(values, dict) and all(isinstance(values.get(name), str) for name in names or values)
 
         chain, live, output = found["chain"], found["live"], found["output"]
@@ -152,21 +153,21 @@ class Memory:
                 and (live is None or texts(live, "macrostep", "microstep", "key") and "clean" in live)
                 and (output is None or texts(output, "key") and texts(output.get("files"))))
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
-    def update(self, **values):
+    def update(self, **values: Any) -> None:
         self.values.update(values)
         write(self.path + ".new", json.dumps(self.values))
         os.replace(self.path + ".new", self.path)
 
 
-def default_base():
+def default_base() -> str:
     """Where working directories are unless a recipe or its caller says so."""
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "our.cloud", "builds")
 
 
-def read(path):
+def read(path: str) -> str:
     """The text of a file; nothing if there is none."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -175,12 +176,12 @@ def read(path):
         return ""
 
 
-def write(path, text):
+def write(path: str, text: str) -> None:
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         file.write(text)
 
 
-def remove(path):
+def remove(path: str) -> None:
     try:
         os.remove(path)
     except FileNotFoundError:
