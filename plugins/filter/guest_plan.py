@@ -48,7 +48,9 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.placement import 
 
 
 def guest_plan(entries, hosts, groups, asked, store="", bridge=""):
-    return plain(declare(read(entries, groups, store, bridge).guests, told.read(hosts), hypervisors(groups), asked))
+    # a check gets no guests from a machine that is yet to become a hypervisor
+    known = told.read({host: {"guests": [], **info} for host, info in hosts.items()})
+    return plain(declare(read(entries, groups, store, bridge).guests, known, hypervisors(groups), asked))
 
 
 class FilterModule:

@@ -51,12 +51,14 @@ _value:
 
 import os
 
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._guest import guests, rescue, told
 
 INSTANCES = "nova/instances"  # in the store
 
 
 def rescue_plan(entries, host, hosts, looks, groups, ssh=False, fenced=False, store="", bridge=""):
+    looks = {name: rescue.Look.of(look) for name, look in looks.items()}
     families = guests.hypervisors(groups)
     if host not in families:
         return {"error": f"{host or 'Nothing'} is no hypervisor of the inventory. Give the lost one with -e host=NAME; "
@@ -68,9 +70,9 @@ def rescue_plan(entries, host, hosts, looks, groups, ssh=False, fenced=False, st
     error = "; ".join(read.faults) or rescue.life(host, looks, ssh, fenced)
     # nova's instances have leases, too; nova says what becomes of them
     instances = os.path.join(store, INSTANCES, "") if store and host in groups.get("nc", []) else ""
-    leases = [row for row in (next(iter(looks.values()))["leases"] if looks else [])
-              if not instances or not any(disk.startswith(instances) for disk in row["disks"])]
-    return {"error": error, **rescue.plan(host, read.guests, others, families, leases)}
+    leases = [row for row in (next(iter(looks.values())).leases if looks else ())
+              if not instances or not any(disk.startswith(instances) for disk in row.disks)]
+    return {"error": error, **shapes.plain(rescue.plan(host, read.guests, others, families, leases))}
 
 
 class FilterModule:

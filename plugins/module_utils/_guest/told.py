@@ -92,10 +92,11 @@ class Copy(Domain):
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Copy:
-        """From an element of vm_info's `guests`."""
+        """From an element of vm_info's `guests`. KeyError: it does not say whether it runs, which must not be taken for no."""
         copy = shapes.of(cls, told)
         return dataclasses.replace(
-            copy, disks=tuple(shapes.of(Disk, {**disk, "backing": tuple(disk.get("backing", ()))}) for disk in told.get("disks", ())),
+            copy, active=told["active"], state=told["state"], persistent=told["persistent"],
+            disks=tuple(shapes.of(Disk, {**disk, "backing": tuple(disk.get("backing", ()))}) for disk in told.get("disks", ())),
             interfaces=tuple(shapes.of(Card, card) for card in told.get("interfaces", ())), state_files=tuple(told.get("state_files") or ()),
             lease=shapes.of(Lease, told["lease"]) if told.get("lease") else None,
             migration=shapes.of(Progress, told["migration"]) if told.get("migration") else None)
@@ -121,10 +122,10 @@ class Hypervisor:
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Hypervisor:
-        """From what vm_info returned."""
+        """From what vm_info returned. KeyError: it is no answer, and must not count as one without guests."""
         return dataclasses.replace(
             shapes.of(cls, told), memory=shapes.of(Memory, told.get("memory") or {"free": 0}),
-            guests=tuple(Copy.of(copy) for copy in told.get("guests", ())), orphans=tuple(shapes.of(Orphan, orphan) for orphan in told.get("orphans", ())),
+            guests=tuple(Copy.of(copy) for copy in told["guests"]), orphans=tuple(shapes.of(Orphan, orphan) for orphan in told.get("orphans", ())),
             moves=tuple(shapes.of(Ending, move) for move in told.get("moves", ())))
 
     def told(self) -> dict[str, Any]:

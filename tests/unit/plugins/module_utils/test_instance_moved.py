@@ -13,8 +13,8 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.placement import 
 
 PLAN = Planned("web", source="n1", target="n2", instance=InstanceFacts("web", "u1", domain="instance-00000001"))
 UNSAFE = "Live Migration failure: Unsafe migration: Migration without shared storage is unsafe"
-RUNS = {"name": "instance-00000001", "uuid": "u1", "active": True, "state": "running"}
-STOPPED = {"name": "instance-00000001", "uuid": "u1", "active": False, "state": "stopped"}
+RUNS = {"name": "instance-00000001", "uuid": "u1", "active": True, "persistent": True, "state": "running"}
+STOPPED = {"name": "instance-00000001", "uuid": "u1", "active": False, "persistent": True, "state": "stopped"}
 
 
 @pytest.mark.parametrize("hosts, words", [

@@ -56,7 +56,7 @@ def started(plan):
     ({}, False, True, "nobody knows"),
 ])
 def test_whether_it_may_be_taken_for_lost(looks, ssh, fenced, word):
-    said = rescue.life("one", looks, ssh, fenced)
+    said = rescue.life("one", {name: rescue.Look.of(look) for name, look in looks.items()}, ssh, fenced)
     assert word in said and bool(word) == bool(said)
 
 
@@ -116,7 +116,7 @@ def test_what_the_lost_host_has_a_lease_of_goes_elsewhere():
 
 
 def test_guests_at_home_there_that_nobody_knows():
-    copy = {"name": "known", "active": False, "owner": "our.cloud"}
+    copy = {"name": "known", "state": "stopped", "persistent": True, "active": False, "owner": "our.cloud"}
     plan = planned([guest("web"), guest("off", state="stopped"), guest("known", host="two"), guest("nova", host="two"), guest("runs")],
                    {"two": info(9000), "three": info(4096, copy, {**copy, "name": "nova", "owner": "nova"}, {**copy, "name": "runs", "active": True})})
     # who has a definition of it is the one that starts it: a rescue that broke off has made it there

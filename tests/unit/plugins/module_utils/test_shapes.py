@@ -13,6 +13,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._guest.domain_facts import Card, Disk
 from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import CloudCard, InstanceFacts
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
+from ansible_collections.our.cloud.plugins.module_utils._guest.rescue import Look
 from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Ending, Hypervisor, Lease, Memory, Orphan, Progress, read
 
 COPY = Copy("g", "u", "our.cloud", "kvm", "x86_64", "q35", 256, 2, "/k", "/r", "quiet",
@@ -34,8 +35,27 @@ def test_as_json_has_it():
     assert (told["hypervisor"], told["host"], told["memory"], told["store_error"]) == ("qemu", "one", {"free": 1, "total": 2}, "it is away")
 
 
-def test_a_machine_that_is_yet_to_become_a_hypervisor():
-    assert Hypervisor.of({"changed": False, "skipped": True}) == Hypervisor()
+def test_what_is_no_answer_is_not_one_without_guests():
+    with pytest.raises(KeyError):
+        Hypervisor.of({"unreachable": True, "msg": "no route"})
+    assert Hypervisor.of({"guests": []}) == Hypervisor()
+
+
+@pytest.mark.parametrize("key", ["active", "state", "persistent"])
+def test_a_copy_that_may_run_is_not_taken_for_one_that_does_not(key):
+    told = COPY.told()
+    del told[key]
+    with pytest.raises(KeyError):
+        Copy.of(told)
+
+
+@pytest.mark.parametrize("key", ["signs", "renewed", "leases"])
+def test_what_is_no_look_has_not_seen_nothing(key):
+    look = {"signs": [], "renewed": False, "leases": []}
+    assert Look.of(look) == Look((), False, ())
+    del look[key]
+    with pytest.raises(KeyError):
+        Look.of(look)
 
 
 def test_fields_that_are_none():
