@@ -55,6 +55,7 @@ def test_all_is_well():
 @pytest.mark.parametrize("hosts, line", [
     (site([guest("a")], [guest("a", state="stopped")]), "a runs on node1; node2 has an old definition of it, which playbooks/guests.yml takes away."),
     (site([guest("a", state="stopped", defined=1)], [guest("a", state="stopped", defined=2)]), "a is stopped and defined on node1 and node2."),
+    (site([guest("a", state="stopped", state_files=["/s/a.img.u.state"])]), "a is stopped on node1. Its memory is saved in /s/a.img.u.state, by a move"),
     (site([guest("a", state="paused", reason="I/O error")]), "a on node1 is paused by an I/O error. Is the store full, or away?"),
     (site([guest("a"), guest("old")]), "old on node1 has left the inventory; nothing changes it any more."),
     (site([guest("i-1", owner="nova"), guest("i-2", owner="nova", active=False)]), "node1 has 2 domains of nova, with 256 MiB."),
