@@ -31,6 +31,7 @@ PROGRAMS = {
     "vde_switch": """
         mkdir -p $3
         setsid sh -c 'sleep 60; :' sleeper $3 >/dev/null 2>&1 </dev/null & echo $! >$5
+        i=0; while ! tr '\\0' '\\n' </proc/$!/cmdline | grep -qx "$3" && [ $i -lt 100 ]; do i=$((i+1)); sleep 0.02; done
         [ -e $HERE/deaf ] || touch $3/ctl""",
 }
 
