@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+
 @dataclass(frozen=True)
 class Arch:
     """An architecture that a guest can have. By hypervisor: `xen` is pv, pvh and hvm, `qemu` is kvm and qemu."""

@@ -75,8 +75,8 @@ def capabilities(host, *guests):
 
 
 AMD64 = description.host(capabilities("x86_64", ("armv6l", "qemu-system-arm", ["qemu"]), ("armv7l", "qemu-system-arm", ["qemu"]),
-                                 ("aarch64", "qemu-system-aarch64", ["qemu"]), ("i686", "qemu-system-i386", ["qemu", "kvm"]),
-                                 ("x86_64", "qemu-system-x86_64", ["qemu", "kvm"])))
+                                      ("aarch64", "qemu-system-aarch64", ["qemu"]), ("i686", "qemu-system-i386", ["qemu", "kvm"]),
+                                      ("x86_64", "qemu-system-x86_64", ["qemu", "kvm"])))
 
 # libvirt finds qemu-system-aarch64 for armv7l there, for it alone has KVM (virQEMUCapsGetDefaultEmulator)
 ARM64 = description.host(capabilities("aarch64", ("armv7l", "qemu-system-aarch64", ["qemu", "kvm"]), ("aarch64", "qemu-system-aarch64", ["qemu", "kvm"])))
