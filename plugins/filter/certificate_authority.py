@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: certificate_authority
 short_description: What is to be done about a CA of the site
-version_added: 0.3.0
+version_added: 0.2.0
 author:
   - The our.cloud founders (@our-cloud)
 description:

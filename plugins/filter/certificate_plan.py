@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: certificate_plan
 short_description: Which keys and certificates of a host are to be made anew, and why
-version_added: 0.3.0
+version_added: 0.2.0
 author:
   - The our.cloud founders (@our-cloud)
 description:

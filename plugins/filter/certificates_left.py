@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: certificates_left
 short_description: How long the certificates of a site are still valid
-version_added: 0.3.0
+version_added: 0.2.0
 author:
   - The our.cloud founders (@our-cloud)
 description:

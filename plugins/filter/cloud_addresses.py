@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: cloud_addresses
 short_description: The addresses that a cloud uses, and what is wrong with them
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Compares the ranges that a cloud has on the LAN with the DHCP server's, with the inventory's hosts and guests and with each other, and
     its own networks with the LAN. Works out the ends of the tunnels between its nodes.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: cloud_departed
 short_description: What a machine still has of groups of the cloud that it has left
-version_added: 0.4.0
+version_added: 0.2.0
 author:
   - The our.cloud founders (@our-cloud)
 description:

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: cloud_preflight
 short_description: What is wrong with a site that is to have a cloud
-version_added: 0.4.0
+version_added: 0.2.0
 author:
   - The our.cloud founders (@our-cloud)
 description:

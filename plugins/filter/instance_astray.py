@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: instance_astray
 short_description: Whether an instance that was moved runs where it should, and nowhere else
-version_added: 0.4.0
+version_added: 0.2.0
 author:
   - The our.cloud founders (@our-cloud)
 description:

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: instance_failure
 short_description: Why an instance was not moved, and what to do about it
-version_added: 0.4.0
+version_added: 0.2.0
 author:
   - The our.cloud founders (@our-cloud)
 description:

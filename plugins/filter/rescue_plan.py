@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: rescue_plan
 short_description: What becomes of the guests of a lost hypervisor
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Decides whether a hypervisor may be taken for lost, and which of the others starts which of its guests. Memory counts as it is given away.
 options:

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: secret
 short_description: A secret of the site, made when it is first asked for
-version_added: 0.4.0
+version_added: 0.2.0
 author:
   - The our.cloud founders (@our-cloud)
 description:

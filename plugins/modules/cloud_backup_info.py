@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_backup_info
 short_description: A backup of the cloud, and whether it may be restored
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Reads the manifest of a backup on the control machine, compares the archives with it, and compares the backup's cloud with the inventory's.
 options:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_contents
 short_description: What is in the cloud
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Logs in and lists projects, users, instances, images, volumes, networks, routers and floating addresses of all projects. This also
     proves that these services work.

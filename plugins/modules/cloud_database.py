@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_database
 short_description: Databases of the cloud's services, and their users
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Makes databases and users in the MariaDB of the machine that it runs on. A user's password is tried by a login as the services do it, and set
     only if that is refused.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_evacuate
 short_description: Start the instances of a dead node elsewhere
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Nova is told that the node is down, and starts its instances on others, with the disks that they had in the store.
   - It does not prove that the node is dead. While it is alive its instances write to their disks, and a second copy ruins them.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_identity
 short_description: The cloud's services, endpoints, roles, projects and users
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Brings keystone's entries into the wanted state, in one process and with one login. It compares what is there with what is wanted, and changes that.
   - A user's password is tried by a login, and set only if that is refused.

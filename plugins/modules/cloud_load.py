@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_load
 short_description: Restore what a machine of the cloud had
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Restores what M(our.cloud.cloud_save) has saved. It replaces databases and keystone's keys. First stop what uses them (O(state=stopped)).
   - Before it changes anything it checks the whole archive, the versions of the packages, the database server and the room on the disk.

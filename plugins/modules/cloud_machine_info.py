@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_machine_info
 short_description: What a machine of the cloud has, and the state of its services
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Returns what the preflight of the cloud checks (memory, hardware virtualization, network cards, names, the clock, the store, Open vSwitch's
     identity) and what the cloud's status checks (the units that the collection has set up, the machine's certificate, the store's room).

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_members
 short_description: Remove nodes and layers from the cloud that have left the inventory
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Removes what nova, placement and the catalog know of nodes and layers that the inventory does not have any more.
   - Refused while something of users is there - instances on a node, images, volumes or ports of a layer - or while the node's nova-compute reports.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_networks
 short_description: Networks, routers and shared security groups of a cloud
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Makes and corrects what the cloud's operator offers to all projects. What is not named is left alone.
 options:

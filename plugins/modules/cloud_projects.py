@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_projects
 short_description: The cloud's projects with their users, quotas, ssh keys and security groups
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Makes the cloud's projects as described, all of them in one process. It compares what is there with what is wanted, and changes that.
   - It marks what it makes, and removes what is marked and not described any more. If such a project still has instances, volumes, snapshots, images,

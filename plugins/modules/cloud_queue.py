@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_queue
 short_description: Users of the cloud's message queue
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Logs in to the RabbitMQ of the machine that it runs on as each user, as services do, and sets passwords that RabbitMQ refuses.
   - RabbitMQ reads its users when it starts, from a file that P(our.cloud.queue_definitions#filter) makes; this module is for later changes.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_save
 short_description: Save what a machine of the cloud has that cannot be made again
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Makes one archive of databases, keystone's keys, Swift's rings and hash, OVN's northbound database and the node's identity, as far as the
     machine has them by its groups. Only root can read it. The caller fetches and removes it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cloud_status
 short_description: Asks each service of the cloud for a real answer
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Each API has to look something up for a token, each nova-compute has to answer by RPC, the page has to
     show its login. It also returns what the services report of each other - agents, chassis, volumes' services, queues, instances that are stuck.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: compute_hosts
 short_description: Put nodes on nova's list, so that they get instances
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Waits until nova-compute on each of the nodes has reported, and puts those on the list of the cell that are not there yet
     (C(nova-manage cell_v2 discover_hosts)). It runs on the cloud controller.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: compute_log
 short_description: Errors of an instance in the log of nova-compute
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Looks for errors of an instance in the log of nova-compute on the node controller that it runs on. Nova's API does not tell why libvirt has refused
     or stopped a move; this log does.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: config_files
 short_description: Write whole configuration files, and hide their secrets in the output
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Writes files as a whole, each in one step, with owner, group and mode. It makes missing parent directories.
   - It hides all secrets in diffs, logs and results - values of keys such as C(password) and C(secret), passwords in URLs, and whatever looks

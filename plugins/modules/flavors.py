@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: flavors
 short_description: The sizes that instances of the cloud can have
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Makes the cloud's flavors as described. It removes one that differs and makes it again; instances keep the size that they have.
   - Flavors that are not named are left alone.

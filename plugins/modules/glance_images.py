@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: glance_images
 short_description: Copy the registry's images into Glance
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Makes the images in Glance, from which the cloud makes instances, the same as those of the registry, see M(our.cloud.image_info).
   - It uploads the registry's images with the properties that nova needs, renames those that have another name, and removes those that the registry

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: instance
 short_description: Make, start, stop and remove an instance of the cloud
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Brings one instance into the described state, waits until it is there, and shows the steps (by an action plugin of the same name).
   - A systemd unit of its own does this, and completes it even if the caller's connection breaks off.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: instance_info
 short_description: The instances of the cloud
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Tells the instances of all projects. It changes nothing.
 options:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: instance_migrate
 short_description: Move an instance of the cloud to another node controller
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Moves an instance while it runs, by nova's live migration, and waits for its end. Its memory goes encrypted from one node to the other.
   - Before the move, and in check mode, it checks all that can be known, and reports every problem with what to do about it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: keystone_bootstrap
 short_description: Keystone's keys, and the cloud's administrator
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Makes keys where there are none. It refuses this if the database has been used with other keys - restore these from the backup.
   - Tries the administrator's password by a login, and sets it (C(keystone-manage bootstrap)) only if that is refused.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: lease
 short_description: Break the leases of a hypervisor that is dead
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - A lease says that a hypervisor runs a guest, and never expires. This takes away those of one hypervisor, so that others may start its guests.
   - While it lives its guests write on their disks, and a second copy ruins them. C(playbooks/rescue.yml) makes sure that it does not.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: lease_info
 short_description: Who runs what, and whether a hypervisor that is silent lives
-version_added: 0.3.0
+version_added: 0.2.0
 description:
   - Looks at another hypervisor from the one that the module runs on. The store tells who has the lease of which guest, and whether the
     other one renews its heartbeat there; the network tells whether it answers.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: openstack_schema
 short_description: Make or migrate the tables of OpenStack's services
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Compares the migrations in a service's package with those that its database has recorded, and calls the service's own program, as the
     service's user, if some are missing. Afterwards it looks again.

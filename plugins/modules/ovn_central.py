@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ovn_central
 short_description: Where OVN's databases listen, with TLS
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Lets OVN's northbound database listen on port 6641 of an address and the southbound one on port 6642, with TLS and nowhere else. Clients
     need a certificate of the same authority.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ovn_chassis
 short_description: Remove nodes from OVN that are not in the inventory
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Runs where OVN's databases are, on the first host of the group C(cc). Removes the chassis of hosts that are no node any more.
 options:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ovs_state
 short_description: Bridges, ports and settings of Open vSwitch, in one transaction
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Compares what is wanted with Open vSwitch's database and writes what differs, all of it or nothing. What is not named is left alone.
   - Before the first start of C(ovs-vswitchd), it writes the settings with which that starts. If C(ovs-vswitchd) runs, the module waits until it

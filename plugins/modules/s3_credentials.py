@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: s3_credentials
 short_description: A user's access keys for S3
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Returns the pair of keys of a user in a project, and makes one if there is none.
   - Give the task C(no_log), as its result has the secret.

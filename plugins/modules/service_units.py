@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: service_units
 short_description: Run services with their current configuration
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Gives units of systemd a drop-in, enables and starts them, and restarts those whose files have changed since their start -
     whoever has changed these, and whenever. After a run that broke off between a change and its restart, the next run does the restart.

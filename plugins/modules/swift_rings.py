@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: swift_rings
 short_description: Make Swift's rings for one device
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Makes the three rings that are missing, each with one device on this host and one replica.
   - Fails if objects were stored with other secrets than these, since none of them would be found any more.

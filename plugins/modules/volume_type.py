@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: volume_type
 short_description: A type of volumes that the cloud offers
-version_added: 0.4.0
+version_added: 0.2.0
 description:
   - Makes a public type of volumes, and gives it its description and extra specifications. Other specifications stay.
 options:
