@@ -42,12 +42,30 @@ def list_hosts(*inventories):
             for name, rest in re.findall(r"^  play #\d+ \(.*?\): (.*?)\tTAGS: .*?\n(.*?)(?=^  play #|\Z)", done.stdout, re.MULTILINE | re.DOTALL)]
 
 
+def guests_of(*inventories):
+    """The hosts of the group guests."""
+    arguments = [word for path in inventories for word in ("-i", str(path))]
+    done = subprocess.run([sys.executable, "-m", "ansible", "adhoc", "guests", "--list-hosts", *arguments], capture_output=True, text=True, check=True,
+                          cwd=CHECKOUT, timeout=300)
+    return done.stdout.split()
+
+
 @pytest.mark.parametrize("inventory", ["inventories/example", "inventories/cloud"])
 def test_guests_that_are_hosts_are_left_alone(tmp_path, inventory):
     (tmp_path / "guests").write_text(GUESTS, encoding="utf-8")
     alone = list_hosts(inventory)
     assert len(alone) > 20 and {"Lab", "Image store, the clients"} <= {play for play, hosts in alone if len(hosts) > 2}
     assert list_hosts(inventory, tmp_path / "guests") == alone
+
+
+@pytest.mark.parametrize("inventory", ["inventories/lab", "inventories/cloud"])
+def test_guests_of_the_inventory_plugin_are_left_alone(tmp_path, inventory):
+    """The example inventory has it already."""
+    (tmp_path / "our_cloud.yml").write_text("plugin: our.cloud.guests\n", encoding="utf-8")
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text("guests: [{name: web, host: bart, kind: kvm, memory: 256, image: debian}]\n", encoding="utf-8")
+    assert "web" in guests_of(inventory, tmp_path)
+    assert list_hosts(inventory, tmp_path) == list_hosts(inventory)
 
 
 def test_further_machines_of_the_site(tmp_path):
