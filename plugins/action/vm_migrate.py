@@ -89,7 +89,8 @@ class ActionModule(ActionBase):
             result.update(self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars, wrap_async=bool(self._task.async_val)))
             return result
         begun = self._execute_module(module_name=MODULE, module_args={**args, "wait": False, "code": code()}, task_vars=task_vars)
-        result.update(begun if begun.get("failed") or "token" not in begun else self._followed(args["name"], begun, task_vars["inventory_hostname"]))
+        host = self._task.delegate_to or task_vars["inventory_hostname"]
+        result.update(begun if begun.get("failed") or "token" not in begun else self._followed(args["name"], begun, host))
         return result
 
     def _followed(self, name, begun, host):

@@ -91,6 +91,10 @@ store_error:
   description: Why the store could not be asked for leases and saved memory. Empty if it could.
   returned: always
   type: str
+drained:
+  description: Since when the hypervisor is drained (playbook C(drain)), seconds since 1970. V(null) if it is not.
+  returned: always
+  type: int
 guests:
   description: >-
     The hypervisor's domains, sorted by name, also those that are no guests of ours (see C(owner)).

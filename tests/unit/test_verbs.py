@@ -34,7 +34,7 @@ site_store=/srv/cloud
 site_bridge=br0
 image_store_kind=mounted
 """
-STUBS = ("vm_info", "lease_info", "lease", "image", "instance", "instance_info", "appliance", "s3_credentials")
+STUBS = ("vm_info", "vm_migrate", "moves_idle", "lease_info", "lease", "image", "instance", "instance_info", "appliance", "s3_credentials")
 # Writes a line with its arguments.
 STUB = r"""#!/usr/bin/python
 # WANT_JSON
@@ -45,7 +45,7 @@ with open(os.path.join(os.environ["STUB"], "calls"), "a") as stream:
     stream.write("NAME " + json.dumps(args) + "\n")
 one = {"name": "web", "id": "id-web", "project": "physics", "host": "k1", "state": "running", "console": [], "serial": "wss://x", "domain": "i-1",
        "why": "", "volumes": [], "address": "192.0.2.5", "cards": [{"mac": "02:00:00:00:00:01"}]}
-print(json.dumps({"changed": False, "instances": [one], "instance": one, "actions": [], "guests": [], "hypervisor": "qemu", "orphans": [],
+print(json.dumps({"changed": False, "instances": [one], "instance": one, "actions": [], "guests": [], "hypervisor": "qemu", "orphans": [], "drained": 7,
                   "memory": {"free": 9999, "total": 9999}, "signs": [], "renewed": False, "leases": [], "id": "emi-1", "previous": None, "plan": [],
                   "files": {}, "access": None}))
 """
@@ -101,6 +101,10 @@ ASKED = {
     "build": (BUILD, [], "appliance", {"data_dir": "/d", "variables": {"greeting": "hi"},
                                        **{key: value for key, value in BUILD.items() if not key.startswith("recipe_")}}),
     "rescue": ({"host": "k2", "fenced": True}, [], "lease", {"host": "k2"}),
+    "drain": ({"host": "k2", "mode": "suspend", "partly": True, "timeout": 60, "at_once": 3}, ["timeout", "at_once"], "moves_idle",
+              {"host": "k2", "timeout": 60}),
+    "undrain": ({"host": "k2"}, [], "vm_info", {}),
+    "ready": ({"host": "k2"}, [], "lease_info", {"host": "k2", "wait": 0, "quiet": 0}),
     "s3_credentials": ({"user": "lisa", "project": "band", "state": "absent"}, [], "s3_credentials", {"user": "lisa", "project": "band", "state": "absent"}),
 }
 

@@ -26,9 +26,11 @@ def plan(host: str, computes: Iterable[Mapping], servers: Iterable[Mapping]) -> 
     its = next((one for one in computes if one["host"] == host), None)
     if not its:
         return {"lines": [], "evacuate": [], "stay": [], "service": ""}
-    others = sorted(one["host"] for one in computes if one["host"] != host and one["state"] == "up" and not one["forced_down"])
+    others = sorted(one["host"] for one in computes if one["host"] != host and one["state"] == "up" and not one["forced_down"]
+                    and not one.get("closed"))
     if servers and not others:
-        raise Refused(f"{host} had {len(servers)} instances and no other nc reports, so they have nowhere to go", "Bring one up, and run this again")
+        raise Refused(f"{host} had {len(servers)} instances and no other nc reports and is open to instances, so they have nowhere to go",
+                      "Bring one up, or take a drained one into use (playbooks/undrain.yml), and run this again")
     movable = [one for one in servers if one["state"] in MOVABLE]
     stay = [f"{one['name']} is {one['state']}, in which nova does not evacuate it: it stays with {host} until that is back, or "
             f"`openstack server set --state error {one['id']}` and this again." for one in servers if one["state"] not in MOVABLE]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ansible_collections.our.cloud.plugins.module_utils._cloud import compute_log, explain, instances, session
 from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._guest.drain import REASON
 from ansible_collections.our.cloud.plugins.module_utils._move import address
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def refusals(server: Any, target: str, services: list[Any], agents: list[Any]) -
             found.append(f"the {role} {host} is no node controller. There are: {', '.join(sorted(computes)) or 'none'}")
         elif service.state != "up":
             found.append(f"nova-compute on the {role} {host} has not reported since {service.updated_at}. There: `systemctl restart nova-compute`")
+        elif role == "target" and service.status != "enabled" and service.disabled_reason == REASON:
+            found.append(f"{host} is drained. Open it: playbooks/undrain.yml -e host={host}")
         elif role == "target" and service.status != "enabled":
             found.append(f"{host} is closed to new instances{' (%s)' % service.disabled_reason if service.disabled_reason else ''}. "
                          f"Open it: `openstack compute service set --enable {host} nova-compute`")

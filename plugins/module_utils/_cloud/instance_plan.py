@@ -86,6 +86,8 @@ def _of_instance(instance: InstanceFacts, hosts: Mapping[str, Hypervisor], targe
             return "is no node controller (group nc)"
         if host not in hosts:
             return "could not be asked"
+        if hosts[host].drained is not None:
+            return f"is drained ({placement.open_again(host)})"
         free = hosts[host].memory.free
         return f"has {free} MiB free and {name} needs {need} MiB" if free < need else None
 

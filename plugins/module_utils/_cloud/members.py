@@ -47,7 +47,7 @@ PROVIDER_API = "1.39"
 class State:
     """What the cloud knows. An empty one is a cloud that has nothing yet."""
 
-    computes: list = dataclasses.field(default_factory=list)  # {id, host, state, forced_down} of each nova-compute
+    computes: list = dataclasses.field(default_factory=list)  # {id, host, state, forced_down, closed (disabled)} of each nova-compute
     nodes: dict = dataclasses.field(default_factory=dict)  # {host: name of its resource provider}
     instances: dict = dataclasses.field(default_factory=dict)  # {host: names}
     providers: dict = dataclasses.field(default_factory=dict)  # {name of a root provider: id}
@@ -142,7 +142,8 @@ def look(connection: Any, absent: Iterable[str]) -> State:
     state = State(services=set(services), users=users)
     if "compute" in services.values():
         found = body(connection, "compute", "/os-services?binary=nova-compute", "nova", microversion=COMPUTE_API)["services"]
-        state.computes = [{"id": one["id"], "host": one["host"], "state": one["state"], "forced_down": bool(one.get("forced_down"))} for one in found]
+        state.computes = [{"id": one["id"], "host": one["host"], "state": one["state"], "forced_down": bool(one.get("forced_down")),
+                           "closed": one.get("status") == "disabled"} for one in found]
         for one in body(connection, "compute", "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]:
             state.nodes[one["service"]["host"]] = one["hypervisor_hostname"]
         for one in found:

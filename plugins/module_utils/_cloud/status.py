@@ -19,6 +19,7 @@ from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import preflight, session
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._guest.drain import REASON
 from ansible_collections.our.cloud.plugins.module_utils._site.tables import table
 
 # Nova's API waits 60 s for an answer of a nova-compute by RPC.
@@ -92,14 +93,16 @@ def uptime(connection: Any, hypervisor: Mapping) -> dict:
 
 
 def computes(connection: Any) -> list[dict]:
-    """Of each nova service: binary, host, state, forced_down, and of a nova-compute `rpc` (see attempt) and its instances."""
+    """Of each nova service: binary, host, state, status, forced_down, reason (of being disabled), and of a nova-compute `rpc` (see attempt)
+    and its instances."""
     services = body(connection, "compute", "/os-services", "nova", microversion=COMPUTE_API)["services"]
     hypervisors = body(connection, "compute", "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]
     by_host = {one["service"]["host"]: one for one in hypervisors}
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         answers = dict(zip(by_host, pool.map(lambda one: uptime(connection, one), by_host.values())))
     return [{"binary": one["binary"], "host": one["host"], "state": one["state"], "status": one["status"], "forced_down": bool(one.get("forced_down")),
-             "rpc": answers.get(one["host"]), "node": (by_host.get(one["host"]) or {}).get("hypervisor_hostname")} for one in services]
+             "reason": one.get("disabled_reason"), "rpc": answers.get(one["host"]),
+             "node": (by_host.get(one["host"]) or {}).get("hypervisor_hostname")} for one in services]
 
 
 def agents(connection: Any) -> list[dict]:
@@ -276,6 +279,9 @@ def judge_computes(ncs: list[str], clc: str, services: list[Mapping]) -> list[Ro
             said = found["rpc"]["error"] if found["rpc"] else "no hypervisor"
             rows.append(Row("nova-compute", host, BAD, f"it reports, but does not answer by RPC ({said})",
                             f"ssh {host} systemctl restart nova-compute"))
+        elif found["status"] != "enabled" and found.get("reason") == REASON:
+            rows.append(Row("nova-compute", host, LOOK, "answers by RPC; it is drained, nothing is placed here",
+                            f"ansible-playbook our.cloud.undrain -e host={host}"))
         elif found["status"] != "enabled":
             rows.append(Row("nova-compute", host, LOOK, "answers by RPC; it is disabled, no new instance comes here", f"openstack compute service set --enable "
                             f"{host} nova-compute"))

@@ -78,6 +78,8 @@ def notes(hosts: dict[str, Hypervisor], families: dict[str, str], declared: set[
             if declared is not None and name not in declared and guest.owner == OURS:
                 lines.append(f"{name} on {host} has left the inventory; nothing changes it any more.")
     for host, info in sorted(hosts.items()):
+        if info.drained is not None:
+            lines.append(f"{host} is drained: nothing is placed there ({placement.open_again(host)}).")
         lines += [f"{host}: Xen domain {orphan.domid} ({orphan.name}) is unknown to libvirt and holds {orphan.memory} MiB, left by an arrival that "
                   f"broke off. our.cloud.vm with state absent removes it there." for orphan in info.orphans]
         lines += [move.text + "." for move in info.moves]

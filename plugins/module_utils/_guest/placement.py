@@ -90,6 +90,11 @@ def rescue(silent: Collection[str]) -> str:
     return f"Bring {names} up, or, if it is lost, run playbooks/rescue.yml -e host={sorted(silent)[0]}"
 
 
+def open_again(host: str) -> str:
+    """What to do so that guests may be placed on a drained host."""
+    return f"playbooks/undrain.yml -e host={host} opens it again"
+
+
 def _arrives(guest: Copy) -> bool:
     """Whether this copy is yet to come: libvirt's Xen driver knows it before it is active, KVM's has it paused."""
     if guest.active:
@@ -257,12 +262,18 @@ def declare(guests: Sequence[Guest], hosts: Mapping[str, Hypervisor], families: 
                 result.here[host].append(guest.told())
         elif found.verdict == HERE and found.text and guest.state == "running":
             result.refused.append(found.text + ".")
+        elif found.verdict == HERE and guest.state == "running" and not known[found.host].active and hosts[found.host].drained is not None:
+            result.refused.append(f"{guest.name} is stopped on {found.host}, which is drained, and is not started there. Move it "
+                                  f"(playbooks/migrate.yml -e vm={guest.name}); or {open_again(found.host)}.")
         elif found.verdict == HERE:
             result.here[found.host].append(guest.told())
             for host in found.stale:
                 _leave(guest, found.host, host, known[host], result)
         elif found.verdict == NOWHERE:
-            if guest.host in hosts:
+            if guest.host in hosts and guest.state != "absent" and hosts[guest.host].drained is not None:
+                result.refused.append(f"{guest.name} is not made on {guest.host}, which is drained. Give it another host in the inventory; "
+                                      f"or {open_again(guest.host)}.")
+            elif guest.host in hosts:
                 result.here[guest.host].append(guest.told())
         elif found.verdict == MOVING:
             result.left.append(found.text + ".")
@@ -298,6 +309,8 @@ def unfit(host: str, source: str, guest: Copy, hosts: Mapping[str, Hypervisor], 
     family = hosts[source].hypervisor
     if info.hypervisor != family:
         return f"is a {info.hypervisor} hypervisor and {guest.name} is a {guest.kind} guest on a {family} one"
+    if info.drained is not None:
+        return f"is drained ({open_again(host)})"
     if info.memory.free < need(guest, family):
         return f"has {info.memory.free} MiB free and {guest.name} needs {need(guest, family)} MiB"
     return None

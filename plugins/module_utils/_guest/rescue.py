@@ -20,7 +20,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common.bounded import b
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
 from ansible_collections.our.cloud.plugins.module_utils._guest.guests import Guest
-from ansible_collections.our.cloud.plugins.module_utils._guest.placement import OVERHEAD, is_others, places
+from ansible_collections.our.cloud.plugins.module_utils._guest.placement import OVERHEAD, is_others, open_again, places
 from ansible_collections.our.cloud.plugins.module_utils._guest.told import Hypervisor
 
 STORE_TIME = 30  # s that the store may take to answer
@@ -145,19 +145,21 @@ def life(host: str, looks: Mapping[str, Look], ssh: bool, fenced: bool) -> str:
 def plan(host: str, guests: list[Guest], hosts: dict[str, Hypervisor], families: dict[str, str], leases: Sequence[Held]) -> Rescue:
     """Which guests of a lost host go where. hosts: {hypervisor that answered: what it told}; families: of all; leases: of the store."""
     result = Rescue({name: [] for name in hosts})
-    free = {name: info.memory.free for name, info in hosts.items()}
+    free = {name: info.memory.free for name, info in hosts.items() if info.drained is None}
     held = {row.name: row for row in leases}
     lost = [guest for guest in guests if _is_lost(guest, host, families.get(host), hosts, held)]
     # the largest first, so that the small ones fill what is left
     for guest in sorted(lost, key=lambda guest: (-guest.memory, guest.name)):
         needs = guest.memory + OVERHEAD[guest.family]
-        fit = sorted((name for name in hosts if families.get(name) == guest.family and free[name] >= needs),
+        fit = sorted((name for name in free if families.get(name) == guest.family and free[name] >= needs),
                      key=lambda name: (name not in places(guest.name, hosts), name != guest.host, -free[name], name))
         if not fit:
-            most = max((free[name] for name in hosts if families.get(name) == guest.family), default=None)
+            most = max((free[name] for name in free if families.get(name) == guest.family), default=None)
+            closed = sorted(name for name in hosts if name not in free and families.get(name) == guest.family)
+            opens = f" {closed[0]} is drained: {open_again(closed[0])}." if closed else ""
             result.refused.append(f"{guest.name} needs {needs} MiB and " + (
                 f"no hypervisor of its kind has more than {most} MiB free. Stop another guest, or give this one less memory" if most is not None else
-                f"no other hypervisor of its kind ({guest.family}) answers") + ".")
+                f"no other hypervisor of its kind ({guest.family}) {'is open' if closed else 'answers'}") + "." + opens)
             continue
         free[fit[0]] -= needs
         result.here[fit[0]].append(guest.told())

@@ -119,6 +119,7 @@ class Hypervisor:
     orphans: tuple[Orphan, ...] = ()
     moves: tuple[Ending, ...] = ()
     store_error: str = ""  # why the store tells nothing; empty if it does
+    drained: int | None = None  # since when it is (drain.yml), seconds since 1970; None: it is not
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Hypervisor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import os
 from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common import shapes
@@ -18,6 +19,8 @@ from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hyper
 from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job, unheard
 from ansible_collections.our.cloud.plugins.module_utils._site.store import store_of
 
+# The mark of a drained hypervisor; of the node's own disk, as it must be there after a reboot, also while the store is away
+MARK = "/var/lib/our-cloud/drained"
 # Seconds that the store has to answer
 PATIENCE = 10
 
@@ -67,6 +70,14 @@ def ask_store(found: list[Copy]) -> None:
         found[number] = dataclasses.replace(guest, state_files=tuple(states), lease=leases.get(guest.uuid))
 
 
+def drained() -> int | None:
+    """Since when this hypervisor is drained, seconds since 1970; None: it is not."""
+    try:
+        return int(os.lstat(MARK).st_mtime)
+    except FileNotFoundError:
+        return None
+
+
 def gather(conn: Any, name: str | None = None) -> Hypervisor:
     """What vm_info returns. A store that does not answer keeps nobody from telling the rest: `store_error` says so."""
     host, found, failed = conn.getHostname(), guests(conn, name), ""
@@ -75,4 +86,4 @@ def gather(conn: Any, name: str | None = None) -> Hypervisor:
         bounded(lambda: ask_store(found), PATIENCE, "store", "Is its server up? Guests wait for it and go on when it is back", host)
     except (CloudError, OSError) as error:
         failed = str(error)
-    return Hypervisor(hypervisor.family(conn), memory, tuple(found), host, tuple(orphans), tuple(moves), failed)
+    return Hypervisor(hypervisor.family(conn), memory, tuple(found), host, tuple(orphans), tuple(moves), failed, drained())

@@ -32,7 +32,7 @@ class Play:
         self.begun = {"token": "t0", "unit": "our-cloud-move-our-vm.service", "changed": True}
         self.answers = []
         self.action = vm_migrate.ActionModule.__new__(vm_migrate.ActionModule)
-        self.action._task = types.SimpleNamespace(args=dict(args or ARGS), check_mode=check_mode, async_val=async_val)
+        self.action._task = types.SimpleNamespace(args=dict(args or ARGS), check_mode=check_mode, async_val=async_val, delegate_to=None)
         self.action._display = types.SimpleNamespace(display=self.shown.append, warning=self.warned.append, vvv=self.shown.append)
         self.action._connection = types.SimpleNamespace(reset=self._forget, close=self._forget)
         self.action._execute_module = self._module
@@ -168,3 +168,12 @@ def test_code():
     assert "__main__.py" in names and "ansible_collections/our/cloud/plugins/module_utils/_move/unit.py" in names
     assert not any("_recipe" in name or "__pycache__" in name for name in names)
     assert os.getppid() > 0
+
+
+def test_a_task_that_is_delegated_names_the_source(monkeypatch):
+    """A drain's moves are hosts of their own."""
+    play = Play(monkeypatch)
+    play.action._task.delegate_to = "source"
+    play.answers = [said("active", MOVING), said("inactive", None, RECORD)]
+    play.run()
+    assert play.shown == ["[source] our-vm: one -> two: moving 7%, 5 MiB left, 2 KiB/s"]

@@ -294,3 +294,38 @@ def test_another_managers_domain_is_no_guest():
     hosts = on(x1={"owner": "nova"}, x2={})
     hosts["x2"]["guests"][0]["name"] = "ours"
     assert plan("", hosts).error == "Which guest? Give it with -e vm=NAME. Guests: ours (x2)."
+
+
+# --- drained hypervisors ----------------------------------------------------
+
+def drained(hosts, name):
+    hosts[name]["drained"] = 7
+    return hosts
+
+
+def test_a_drained_one_is_no_target_of_a_move():
+    assert plan("our-vm", drained(site(x1=[guest("our-vm")]), "x3")).target == "x2"
+    found = plan("our-vm", drained(site(x1=[guest("our-vm")]), "x3"), "x3")
+    assert found.error == "our-vm cannot go to x3: it is drained (playbooks/undrain.yml -e host=x3 opens it again). These would do: x2."
+    # its own guests may leave it
+    assert plan("our-vm", drained(site(x3=[guest("our-vm")]), "x3")).target == "x2"
+
+
+@pytest.mark.parametrize("copy, state, refused", [
+    (None, "running", "g is not made on x1, which is drained. Give it another host in the inventory; or playbooks/undrain.yml -e host=x1 opens it again."),
+    (None, "stopped", "g is not made on x1, which is drained."),
+    (None, "absent", ""),
+    ({}, "running", ""),
+    ({"active": False}, "running", "g is stopped on x1, which is drained, and is not started there. Move it (playbooks/migrate.yml -e vm=g); or "
+                                   "playbooks/undrain.yml -e host=x1 opens it again."),
+    ({"active": False}, "stopped", ""),
+    ({"active": False}, "absent", ""),
+])
+def test_nothing_is_placed_on_a_drained_one(copy, state, refused):
+    found = declare(drained(on(x1=copy) if copy is not None else on(), "x1"), declared(state=state))
+    assert refused in "".join(found.refused) and bool(refused) == bool(found.refused) == (names(found) == {})
+
+
+def test_a_drained_home_does_not_matter_to_a_guest_elsewhere():
+    found = declare(drained(on(x2={}, x1={"active": False}), "x1"))
+    assert names(found) == {"x1": ["g"], "x2": ["g"]} and found.here["x1"][0]["state"] == "absent" and found.refused == []

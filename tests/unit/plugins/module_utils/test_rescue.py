@@ -161,3 +161,13 @@ def test_leases_of_a_clouds_instances_are_nova_s_business():
     told = rescue_plan([], "one", {"two": info()}, looks, dict(GROUPS, nc=["one", "two"]), store="/store")["lines"]
     assert len(told) == 1 and told[0].startswith("stranger ran on one and is not in the inventory")
     assert len(rescue_plan([], "one", {"two": info()}, looks, GROUPS, store="/store")["lines"]) == 2
+
+
+def test_a_drained_hypervisor_takes_nothing():
+    leases = [held("web", "one")]
+    assert started(planned([guest("web")], {"two": dict(info(9000), drained=7), "three": info(900)}, leases)) == {"three": ["web"]}
+    assert planned([guest("web")], {"two": dict(info(), drained=7), "three": info(100)}, leases)["refused"] == [
+        "web needs 576 MiB and no hypervisor of its kind has more than 100 MiB free. Stop another guest, or give this one less memory. "
+        "two is drained: playbooks/undrain.yml -e host=two opens it again."]
+    assert planned([guest("web")], {"two": dict(info(), drained=0)}, leases)["refused"] == [
+        "web needs 576 MiB and no other hypervisor of its kind (qemu) is open. two is drained: playbooks/undrain.yml -e host=two opens it again."]

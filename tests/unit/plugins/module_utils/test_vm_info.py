@@ -61,6 +61,14 @@ def test_the_hypervisor(one):
     assert found["memory"]["free"] == 4096
 
 
+def test_whether_it_is_drained(one, monkeypatch, tmp_path):
+    monkeypatch.setattr(info, "MARK", str(tmp_path / "drained"))
+    assert told()["drained"] is None
+    (tmp_path / "drained").mkdir()
+    os.utime(tmp_path / "drained", (7, 7.9))
+    assert told()["drained"] == 7
+
+
 def test_states_of_guests(one):
     one.add("b", "running", autostart=True)
     one.add("a", "stopped").saved = True

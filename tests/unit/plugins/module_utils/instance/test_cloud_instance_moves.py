@@ -164,6 +164,8 @@ def test_a_guest_is_planned_as_ever():
     ({"hosts": site([domain()], [domain()])}, "runs on node1 and node2 at once"),
     ({"hosts": site([domain()], free=(999, 100))}, "nowhere to go: node2 has 100 MiB free and web needs 192 MiB"),
     ({"hosts": site([domain()], free=(999, 100)), "target": "node2"}, "cannot go to node2: it has 100 MiB free"),
+    ({"hosts": {**site([domain()]), "node2": {**site()["node2"], "drained": 7}}, "target": "node2"},
+     "cannot go to node2: it is drained (playbooks/undrain.yml -e host=node2 opens it again)."),
     ({"nodes": ["node1"], "target": "node2"}, "cannot go to node2: it is no node controller (group nc)."),
     ({"nodes": ["node1"]}, "nowhere to go, there is no other node controller"),
     ({"target": "node9"}, "The target node9 is no hypervisor of this inventory"),
