@@ -227,7 +227,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         """The entries with what the machines have told, and those of instances."""
         answers = self._answers(groups, sources, path, cache)
         for line in answers.silent:
-            self._warn(f"{line}. What it may know is missing")
+            self._warn(f"{line.rstrip('.')}. What it may know is missing")
         leases = overview.leased(answers.leases)
         entries = as_hosts.seen(entries, self._families, told.read(answers.hypervisors), leases)
         taken = {*self.inventory.hosts, *self.inventory.groups, *(entry.host for entry in entries)}

@@ -320,7 +320,7 @@ def instance(name, **more):
 TOLD = inquiry.Told({"node1": {"hypervisor": "xen", "guests": [copy("web")]}},
                     [instance("web"),
                      instance("{{ 1 + 1 }}", id="5f0e", host="node77", key="{{ 1 + 1 }}", address=None, cards=[{"mac": "fa:16:3e:00:00:01"}])], LEASES,
-                    ["node3, asked for guests: no route to it"])
+                    ["node3, asked for guests: no route to it.."])
 
 
 @pytest.fixture(name="asked")
