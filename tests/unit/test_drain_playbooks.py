@@ -187,6 +187,13 @@ def fixture_site(collections, tmp_path):
     return Site(tmp_path, collections)
 
 
+def test_a_site_without_a_cloud(site):
+    (site.folder / "hosts").write_text(re.sub(r"\[clc\].*(?=\[all)", "", INVENTORY, flags=re.DOTALL), encoding="utf-8")
+    site.node("k1", guest("our-vm"))
+    status, calls, dummy_changed, said = site.play("drain", "-e", "host=k1")
+    assert (status, len(calls), site.names("k1"), site.drained) == (0, 1, [], ["k1"]), said
+
+
 def test_guests_and_instances_leave_and_return(site):
     site.node("k1", guest("big", 4000), guest("small"), WEB, guest("off", active=False, state="stopped"))
     site.node("k2", free=4100)
