@@ -60,28 +60,21 @@ seealso:
 """
 
 EXAMPLES = r"""
-# my/our_cloud.yml, beside my/hosts.yml: the guests that the inventory declares
+# my/our_cloud.yml, beside my/hosts.yml. The guests that the inventory declares need this line alone
 plugin: our.cloud.guests
-
-# Groups of them: those of an image, those whose home is node1 (node_node1), and the nodes of a batch cluster
-plugin: our.cloud.guests
-strict: true
-keyed_groups:
-  - {key: guest.image, prefix: image}
-  - {key: guest.host, prefix: node}
-groups:
-  oar_nodes: guest.image == 'oar-node'
-
 # Where they are now, and the cloud's instances; what was told five minutes ago is told again
-plugin: our.cloud.guests
 ask: true
 cache: true
 cache_plugin: ansible.builtin.jsonfile
 cache_connection: ~/.cache/our.cloud/inventory
 cache_timeout: 300
+# Groups of them: those of an image, those that run on node1 (node_node1), and the nodes of a batch cluster
 keyed_groups:
+  - {key: guest.image, prefix: image}
   - {key: (guest | default(instance)).node, prefix: node}
   - {key: instance.project, prefix: project}
+groups:
+  oar_nodes: guest.image == 'oar-node'
 compose:
   small: (guest | default(instance)).memory < 512
 """
