@@ -21,7 +21,7 @@ def look(role, tmp_path, started):
     """What the role makes of a machine that has started then: its variables, evaluated."""
     boot = tmp_path / "boot"
     boot.mkdir()
-    for name in ("vmlinuz-6.12.48", "initrd.img-6.12.48", "xen-4.20-amd64.gz", "config-6.12.48"):
+    for name in ("vmlinuz-6.12.48", "initrd.img-6.12.48", "xen-4.20-amd64.gz", "xen-vmlinuz-6.gz", "config-6.12.48"):
         (boot / name).touch()
     (tmp_path / "stat").write_text(f"cpu 1 2\nbtime {int(started)}\nprocesses 7\n", encoding="ascii")
     (tmp_path / "cpuinfo").write_text("flags : fpu svm\n", encoding="ascii")
@@ -40,7 +40,7 @@ def look(role, tmp_path, started):
 @pytest.mark.parametrize("age, newer", [(1000, True), (-1000, False)])
 def test_xen(tmp_path, age, newer):
     found = look("xen", tmp_path, time.time() - age)
-    assert found["xen__newer"] == (["/boot/vmlinuz-6.12.48", "/boot/xen-4.20-amd64.gz"] if newer else [])
+    assert found["xen__newer"] == (["/boot/vmlinuz-6.12.48", "/boot/xen-4.20-amd64.gz", "/boot/xen-vmlinuz-6.gz"] if newer else [])
     assert found["xen__architecture"] and not found["xen__architecture"].startswith("/")
     assert found["xen__running"] is False
 
