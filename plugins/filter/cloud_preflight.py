@@ -48,11 +48,14 @@ _value:
   elements: str
 """
 
+from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Facts
 from ansible_collections.our.cloud.plugins.module_utils._cloud.preflight import inventory_faults, machine_faults
 
 
 def cloud_preflight(hostvars, groups, facts=None, check=False):
-    return inventory_faults(groups, hostvars) if facts is None else machine_faults(groups, hostvars, facts, check)
+    if facts is None:
+        return inventory_faults(groups, hostvars)
+    return machine_faults(groups, hostvars, {host: Facts.of(told) for host, told in facts.items()}, check)
 
 
 class FilterModule:

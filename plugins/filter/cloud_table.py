@@ -45,11 +45,15 @@ _value:
 """
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import status
+from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Health, Store
+from ansible_collections.our.cloud.plugins.module_utils._cloud.status_facts import Parts
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 
 def cloud_table(parts, machines, groups, hostvars=None):
-    addresses = {host: str((hostvars or {}).get(host, {}).get("site_address") or "") for host in machines}
-    return status.overview(status.judge(groups, {host: dict(facts, address=addresses[host]) for host, facts in machines.items()}, parts or None))
+    its = {host: status.Machine(Health.of(facts), Store.of(facts), str((hostvars or {}).get(host, {}).get("site_address") or ""))
+           for host, facts in machines.items()}
+    return plain(status.overview(status.judge(groups, its, Parts.of(parts) if parts else None)))
 
 
 class FilterModule:

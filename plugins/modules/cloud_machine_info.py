@@ -115,6 +115,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import machine
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 
 def main():
@@ -124,9 +125,10 @@ def main():
         "store": {"type": "path", "default": "/srv/cloud"},
     }, supports_check_mode=True)
     try:
-        module.exit_json(changed=False, **machine.facts(module.params["names"], module.params["store"]), **machine.health(module.params["schemas"]))
+        facts, health = machine.facts(module.params["names"], module.params["store"]), machine.health(module.params["schemas"])
     except CloudError as error:
         module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **facts.told(), **plain(health))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def main():
         "page": {"type": "str", "default": ""},
         "ca": {"type": "path", "default": "/etc/our-cloud/ca.pem"},
     }, supports_check_mode=True)
-    module.exit_json(changed=False, parts=status.look(module.params["page"], module.params["ca"]))
+    module.exit_json(changed=False, parts=status.look(module.params["page"], module.params["ca"]).result())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import schema
+from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Certificate, Facts, Health, Store, Tables, Unit
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, PATIENCE, is_store
@@ -46,10 +47,10 @@ def read(path: str, root: str = "/") -> str:
 
 # --- what it has ------------------------------------------------------------
 
-def memory(meminfo: str) -> dict[str, int]:
-    """MiB of memory and swap, of /proc/meminfo."""
+def memory(meminfo: str) -> tuple[int, int]:
+    """MiB of memory and of swap, of /proc/meminfo."""
     found = {key: int(value) // 1024 for key, value in re.findall(r"^(\w+): +(\d+) kB$", meminfo, re.MULTILINE)}
-    return {"memory": found.get("MemTotal", 0), "swap": found.get("SwapTotal", 0)}
+    return found.get("MemTotal", 0), found.get("SwapTotal", 0)
 
 
 def virtualization(cpuinfo: str, device: bool) -> bool:
@@ -74,25 +75,23 @@ def unresolved(names: Iterable[str], resolve: Callable = socket.getaddrinfo) -> 
     return found
 
 
-def store(path: str) -> dict:
-    """The marker of the store (`store`, empty if there is none), and its room."""
-    def ask() -> dict:
+def store(path: str) -> Store:
+    """The store at this path."""
+    def ask() -> Store:
         if not path or not is_store(path):
-            return {"store": "", "store_free": None, "store_total": None}
+            return Store()
         room = shutil.disk_usage(path)
-        return {"store": read(os.path.join(path, MARKER)).strip() or "without a name", "store_free": room.free >> 20, "store_total": room.total >> 20}
+        return Store(read(os.path.join(path, MARKER)).strip() or "without a name", room.free >> 20, room.total >> 20)
 
     return bounded(ask, PATIENCE, f"store {path}", "Is its server up?")
 
 
-def facts(names: Iterable[str], store_path: str, root: str = "/") -> dict:
+def facts(names: Iterable[str], store_path: str, root: str = "/") -> Facts:
     """What the preflight judges. names: to be resolved, besides the machine's own."""
     hostname = socket.gethostname()
-    return {
-        **memory(read("proc/meminfo", root)), **store(store_path), "time": time.time(), "hostname": hostname, "macs": macs(root),
-        "virtualization": virtualization(read("proc/cpuinfo", root), os.path.exists(os.path.join(root, "dev/kvm"))),
-        "unresolved": unresolved([hostname, *names]), "system_id": read(SYSTEM_ID, root).strip(),
-    }
+    size, swap = memory(read("proc/meminfo", root))
+    return Facts(size, swap, virtualization(read("proc/cpuinfo", root), os.path.exists(os.path.join(root, "dev/kvm"))), tuple(macs(root)), hostname,
+                 tuple(unresolved([hostname, *names])), time.time(), read(SYSTEM_ID, root).strip(), store(store_path))
 
 
 # --- the state of its services ----------------------------------------------
@@ -102,8 +101,8 @@ def units_of(root: str = "/") -> list[str]:
     return sorted(os.path.basename(os.path.dirname(path))[:-len(".d")] for path in glob.glob(os.path.join(root, f"etc/systemd/system/*.d/{DROP_IN}")))
 
 
-def units(shown: str) -> list[dict]:
-    """Of `systemctl show`: name, state (as people say it), runs, restarts."""
+def units(shown: str) -> tuple[Unit, ...]:
+    """Of what `systemctl show` says."""
     found = []
     for block in shown.strip().split("\n\n"):
         one = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
@@ -115,36 +114,35 @@ def units(shown: str) -> list[dict]:
         state = f"{one.get('ActiveState')} ({one.get('SubState')})" if one.get("LoadState") == "loaded" else one.get("LoadState", "")
         if one.get("Result", "success") != "success":
             state += f", {one['Result']}"
-        found.append({"name": one["Id"][:-len(".service")] if one["Id"].endswith(".service") else one["Id"], "runs": runs, "state": state,
-                      "restarts": int(one.get("NRestarts") or 0)})
-    return found
+        found.append(Unit(one["Id"][:-len(".service")] if one["Id"].endswith(".service") else one["Id"], runs, state, int(one.get("NRestarts") or 0)))
+    return tuple(found)
 
 
-def certificate(told: str, verified: bool, now: datetime.datetime) -> dict | None:
-    """Of `openssl x509 -enddate -ext subjectAltName`: days left (whole ones), addresses and names, whether the CA has signed it. None: there is none."""
+def certificate(told: str, verified: bool, now: datetime.datetime) -> Certificate | None:
+    """Of `openssl x509 -enddate -ext subjectAltName`, and whether the CA has signed it. None: there is none."""
     end = re.search(r"^notAfter=(.+)$", told, re.MULTILINE)
     if not end:
         return None
     date = datetime.datetime.strptime(end.group(1).strip(), "%b %d %H:%M:%S %Y %Z").replace(tzinfo=datetime.timezone.utc)
-    return {"days": (date - now).days, "names": re.findall(r"(?:DNS|IP Address):([^,\s]+)", told), "signed": verified}
+    return Certificate((date - now).days, tuple(re.findall(r"(?:DNS|IP Address):([^,\s]+)", told)), verified)
 
 
-def tables(names: Iterable[str]) -> list[dict]:
-    """What the databases of these services lack of what the installed package wants, each with its name and a sentence (empty: nothing)."""
+def tables(names: Iterable[str]) -> tuple[Tables, ...]:
+    """What the databases of these services lack of what the installed package wants."""
     found = []
     for name in names:
         try:
             lacks = ", ".join(schema.look(name).lacks)
         except (schema.NotThere, CloudError) as error:
             lacks = str(error)
-        found.append({"name": name, "lacks": lacks})
-    return found
+        found.append(Tables(name, lacks))
+    return tuple(found)
 
 
-def health(schemas: Iterable[str] = ()) -> dict:
-    """What the status judges: `units`, `certificate` and the `schemas` that were asked for."""
+def health(schemas: Iterable[str] = ()) -> Health:
+    """What the status judges. schemas: services whose tables are looked at."""
     ours = units_of()
     shown = run("systemctl", "show", "--property", ",".join(KEYS), *ours) if ours else ""
     told = run("openssl", "x509", "-in", CERTIFICATE, "-noout", "-enddate", "-ext", "subjectAltName")
     verified = bool(told and run("openssl", "verify", "-CAfile", AUTHORITY, CERTIFICATE))
-    return {"units": units(shown), "certificate": certificate(told, verified, datetime.datetime.now(datetime.timezone.utc)), "schemas": tables(schemas)}
+    return Health(units(shown), certificate(told, verified, datetime.datetime.now(datetime.timezone.utc)), tables(schemas))

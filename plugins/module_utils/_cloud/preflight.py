@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Facts
 
 # The groups of the layer, from the front to the nodes.
 CONTROLLERS = ("clc", "walrus", "sc", "cc")
@@ -38,11 +41,13 @@ def _is_true(value: object) -> bool:
 
 # --- by the inventory alone -------------------------------------------------
 
+@dataclass(frozen=True)
 class Range:
-    """Addresses of the inventory that belong together: where they are said, the first and the last one."""
+    """Addresses of the inventory that belong together."""
 
-    def __init__(self, where: str, first: ipaddress.IPv4Address, last: ipaddress.IPv4Address) -> None:
-        self.where, self.first, self.last = where, first, last
+    where: str  # the variable that says them, or in words
+    first: ipaddress.IPv4Address
+    last: ipaddress.IPv4Address
 
     def __str__(self) -> str:
         return f"{self.where} ({self.first}-{self.last})" if self.first != self.last else f"{self.where} ({self.first})"
@@ -197,19 +202,19 @@ def memory_needed(groups: Mapping[str, Iterable[str]], host: str) -> int:
     return SYSTEM_MEMORY + sum(MEMORY[name] for name in GROUPS if host in members(groups, name))
 
 
-def memory_fault(groups: Mapping[str, Iterable[str]], host: str, facts: Mapping) -> list[str]:
+def memory_fault(groups: Mapping[str, Iterable[str]], host: str, facts: Facts) -> list[str]:
     """Too little memory, with what takes it."""
-    needs, has = memory_needed(groups, host), facts["memory"] + facts["swap"]
+    needs, has = memory_needed(groups, host), facts.memory + facts.swap
     if has >= needs:
         return []
     parts = ", ".join(f"{name} {MEMORY[name]}" for name in GROUPS if host in members(groups, name))
-    return [f"{host} has {facts['memory']} MiB of memory and {facts['swap']} of swap, and its part of the cloud takes {needs} "
+    return [f"{host} has {facts.memory} MiB of memory and {facts.swap} of swap, and its part of the cloud takes {needs} "
             f"({parts}, the system {SYSTEM_MEMORY}): give it more, or put a group onto another machine."]
 
 
-def clock_faults(facts: Mapping[str, Mapping]) -> list[str]:
+def clock_faults(facts: Mapping[str, Facts]) -> list[str]:
     """Two clocks that are apart. Of each machine it is known how far its clock is ahead of ours at least and at most, as the answer took its time."""
-    known = {host: one["clock"] for host, one in facts.items() if one.get("clock")}
+    known = {host: one.clock for host, one in facts.items() if one.clock}
     if len(known) < 2:
         return []
     ahead, behind = max(known, key=lambda host: known[host][0]), min(known, key=lambda host: known[host][1])
@@ -220,24 +225,19 @@ def clock_faults(facts: Mapping[str, Mapping]) -> list[str]:
             f"as expired. Let both follow one time server (`timedatectl set-ntp true`; `timedatectl timesync-status` shows it)."]
 
 
-def twice_faults(facts: Mapping[str, Mapping], key: str, sentence: Callable[[str, str, str], str]) -> list[str]:
-    """Two machines with one value that must differ."""
+def twice_faults(values: Mapping[str, str], sentence: Callable[[str, str, str], str]) -> list[str]:
+    """Two machines with one value that must differ. values: by machine."""
     owners: dict[str, str] = {}
-    faults = []
-    for host, one in sorted(facts.items()):
-        value = one.get(key)
-        if value and owners.setdefault(value, host) != host:
-            faults.append(sentence(owners[value], host, value))
-    return faults
+    return [sentence(owners[value], host, value) for host, value in sorted(values.items()) if value and owners.setdefault(value, host) != host]
 
 
-def store_faults(facts: Mapping[str, Mapping], store: str, check: bool) -> list[str]:
+def store_faults(facts: Mapping[str, Facts], store: str, check: bool) -> list[str]:
     """A store that is not the same one on all machines. In a check it may be still to come."""
-    lacks = sorted(host for host, one in facts.items() if not one["store"])
+    lacks = sorted(host for host, one in facts.items() if not one.store.marker)
     kinds: dict[str, list[str]] = {}
     for host, one in sorted(facts.items()):
-        if one["store"]:
-            kinds.setdefault(one["store"], []).append(host)
+        if one.store.marker:
+            kinds.setdefault(one.store.marker, []).append(host)
     faults = []
     if lacks and not check:
         faults.append(f"{', '.join(lacks)} {'has' if len(lacks) == 1 else 'have'} no store at {store}: put it into image_store or hypervisors, "
@@ -248,23 +248,23 @@ def store_faults(facts: Mapping[str, Mapping], store: str, check: bool) -> list[
     return faults
 
 
-def machine_faults(groups: Mapping[str, Iterable[str]], hosts: Mapping[str, Mapping], facts: Mapping[str, Mapping], check: bool = False) -> list[str]:
-    """All that is wrong with the machines. facts: {machine: what cloud_machine_info told}; those that are left out of a run are not judged."""
+def machine_faults(groups: Mapping[str, Iterable[str]], hosts: Mapping[str, Mapping], facts: Mapping[str, Facts], check: bool = False) -> list[str]:
+    """All that is wrong with the machines. facts: by machine; those that are left out of a run are not judged."""
     faults = []
     its = [host for host in machines(groups) if host in facts]
     for host in its:
         one = facts[host]
         faults += memory_fault(groups, host, one)
         if host in members(groups, "nc"):
-            if not one["virtualization"] and not _is_true(hosts[host].get("kvm_allow_emulation", False)):
+            if not one.virtualization and not _is_true(hosts[host].get("kvm_allow_emulation", False)):
                 faults.append(f"{host} offers no hardware virtualization, so its instances would have to be emulated: switch on VT-x or AMD-V in the "
                               "firmware if the CPU has it; or set kvm_allow_emulation: true (slow).")
         mac = str(hosts[host].get("site_mac") or "").lower().replace("-", ":")
-        if mac and mac not in one["macs"]:
-            faults.append(f"{host} has no network card with the MAC address {mac} (site_mac); it has {', '.join(one['macs']) or 'none'}: correct site_mac.")
-        faults += [f"{host} cannot resolve {name}{_why(host, name, one)}." for name in one["unresolved"] if not check]
+        if mac and mac not in one.macs:
+            faults.append(f"{host} has no network card with the MAC address {mac} (site_mac); it has {', '.join(one.macs) or 'none'}: correct site_mac.")
+        faults += [f"{host} cannot resolve {name}{_why(name, one)}." for name in one.unresolved if not check]
     faults += clock_faults({host: facts[host] for host in its})
-    faults += twice_faults({host: facts[host] for host in its}, "system_id", lambda first, second, value: (
+    faults += twice_faults({host: facts[host].system_id for host in its}, lambda first, second, value: (
         f"{first} and {second} have the same Open vSwitch system-id {value}, so that OVN considers them one node. On {second}: "
         "`rm /etc/openvswitch/system-id.conf; systemctl restart openvswitch-switch`."))
     stores = {hosts[host].get("site_store") for host in its} - {None, ""}
@@ -276,9 +276,9 @@ def machine_faults(groups: Mapping[str, Iterable[str]], hosts: Mapping[str, Mapp
     return faults
 
 
-def _why(host: str, name: str, facts: Mapping) -> str:
+def _why(name: str, facts: Facts) -> str:
     """What is amiss without the name, and what to do."""
-    if name == facts["hostname"]:
+    if name == facts.hostname:
         return (", its own name, which its queue and libvirt ask for: give it site_address and let the gateway's DNS answer there, "
                 "or put it into /etc/hosts")
     return ", which cloud_public_host says: correct that, or put the name into the DNS that the machine asks"

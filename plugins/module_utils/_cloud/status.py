@@ -14,10 +14,13 @@ import dataclasses
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import preflight, session
+from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Certificate, Health, Store
+from ansible_collections.our.cloud.plugins.module_utils._cloud.status_facts import Agent, Answer, Api, NovaService, Parts, Queue, VolumeService, Waiting
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest.drain import REASON
 from ansible_collections.our.cloud.plugins.module_utils._site.tables import table
@@ -51,14 +54,14 @@ HEAD = ("part", "where", "state", "tells")
 
 # --- asking -----------------------------------------------------------------
 
-def attempt(call: Callable) -> dict:
-    """The result of a question: `told` or `error` with its `remedy`, and the `seconds` that it took."""
-    began = time.monotonic()
+def attempt(call: Callable[[], Any]) -> Answer:
+    """What comes of a question."""
+    began, told, failed = time.monotonic(), None, {}
     try:
-        answer: dict = {"told": call()}
+        told = call()
     except CloudError as error:
-        answer = {"error": error.cause, "remedy": error.remedy}
-    return {**answer, "seconds": round(time.monotonic() - began, 2)}
+        failed = {"error": error.cause, "remedy": error.remedy}
+    return Answer(round(time.monotonic() - began, 2), told, **failed)
 
 
 def body(connection: Any, kind: str, path: str, thing: str, **more: Any) -> Any:
@@ -72,16 +75,13 @@ def body(connection: Any, kind: str, path: str, thing: str, **more: Any) -> Any:
         return answer.json() if answer.content else None
 
 
-def apis(connection: Any, types: Iterable[str]) -> list[dict]:
+def apis(connection: Any, types: Iterable[str]) -> tuple[Api, ...]:
     """One answer of each service that the catalog has."""
-    found = []
-    for kind, name, path in APIS:
-        if kind in types:
-            found.append({"name": name, **attempt(lambda kind=kind, path=path, name=name: body(connection, kind, path, name) is not None)})
-    return found
+    return tuple(Api(name, attempt(lambda kind=kind, path=path, name=name: body(connection, kind, path, name) is not None))
+                 for kind, name, path in APIS if kind in types)
 
 
-def uptime(connection: Any, hypervisor: Mapping) -> dict:
+def uptime(connection: Any, hypervisor: Mapping[str, Any]) -> Answer:
     """Whether a nova-compute answers by RPC: how long its node is up is known there alone."""
     thing = f"nova-compute on {hypervisor['service']['host']}"
 
@@ -92,44 +92,40 @@ def uptime(connection: Any, hypervisor: Mapping) -> dict:
     return attempt(asked)
 
 
-def computes(connection: Any) -> list[dict]:
-    """Of each nova service: binary, host, state, status, forced_down, reason (of being disabled), and of a nova-compute `rpc` (see attempt)
-    and its instances."""
+def computes(connection: Any) -> tuple[NovaService, ...]:
+    """All of nova's services; each nova-compute is asked by RPC."""
     services = body(connection, "compute", "/os-services", "nova", microversion=COMPUTE_API)["services"]
     hypervisors = body(connection, "compute", "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]
     by_host = {one["service"]["host"]: one for one in hypervisors}
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         answers = dict(zip(by_host, pool.map(lambda one: uptime(connection, one), by_host.values())))
-    return [{"binary": one["binary"], "host": one["host"], "state": one["state"], "status": one["status"], "forced_down": bool(one.get("forced_down")),
-             "reason": one.get("disabled_reason"), "rpc": answers.get(one["host"]),
-             "node": (by_host.get(one["host"]) or {}).get("hypervisor_hostname")} for one in services]
+    return tuple(NovaService(one["binary"], one["host"], one["state"], one["status"], bool(one.get("forced_down")), one.get("disabled_reason"),
+                             answers.get(one["host"]), (by_host.get(one["host"]) or {}).get("hypervisor_hostname")) for one in services)
 
 
-def agents(connection: Any) -> list[dict]:
-    """Of each agent of the networks: type, host, alive."""
+def agents(connection: Any) -> tuple[Agent, ...]:
+    """All agents of the networks."""
     found = body(connection, "network", "/agents", "neutron")["agents"]
-    return [{"type": one["agent_type"], "host": one["host"], "alive": bool(one["alive"])} for one in found]
+    return tuple(Agent(one["agent_type"], one["host"], bool(one["alive"])) for one in found)
 
 
-def volume_services(connection: Any) -> list[dict]:
-    """Of each service of cinder: binary, state."""
-    found = body(connection, "block-storage", "/os-services", "cinder")["services"]
-    return [{"binary": one["binary"], "state": one["state"], "status": one["status"]} for one in found]
+def volume_services(connection: Any) -> tuple[VolumeService, ...]:
+    """All of cinder's services."""
+    return tuple(shapes.of(VolumeService, one) for one in body(connection, "block-storage", "/os-services", "cinder")["services"])
 
 
-def instances(connection: Any, now: float) -> list[dict]:
-    """Those in ERROR and those that are being built for long."""
+def instances(connection: Any, now: float) -> tuple[Waiting, ...]:
+    """Those in ERROR and those that are being built. now: seconds since 1970."""
     found = []
     for status in ("ERROR", "BUILD"):
         for one in body(connection, "compute", f"/servers/detail?all_tenants=True&status={status}", "nova", microversion=COMPUTE_API)["servers"]:
             age = now - calendar.timegm(time.strptime(one["updated"], "%Y-%m-%dT%H:%M:%SZ"))
-            found.append({"name": one["name"], "id": one["id"], "status": status, "age": int(age), "host": one.get("OS-EXT-SRV-ATTR:host"),
-                          "fault": (one.get("fault") or {}).get("message")})
-    return found
+            found.append(Waiting(one["name"], one["id"], status, int(age), one.get("OS-EXT-SRV-ATTR:host"), (one.get("fault") or {}).get("message")))
+    return tuple(found)
 
 
-def queues() -> list[dict]:
-    """RabbitMQ's, each with name, messages and consumers."""
+def queues() -> tuple[Queue, ...]:
+    """RabbitMQ's."""
     try:
         done = subprocess.run(["rabbitmqctl", "--quiet", "--formatter", "json", "list_queues", "name", "messages", "consumers"], capture_output=True, text=True,
                               check=False, timeout=QUEUE_TIME)
@@ -137,7 +133,7 @@ def queues() -> list[dict]:
         raise CloudError("", "rabbitmqctl", error, "`systemctl status rabbitmq-server` tells") from error
     if done.returncode:
         raise CloudError("", "rabbitmqctl", " ".join((done.stderr or done.stdout).split())[:300], "`systemctl restart rabbitmq-server` brings it back")
-    return json.loads(done.stdout)
+    return tuple(shapes.of(Queue, one) for one in json.loads(done.stdout))
 
 
 def page(url: str, verify: str) -> bool:
@@ -153,17 +149,16 @@ def page(url: str, verify: str) -> bool:
     return True
 
 
-def look(page_url: str, verify: str) -> dict:
-    """Everything that is asked on the clc. Each part is an answer of `attempt`; without keystone nothing but the queue is asked."""
+def look(page_url: str, verify: str) -> Parts:
+    """Everything that is asked on the clc; without keystone nothing but the queue is asked."""
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         waiting = pool.submit(attempt, queues)
         found = ask_services(pool, page_url, verify)
-        return {**found, "queues": waiting.result()}
+        return dataclasses.replace(found, queues=waiting.result())
 
 
-def ask_services(pool: concurrent.futures.Executor, page_url: str, verify: str) -> dict:
+def ask_services(pool: concurrent.futures.Executor, page_url: str, verify: str) -> Parts:
     """What asks keystone for a token first."""
-    found: dict = {}
     holder: dict = {}
 
     def login() -> list[str]:
@@ -171,11 +166,11 @@ def ask_services(pool: concurrent.futures.Executor, page_url: str, verify: str) 
         with session.speaking("keystone"):
             return sorted(one.type for one in holder["connection"].identity.services())
 
-    found["keystone"] = attempt(login)
-    if "error" in found["keystone"]:
-        return found
-    connection, types = holder["connection"], found["keystone"]["told"]
-    parts: dict[str, Callable] = {"apis": lambda: apis(connection, types)}
+    keystone = attempt(login)
+    if keystone.error is not None:
+        return Parts(keystone)
+    connection, types = holder["connection"], keystone.told
+    parts: dict[str, Callable[[], Any]] = {"apis": lambda: apis(connection, types)}
     if "compute" in types:
         parts.update(computes=lambda: computes(connection), instances=lambda: instances(connection, time.time()))
     if "network" in types:
@@ -184,21 +179,39 @@ def ask_services(pool: concurrent.futures.Executor, page_url: str, verify: str) 
         parts["volumes"] = lambda: volume_services(connection)
     if page_url:
         parts["page"] = lambda: page(page_url, verify)
-    found.update(zip(parts, pool.map(attempt, parts.values())))
-    return found
+    return Parts(keystone, **dict(zip(parts, pool.map(attempt, parts.values()))))
 
 
 # --- judging ----------------------------------------------------------------
 
 @dataclasses.dataclass(frozen=True)
+class Machine:
+    """What a machine tells, and the address that others connect to (empty: not known)."""
+
+    health: Health
+    store: Store
+    address: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the table, and the command that mends it."""
+    """One line of the table."""
 
     part: str
-    where: str
-    state: str
+    where: str  # the machine
+    state: str  # GOOD, LOOK, BAD
     tells: str
-    remedy: str = ""
+    remedy: str = ""  # the command that mends it; empty: none is needed
+
+
+@dataclasses.dataclass(frozen=True)
+class Overview:
+    """What people read of it."""
+
+    lines: list[str]  # table, verdict, next command
+    good: bool  # whether all works
+    verdict: str  # a sentence
+    next: str  # the command that goes on with what does not work; empty: there is none
 
 
 def _again(host: str) -> str:
@@ -208,104 +221,103 @@ def _again(host: str) -> str:
 ALL_AGAIN = "ansible-playbook our.cloud.cloud"
 
 
-def judge_machine(host: str, facts: Mapping | None) -> list[Row]:
+def judge_machine(host: str, machine: Machine | None) -> list[Row]:
     """A machine: does it answer, do its units run, is its certificate good, has its store room?"""
-    if facts is None:
+    if machine is None:
         return [Row("machine", host, BAD, "does not answer", f"ansible -m ping {host}")]
-    rows = []
-    bad = [unit for unit in facts["units"] if not unit["runs"]]
-    for unit in bad:
-        rows.append(Row(f"unit {unit['name']}", host, BAD, unit["state"], f"ssh {host} journalctl -n 30 -u {unit['name']}"))
-    if facts["units"]:
-        often = [f"{unit['name']} {unit['restarts']}" for unit in facts["units"] if unit["restarts"]]
+    units = machine.health.units
+    bad = [unit for unit in units if not unit.runs]
+    rows = [Row(f"unit {unit.name}", host, BAD, unit.state, f"ssh {host} journalctl -n 30 -u {unit.name}") for unit in bad]
+    if units:
+        often = [f"{unit.name} {unit.restarts}" for unit in units if unit.restarts]
         rows.append(Row("units", host, LOOK if often else BAD if bad else GOOD,
-                        f"{len(facts['units']) - len(bad)} of {len(facts['units'])} run" + (f"; restarted by themselves: {', '.join(often)}" if often else ""),
+                        f"{len(units) - len(bad)} of {len(units)} run" + (f"; restarted by themselves: {', '.join(often)}" if often else ""),
                         f"ssh {host} journalctl -p err -n 30" if often else ""))
     else:
         rows.append(Row("units", host, BAD, "it has none of the cloud's", _again(host)))
-    for schema in facts.get("schemas") or []:
-        rows.append(Row(f"tables {schema['name']}", host, BAD if schema["lacks"] else GOOD, schema["lacks"] or "as the package wants them",
-                        _again(host) if schema["lacks"] else ""))
-    return rows + judge_certificate(host, facts["certificate"], facts.get("address", "")) + judge_room(host, facts)
+    for tables in machine.health.schemas:
+        rows.append(Row(f"tables {tables.name}", host, BAD if tables.lacks else GOOD, tables.lacks or "as the package wants them",
+                        _again(host) if tables.lacks else ""))
+    return rows + judge_certificate(host, machine.health.certificate, machine.address) + judge_room(host, machine.store)
 
 
-def judge_certificate(host: str, found: Mapping | None, address: str) -> list[Row]:
+def judge_certificate(host: str, found: Certificate | None, address: str) -> list[Row]:
     """Days, the CA, and the address that others connect to."""
     if found is None:
         return [Row("certificate", host, BAD, "there is none", _again(host))]
-    if found["days"] < 0:
-        return [Row("certificate", host, BAD, f"it has expired {-found['days']} days ago", _again(host))]
-    if not found["signed"]:
+    if found.days < 0:
+        return [Row("certificate", host, BAD, f"it has expired {-found.days} days ago", _again(host))]
+    if not found.signed:
         return [Row("certificate", host, BAD, "the CA in /etc/our-cloud/ca.pem has not signed it", _again(host))]
-    if address and address not in found["names"]:
-        return [Row("certificate", host, BAD, f"it lacks {address}; it has {', '.join(found['names'])}", _again(host))]
-    return [Row("certificate", host, LOOK if found["days"] < DAYS else GOOD, f"{found['days']} days", _again(host) if found["days"] < DAYS else "")]
+    if address and address not in found.names:
+        return [Row("certificate", host, BAD, f"it lacks {address}; it has {', '.join(found.names)}", _again(host))]
+    return [Row("certificate", host, LOOK if found.days < DAYS else GOOD, f"{found.days} days", _again(host) if found.days < DAYS else "")]
 
 
-def judge_room(host: str, facts: Mapping) -> list[Row]:
+def judge_room(host: str, store: Store) -> list[Row]:
     """The store's free room, where there is one."""
-    if not facts["store"]:
+    if not store.marker or store.free is None or store.total is None:
         return []
-    free, total = facts["store_free"], facts["store_total"]
-    full = free * 100 < total * ROOM[0] and free < ROOM[1]
-    return [Row("store", host, BAD if full else GOOD, f"{free} of {total} MiB free", f"ssh {host} df -h; ansible-playbook our.cloud.prune" if full else "")]
+    full = store.free * 100 < store.total * ROOM[0] and store.free < ROOM[1]
+    return [Row("store", host, BAD if full else GOOD, f"{store.free} of {store.total} MiB free",
+                f"ssh {host} df -h; ansible-playbook our.cloud.prune" if full else "")]
 
 
-def _answer(part: str, where: str, answer: Mapping, good: str) -> Row:
+def _answer(part: str, where: str, answer: Answer, good: str) -> Row:
     """A row of what `attempt` brought."""
-    if "error" in answer:
-        return Row(part, where, BAD, answer["error"], answer.get("remedy", ""))
-    return Row(part, where, GOOD, f"{good} in {answer['seconds']:.1f} s")
+    if answer.error is not None:
+        return Row(part, where, BAD, answer.error, answer.remedy)
+    return Row(part, where, GOOD, f"{good} in {answer.seconds:.1f} s")
 
 
-def judge_computes(ncs: list[str], clc: str, services: list[Mapping]) -> list[Row]:
+def judge_computes(ncs: Sequence[str], clc: str, services: Sequence[NovaService]) -> list[Row]:
     """Each nova-compute answers by RPC and is known by its inventory name; scheduler and conductor report."""
     rows = []
     for one in services:
-        if one["binary"] != "nova-compute":
-            good = one["state"] == "up" and one["status"] == "enabled"
-            rows.append(Row(one["binary"], one["host"], GOOD if good else BAD, f"{one['state']}, {one['status']}",
-                            "" if good else f"ssh {clc} tail -n 30 /var/log/nova/{one['binary']}.log"))
-    by_host = {one["host"]: one for one in services if one["binary"] == "nova-compute"}
+        if one.binary != "nova-compute":
+            good = one.state == "up" and one.status == "enabled"
+            rows.append(Row(one.binary, one.host, GOOD if good else BAD, f"{one.state}, {one.status}",
+                            "" if good else f"ssh {clc} tail -n 30 /var/log/nova/{one.binary}.log"))
+    by_host = {one.host: one for one in services if one.binary == "nova-compute"}
     for host in ncs:
         found = by_host.pop(host, None)
         if not found:
             rows.append(Row("nova-compute", host, BAD, "nova does not know it by this name", _again(host)))
-        elif found["forced_down"]:
+        elif found.forced_down:
             rows.append(Row("nova-compute", host, BAD, "it was declared lost, and is forced down until it is back in use", _again(host)))
-        elif found["state"] != "up":
+        elif found.state != "up":
             rows.append(Row("nova-compute", host, BAD, "it does not report", f"ansible-playbook our.cloud.rescue -e host={host} --check"))
-        elif not found["rpc"] or "error" in found["rpc"]:
-            said = found["rpc"]["error"] if found["rpc"] else "no hypervisor"
+        elif not found.rpc or found.rpc.error is not None:
+            said = found.rpc.error if found.rpc else "no hypervisor"
             rows.append(Row("nova-compute", host, BAD, f"it reports, but does not answer by RPC ({said})",
                             f"ssh {host} systemctl restart nova-compute"))
-        elif found["status"] != "enabled" and found.get("reason") == REASON:
+        elif found.status != "enabled" and found.reason == REASON:
             rows.append(Row("nova-compute", host, LOOK, "answers by RPC; it is drained, nothing is placed here",
                             f"ansible-playbook our.cloud.undrain -e host={host}"))
-        elif found["status"] != "enabled":
+        elif found.status != "enabled":
             rows.append(Row("nova-compute", host, LOOK, "answers by RPC; it is disabled, no new instance comes here", f"openstack compute service set --enable "
                             f"{host} nova-compute"))
         else:
-            rows.append(Row("nova-compute", host, GOOD, f"answered by RPC in {found['rpc']['seconds']:.1f} s"))
+            rows.append(Row("nova-compute", host, GOOD, f"answered by RPC in {found.rpc.seconds:.1f} s"))
     rows += [Row("nova-compute", host, LOOK, "it is no nc of the inventory", ALL_AGAIN) for host in sorted(by_host)]
     return rows
 
 
-def judge_agents(ncs: list[str], found: list[Mapping]) -> list[Row]:
+def judge_agents(ncs: Sequence[str], found: Sequence[Agent]) -> list[Row]:
     """Each nc is a chassis of the same name, and answers for metadata; a chassis counts as alive when it has followed the last change."""
     rows = []
     for part, kinds, unit in (("chassis", CHASSIS, "ovn-controller"), ("network agent", METADATA, "neutron-ovn-agent")):
-        by_host: dict[str, list] = {}
+        by_host: dict[str, list[Agent]] = {}
         for one in found:
-            if one["type"] in kinds:
-                by_host.setdefault(one["host"], []).append(one)
+            if one.type in kinds:
+                by_host.setdefault(one.host, []).append(one)
         for host in ncs:
             its = by_host.pop(host, [])
             if not its:
                 others = ", ".join(sorted(set(by_host) - set(ncs)))
                 rows.append(Row(part, host, BAD, "there is none of this name, so no port binds there" + (f"; unknown are {others}" if others else ""),
                                 _again(host)))
-            elif not any(one["alive"] for one in its):
+            elif not any(one.alive for one in its):
                 rows.append(Row(part, host, BAD, "it does not follow OVN's changes", f"ssh {host} journalctl -n 30 -u {unit}"))
             elif len(its) > 1:
                 rows.append(Row(part, host, LOOK, f"{len(its)} of one name; one is left from before", ALL_AGAIN))
@@ -315,59 +327,61 @@ def judge_agents(ncs: list[str], found: list[Mapping]) -> list[Row]:
     return rows
 
 
-def judge_queues(clc: str, ncs: list[str], found: list[Mapping]) -> list[Row]:
+def judge_queues(clc: str, ncs: Sequence[str], found: Sequence[Queue]) -> list[Row]:
     """Every nova-compute, the scheduler and the conductor listen, and nothing piles up."""
     rows = []
-    by_name = {one["name"]: one for one in found}
+    by_name = {one.name: one for one in found}
     for name, host in [("scheduler", clc), ("conductor", clc)] + [(f"compute.{host}", host) for host in ncs]:
-        if name in by_name and not by_name[name]["consumers"]:
+        if name in by_name and not by_name[name].consumers:
             unit = "nova-compute" if host != clc or name.startswith("compute.") else f"nova-{name}"
-            rows.append(Row(f"queue {name}", clc, BAD, f"nobody listens; {by_name[name]['messages']} messages wait", f"ssh {host} systemctl restart {unit}"))
-    long = sorted(f"{one['name']} {one['messages']}" for one in found if one["messages"] > BACKLOG)
-    rows.append(Row("queues", clc, LOOK if long else GOOD, f"{len(found)}, {sum(one['messages'] for one in found)} messages wait" +
+            rows.append(Row(f"queue {name}", clc, BAD, f"nobody listens; {by_name[name].messages} messages wait", f"ssh {host} systemctl restart {unit}"))
+    long = sorted(f"{one.name} {one.messages}" for one in found if one.messages > BACKLOG)
+    rows.append(Row("queues", clc, LOOK if long else GOOD, f"{len(found)}, {sum(one.messages for one in found)} messages wait" +
                     (f" ({', '.join(long)})" if long else ""), f"ssh {clc} rabbitmqctl list_queues name messages consumers" if long else ""))
     return rows
 
 
-def judge_instances(clc: str, found: list[Mapping]) -> list[Row]:
+def judge_instances(clc: str, found: Iterable[Waiting]) -> list[Row]:
     """What users wait for."""
     rows = []
     for one in found:
-        if one["status"] == "ERROR" or one["age"] > STUCK:
-            said = one["fault"] or (f"BUILD for {one['age'] // 60} minutes" if one["status"] == "BUILD" else "ERROR")
-            rows.append(Row(f"instance {one['name']}", one["host"] or clc, LOOK, said, f"openstack server show {one['id']}"))
+        if one.status == "ERROR" or one.age > STUCK:
+            said = one.fault or (f"BUILD for {one.age // 60} minutes" if one.status == "BUILD" else "ERROR")
+            rows.append(Row(f"instance {one.name}", one.host or clc, LOOK, said, f"openstack server show {one.id}"))
     return rows
 
 
-def judge(groups: Mapping[str, Iterable[str]], machines: Mapping[str, Mapping | None], cloud: Mapping | None) -> list[Row]:
-    """All rows. machines: {machine of the cloud: what cloud_machine_info told, None: no answer}; cloud: what `look` told, None: it was not possible."""
+def judge(groups: Mapping[str, Iterable[str]], machines: Mapping[str, Machine], cloud: Parts | None) -> list[Row]:
+    """All rows. machines: of the cloud, those that answered; cloud: what `look` told, None: it was not possible."""
     rows = [row for host in preflight.machines(groups) for row in judge_machine(host, machines.get(host))]
     first = {name: (preflight.members(groups, name) or ["-"])[0] for name in preflight.GROUPS}
     clc, ncs = first["clc"], preflight.members(groups, "nc")
     if cloud is None:
         return rows + [Row("keystone", clc, BAD, "it could not be asked", f"ansible -m ping {clc}")]
-    rows.append(_answer("keystone", clc, cloud["keystone"], "a token"))
-    for one in (cloud.get("apis") or {}).get("told") or []:
-        rows.append(_answer(one["name"], first[GROUP_OF[one["name"]]], one, "an answer"))
-    if "page" in cloud:
-        rows.append(_answer("page", clc, cloud["page"], "its login"))
-    for part, judged in (("computes", lambda told: judge_computes(ncs, clc, told)), ("agents", lambda told: judge_agents(ncs, told)),
-                         ("volumes", lambda told: [_volume(first["sc"], one) for one in told]), ("queues", lambda told: judge_queues(clc, ncs, told)),
-                         ("instances", lambda told: judge_instances(clc, told))):
-        if part in cloud:
-            rows += [Row(part, clc, BAD, cloud[part]["error"], cloud[part].get("remedy", ""))] if "error" in cloud[part] else judged(cloud[part]["told"])
+    rows.append(_answer("keystone", clc, cloud.keystone, "a token"))
+    for one in (cloud.apis.told if cloud.apis else None) or ():
+        rows.append(_answer(one.name, first[GROUP_OF[one.name]], one.answer, "an answer"))
+    if cloud.page:
+        rows.append(_answer("page", clc, cloud.page, "its login"))
+    for part, answer, judged in (("computes", cloud.computes, lambda told: judge_computes(ncs, clc, told)),
+                                 ("agents", cloud.agents, lambda told: judge_agents(ncs, told)),
+                                 ("volumes", cloud.volumes, lambda told: [_volume(first["sc"], one) for one in told]),
+                                 ("queues", cloud.queues, lambda told: judge_queues(clc, ncs, told)),
+                                 ("instances", cloud.instances, lambda told: judge_instances(clc, told))):
+        if answer:
+            rows += judged(answer.told) if answer.error is None else [Row(part, clc, BAD, answer.error, answer.remedy)]
     return rows
 
 
-def _volume(host: str, one: Mapping) -> Row:
+def _volume(host: str, one: VolumeService) -> Row:
     # it has a name of its own, not the machine's
-    good = one["state"] == "up" and one["status"] == "enabled"
-    return Row(one["binary"], host, GOOD if good else BAD, f"{one['state']}, {one['status']}",
-               "" if good else f"ssh {host} tail -n 30 /var/log/cinder/{one['binary']}.log")
+    good = one.state == "up" and one.status == "enabled"
+    return Row(one.binary, host, GOOD if good else BAD, f"{one.state}, {one.status}",
+               "" if good else f"ssh {host} tail -n 30 /var/log/cinder/{one.binary}.log")
 
 
-def overview(rows: list[Row]) -> dict:
-    """`lines` (table, verdict, next command), `good` (whether all works), `verdict`, `next`."""
+def overview(rows: Sequence[Row]) -> Overview:
+    """The table, and what to do next."""
     bad, doubtful = [row for row in rows if row.state == BAD], [row for row in rows if row.state == LOOK]
     if bad:
         verdict = f"{len(bad)} of {len(rows)} parts do not work: {', '.join(dict.fromkeys(f'{row.part} on {row.where}' for row in bad))}."
@@ -377,4 +391,4 @@ def overview(rows: list[Row]) -> dict:
         verdict = f"The cloud works: {len(rows)} of {len(rows)} parts are good."
     following = next((row.remedy for row in bad + doubtful if row.remedy), "")
     lines = table(HEAD, [[row.part, row.where, row.state, row.tells] for row in rows]) + ["", verdict]
-    return {"lines": lines + ([f"Next: {following}"] if following else []), "good": not bad, "verdict": verdict, "next": following}
+    return Overview(lines + ([f"Next: {following}"] if following else []), not bad, verdict, following)

@@ -9,11 +9,13 @@ import pytest
 from ansible.module_utils import basic
 from module_runs import WARNED, put
 
+from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Health
+
 
 @pytest.fixture(autouse=True)
 def nothing_of_this_computer(monkeypatch):
     """What cases need beside the one function. Where warnings go depends on what else has been imported."""
     monkeypatch.setattr(basic.AnsibleModule, "warn", lambda module, text: WARNED.append(text))
     put(monkeypatch, "_cloud.manifest.faults", lambda *dummy: [])
-    put(monkeypatch, "_cloud.machine.health", lambda schemas: {"schemas": {}})
+    put(monkeypatch, "_cloud.machine.health", lambda schemas: Health())
     put(monkeypatch, "_lab.machine.status", lambda folder, name: {"name": name})

@@ -16,6 +16,8 @@ from checkout import CHECKOUT
 from module_runs import Space, modul, put, run
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import session
+from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Facts, Store
+from ansible_collections.our.cloud.plugins.module_utils._cloud.status_facts import Answer, Parts
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError
 from ansible_collections.our.cloud.plugins.module_utils._oar.oar import OarError
@@ -71,13 +73,16 @@ CASES = [
     Case("cloud_load", {"groups": ["clc"], "state": "started"}, "_cloud.backup.still", [], {"changed": False, "steps": []}),
     Case("cloud_load", {"groups": ["clc"], "state": "loaded", "archive": "/a", "members": {}, "versions": {}}, "_cloud.backup.restore", ["load"],
          {"changed": True, "steps": ["load"]}),
-    Case("cloud_machine_info", {}, "_cloud.machine.facts", {"hostname": "one"}, {"changed": False, "hostname": "one"}),
+    Case("cloud_machine_info", {}, "_cloud.machine.facts", Facts(512, 0, True, (), "one", (), 1.5, "", Store("f00", 7, 9)),
+         {"changed": False, "memory": 512, "swap": 0, "virtualization": True, "macs": [], "hostname": "one", "unresolved": [], "time": 1.5, "system_id": "",
+          "store": "f00", "store_free": 7, "store_total": 9, "units": [], "certificate": None, "schemas": []}),
     Case("cloud_members", {"ncs": ["one"]}, "_cloud.members.ensure", {"steps": [Step()], "held": {}}, {"changed": True, "steps": ["make lan"], "held": {}}),
     Case("cloud_networks", {}, "_cloud.networks.ensure", [Step()], {"changed": True, "steps": ["network lan"]}),
     Case("cloud_projects", {"projects": []}, "_cloud.projects.ensure", [Step()], {"changed": True, "steps": ["make lan"]}),
     Case("cloud_queue", {**DATABASE, "users": [{"name": "nova", "password": "hunter2"}]}, "_cloud.queue.ensure", ["user nova"],
          {"changed": True, "done": ["user nova"]}),
-    Case("cloud_status", {}, "_cloud.status.look", [{"part": "nova"}], {"changed": False, "parts": [{"part": "nova"}]}),
+    Case("cloud_status", {}, "_cloud.status.look", Parts(Answer(0.5, ["compute"])),
+         {"changed": False, "parts": {"keystone": {"told": ["compute"], "seconds": 0.5}}}),
     Case("compute_log", {"id": "x", "since": 1.5}, "_cloud.compute_log.look", {"lines": ["no space"], "unread": ""}, {"changed": False, "lines": ["no space"]}),
     Case("compute_service", {"host": "one", "enabled": False}, "_cloud.compute_service.ensure", {"changed": True, "note": ""}, {"changed": True, "note": ""}),
     Case("config_files", {"files": []}, "_cloud.config_files.ensure", {"changed": True, "paths": ["/etc/f"]}, {"changed": True, "paths": ["/etc/f"]}),

@@ -11,6 +11,7 @@ from types import SimpleNamespace as Thing
 import fake_cloud
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._cloud import compute_service, gateways, instance_move, status
+from ansible_collections.our.cloud.plugins.module_utils._cloud.status_facts import Answer, NovaService
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest.drain import REASON
 
@@ -73,8 +74,8 @@ def test_where_routers_are():
 
 
 def test_the_status_names_who_opens_it_again():
-    found = {"binary": "nova-compute", "host": "n1", "state": "up", "status": "disabled", "forced_down": False, "rpc": {"seconds": 0.1}}
-    drained, other = (status.judge_computes(["n1"], "c1", [{**found, "reason": reason}])[0] for reason in (REASON, "a fan"))
+    found = [NovaService("nova-compute", "n1", "up", "disabled", reason=reason, rpc=Answer(0.1, "up 3 days")) for reason in (REASON, "a fan")]
+    drained, other = (status.judge_computes(["n1"], "c1", [one])[0] for one in found)
     assert drained.state == other.state == status.LOOK
     assert "it is drained" in drained.tells and drained.remedy == "ansible-playbook our.cloud.undrain -e host=n1"
     assert other.remedy == "openstack compute service set --enable n1 nova-compute"

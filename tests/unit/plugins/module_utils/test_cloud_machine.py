@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import datetime
 import os
+import socket
 import time
 
 import pytest
 from ansible_collections.our.cloud.plugins.action import cloud_machine_info as action
 from ansible_collections.our.cloud.plugins.module_utils._cloud import machine
+from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Certificate, Facts, Health, Store, Tables
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 CERTIFICATE = """notAfter=Nov 28 10:00:00 2027 GMT
 X509v3 Subject Alternative Name:\x20
@@ -57,8 +60,8 @@ SubState=dead
 
 
 def test_memory():
-    assert machine.memory("MemTotal:        8174908 kB\nMemFree:  1 kB\nSwapTotal:       2097152 kB\n") == {"memory": 7983, "swap": 2048}
-    assert machine.memory("") == {"memory": 0, "swap": 0}
+    assert machine.memory("MemTotal:        8174908 kB\nMemFree:  1 kB\nSwapTotal:       2097152 kB\n") == (7983, 2048)
+    assert machine.memory("") == (0, 0)
 
 
 @pytest.mark.parametrize("cpuinfo, device, has", [
@@ -88,32 +91,42 @@ def test_cards(tmp_path):
 
 
 def test_store(tmp_path):
-    assert machine.store("") == {"store": "", "store_free": None, "store_total": None}
-    assert machine.store(str(tmp_path))["store"] == ""
+    assert machine.store("").told() == {"store": "", "store_free": None, "store_total": None}
+    assert machine.store(str(tmp_path)).marker == ""
     (tmp_path / ".our-cloud-store").write_text("f00\n")
-    told = machine.store(str(tmp_path))
-    assert told["store"] == "f00" and 0 < told["store_free"] <= told["store_total"]
+    found = machine.store(str(tmp_path))
+    assert found.marker == "f00" and 0 < found.free <= found.total
+    assert found.told() == {"store": "f00", "store_free": found.free, "store_total": found.total} and Store.of(found.told()) == found
     (tmp_path / ".our-cloud-store").write_text("")
-    assert machine.store(str(tmp_path))["store"] == "without a name"
+    assert machine.store(str(tmp_path)).marker == "without a name"
 
 
 def test_facts_of_this_machine(tmp_path):
     (tmp_path / "etc/openvswitch").mkdir(parents=True)
     (tmp_path / "etc/openvswitch/system-id.conf").write_text("abc\n")
-    told = machine.facts(["localhost"], "", str(tmp_path))
-    assert told["system_id"] == "abc" and told["memory"] == 0 and told["virtualization"] is False and told["macs"] == []
-    assert "localhost" not in told["unresolved"] and abs(told["time"] - time.time()) < 5
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 2048 kB\nSwapTotal: 1024 kB\n")
+    told = machine.facts(["localhost"], "", str(tmp_path)).told()
+    assert abs(told.pop("time") - time.time()) < 5 and "localhost" not in told["unresolved"]
+    assert told == {"memory": 2, "swap": 1, "virtualization": False, "macs": [], "hostname": socket.gethostname(), "unresolved": told["unresolved"],
+                    "system_id": "abc", "store": "", "store_free": None, "store_total": None}
+
+
+def test_facts_come_to_the_control_machine_as_they_are(tmp_path):
+    found = machine.facts(["localhost"], "", str(tmp_path))
+    assert Facts.of(found.told()) == found
+    assert Facts.of({**found.told(), "clock": [1.5, 2.5]}).clock == (1.5, 2.5)
 
 
 def test_units():
-    assert machine.units(SHOWN) == [
+    assert plain(machine.units(SHOWN)) == [
         {"name": "nova-compute", "runs": True, "state": "active (running)", "restarts": 2},
         {"name": "glance-api", "runs": False, "state": "failed (failed), exit-code", "restarts": 0},
         {"name": "neutron-api", "runs": False, "state": "active (exited)", "restarts": 0},
         {"name": "openvswitch-switch", "runs": True, "state": "active (exited)", "restarts": 0},
         {"name": "epmd.socket", "runs": True, "state": "active (listening)", "restarts": 0},
         {"name": "gone", "runs": False, "state": "not-found", "restarts": 0}]
-    assert machine.units("") == []
+    assert machine.units("") == ()
 
 
 def test_units_are_those_with_our_drop_in(tmp_path):
@@ -126,7 +139,7 @@ def test_units_are_those_with_our_drop_in(tmp_path):
 
 def test_certificate():
     now = datetime.datetime(2027, 11, 26, 12, tzinfo=datetime.timezone.utc)
-    assert machine.certificate(CERTIFICATE, True, now) == {"days": 1, "names": ["front", "front.lan", "10.1.2.1"], "signed": True}
+    assert plain(machine.certificate(CERTIFICATE, True, now)) == {"days": 1, "names": ["front", "front.lan", "10.1.2.1"], "signed": True}
     assert machine.certificate("", False, now) is None
 
 
@@ -137,7 +150,14 @@ def test_a_program_that_is_not_there():
 def test_health_of_a_machine_without_a_cloud(monkeypatch):
     monkeypatch.setattr(machine, "units_of", lambda: [])
     monkeypatch.setattr(machine, "CERTIFICATE", os.devnull)
-    assert machine.health() == {"units": [], "certificate": None, "schemas": []}
+    assert plain(machine.health()) == {"units": [], "certificate": None, "schemas": []}
+
+
+def test_health_comes_to_the_control_machine_as_it_is():
+    found = Health(machine.units(SHOWN), Certificate(1, ("front", "10.1.2.1"), True), (Tables("nova", "no cell1"),))
+    assert Health.of(plain(found)) == found and Health.of(plain(Health())) == Health()
+    with pytest.raises(KeyError):
+        Health.of({"certificate": None})
 
 
 def test_tables(monkeypatch):
@@ -147,7 +167,7 @@ def test_tables(monkeypatch):
         return machine.schema.Work(name, ["nova: 2 of 5 migrations", "no cell1"] if name == "nova" else [], [])
 
     monkeypatch.setattr(machine.schema, "look", look)
-    assert machine.tables(["nova", "placement", "glance"]) == [
+    assert plain(machine.tables(["nova", "placement", "glance"])) == [
         {"name": "nova", "lacks": "nova: 2 of 5 migrations, no cell1"}, {"name": "placement", "lacks": ""}, {"name": "glance", "lacks": "no configuration"}]
 
 

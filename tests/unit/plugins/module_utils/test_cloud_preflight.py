@@ -15,7 +15,7 @@ LAN = {"site_network": "10.1.2.0/24", "site_store": "/srv/cloud"}
 HOSTVARS = {"front": {"site_address": "10.1.2.1", **LAN}, "n1": {"site_address": "10.1.2.11", "site_mac": "52:54:00:00:00:0B", **LAN},
             "n2": {"site_address": "10.1.2.12", **LAN}}
 MACHINE = {"memory": 8000, "swap": 0, "virtualization": True, "macs": ["52:54:00:00:00:0b"], "hostname": "n1", "unresolved": [], "clock": [0.0, 0.2],
-           "store": "f00", "system_id": ""}
+           "store": "f00", "system_id": "", "time": 1.5}
 
 
 def judged(groups=None, hostvars=None):
