@@ -87,6 +87,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import manifest
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 
 def main():
@@ -103,7 +104,7 @@ def main():
         faults = manifest.faults(folder, told, asked["groups"], asked["databases"])
     except (CloudError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, name=name, folder=folder, manifest=told, faults=faults)
+    module.exit_json(changed=False, name=name, folder=folder, manifest=plain(told), faults=faults)
 
 
 if __name__ == "__main__":

@@ -85,9 +85,9 @@ def main():
         told = contents.wait(asked["wait"], asked["nodes"])
     except CloudError as error:
         module.fail_json(msg=str(error))
-    found = told["contents"]
+    found = told.contents
     module.exit_json(changed=False, contents=found, missing=contents.missing(asked["before"], found),
-                     strays=contents.strays(found.get("instances", {}), told["placed"], asked["running"]))
+                     strays=contents.strays(found.get("instances", {}), told.placed, asked["running"]))
 
 
 if __name__ == "__main__":

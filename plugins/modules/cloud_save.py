@@ -72,6 +72,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import backup
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 
 def main():
@@ -80,11 +81,12 @@ def main():
         "databases": {"type": "list", "elements": "str", "default": []},
     }, supports_check_mode=True)
     if module.check_mode:
-        module.exit_json(changed=True, archive="", sum="", size=0, members={}, versions={})
+        module.exit_json(changed=True, **plain(backup.Saved()))
     try:
-        module.exit_json(changed=True, **backup.save(module.params["groups"], module.params["databases"]))
+        saved = backup.save(module.params["groups"], module.params["databases"])
     except (CloudError, OSError) as error:
         module.fail_json(msg=str(error))
+    module.exit_json(changed=True, **plain(saved))
 
 
 if __name__ == "__main__":

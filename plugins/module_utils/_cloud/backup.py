@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import fcntl
 import fnmatch
+import functools
 import glob
 import gzip
 import hashlib
@@ -22,7 +23,8 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
@@ -40,12 +42,49 @@ KEYS = ("/etc/keystone/fernet-keys", "/etc/keystone/credential-keys")
 class Carried:
     """What a backup saves of a group's machines."""
 
-    files: tuple = ()  # patterns of files
-    folders: tuple = ()  # whole: a restore removes files that are not in the backup
-    databases: bool = False
-    northbound: bool = False
-    units: tuple = ()  # patterns of units that must be stopped meanwhile; memcached would remember old data
-    packages: tuple = ()  # their versions tell which tables the data has
+    files: tuple[str, ...] = ()  # patterns of files
+    folders: tuple[str, ...] = ()  # whole: a restore removes files that are not in the backup
+    databases: bool = False  # whether MariaDB is there
+    northbound: bool = False  # whether OVN's northbound database is
+    units: tuple[str, ...] = ()  # patterns of units that must be stopped meanwhile; memcached would remember old data
+    packages: tuple[str, ...] = ()  # their versions tell which tables the data has
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What a machine has put into its archive, as cloud_save returns it."""
+
+    archive: str = ""  # its path; empty: there is nothing to save
+    sum: str = ""  # its SHA-256
+    size: int = 0  # bytes
+    members: Mapping[str, str] = dataclasses.field(default_factory=dict)  # {name in the archive: SHA-256}
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)  # {package that the data is of: version}
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A member of an archive that was found to be what was saved."""
+
+    path: str  # where it was unpacked
+    owner: str  # whose the file was
+    group: str
+    mode: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One thing that a restore does."""
+
+    what: str  # in words
+    do: Callable[[], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """A service of this machine."""
+
+    runs: bool
+    enabled: bool  # whether it shall run
 
 
 GROUPS = {
@@ -59,11 +98,11 @@ GROUPS = {
 }
 
 
-def carried(groups: Iterable) -> Carried:
+def carried(groups: Iterable[str]) -> Carried:
     """What a machine of these groups carries."""
     here = [GROUPS[name] for name in GROUPS if name in set(groups)]
 
-    def joined(field: str) -> tuple:
+    def joined(field: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(value for one in here for value in getattr(one, field)))
 
     return Carried(joined("files"), joined("folders"), any(one.databases for one in here), any(one.northbound for one in here), joined("units"),
@@ -73,7 +112,7 @@ def carried(groups: Iterable) -> Carried:
 # -- programs
 
 
-def run(command: list, feed: object = None, into: object = None, remedy: str = "") -> str:
+def run(command: Sequence[str], feed: Any = None, into: Any = None, remedy: str = "") -> str:
     """What a program says; CloudError with its last words if it fails."""
     try:
         done = subprocess.run(command, check=False, stdin=feed or subprocess.DEVNULL, stdout=into or subprocess.PIPE, stderr=subprocess.PIPE,
@@ -88,12 +127,12 @@ def run(command: list, feed: object = None, into: object = None, remedy: str = "
     return (done.stdout or b"").decode(errors="replace")
 
 
-def databases_there() -> set:
+def databases_there() -> set[str]:
     """Names of the databases of this machine."""
     return set(run(["mariadb", "-NBe", "SHOW DATABASES"], remedy="Is it up? `systemctl status mariadb`").split()) - set(SYSTEM_DATABASES)
 
 
-def versions_of(packages: Iterable) -> dict:
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
     """{package: version} of those that are installed."""
     found = {}
     for package in packages:
@@ -105,12 +144,12 @@ def versions_of(packages: Iterable) -> dict:
     return found
 
 
-def upstream(version: str) -> tuple:
+def upstream(version: str) -> tuple[int, ...]:
     """The numbers of a Debian version that say which tables a service has: without epoch and without what Debian has mended."""
     return tuple(int(part) for part in re.findall(r"\d+", version.split(":", 1)[-1].rsplit("-", 1)[0])[:3])
 
 
-def older(saved: Mapping, here: Mapping) -> list:
+def older(saved: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
     """Sentences about packages that are older here than those that the backup is of."""
     return [f"{package} is {here[package]} here and was {version}" for package, version in sorted(saved.items())
             if package in here and upstream(here[package]) < upstream(version)]
@@ -170,16 +209,16 @@ def dump_is_whole(path: str) -> bool:
     return DUMP_ENDS in last
 
 
-def files_of(here: Carried) -> list:
+def files_of(here: Carried) -> list[str]:
     """Paths of the files that a machine saves."""
     patterns = [*here.files, *(folder + "/*" for folder in here.folders)]
     return sorted(path for pattern in patterns for path in glob.glob(pattern) if os.path.isfile(path))
 
 
-def save(groups: Iterable, wanted: Iterable) -> dict:
-    """Makes the archive of a machine: {archive, sum, size, members: {name: sum}, versions}. `wanted`: the databases that its cloud has."""
+def save(groups: Iterable[str], wanted: Sequence[str]) -> Saved:
+    """Makes the archive of a machine. `wanted`: the databases that its cloud has."""
     here = carried(groups)
-    members: dict = {}
+    members: dict[str, str] = {}
     with workplace() as folder:
         sources = {"files" + path: path for path in files_of(here)}
         if here.databases:
@@ -194,37 +233,29 @@ def save(groups: Iterable, wanted: Iterable) -> dict:
             sources["ovn/northbound"] = os.path.join(folder, "northbound")
             with open(sources["ovn/northbound"], "wb") as file:
                 run(["ovsdb-client", "backup", NORTHBOUND_SOCKET, NORTHBOUND], into=file, remedy="Is it up? `systemctl status ovn-central`")
-        answer = {"archive": "", "sum": "", "size": 0, "members": members, "versions": versions_of(here.packages)}
-        if sources:
-            handle, path = tempfile.mkstemp(prefix=PLACE, suffix=".tar", dir=ARCHIVES)  # 0600
-            os.close(handle)
-            try:
-                with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-                    for name, source in sorted(sources.items()):
-                        members[name] = sum_of(source)
-                        archive.add(source, name, recursive=False)
-            except BaseException:
-                os.unlink(path)
-                raise
-            answer.update(archive=path, sum=sum_of(path), size=os.path.getsize(path))
-    return answer
+        versions = versions_of(here.packages)
+        if not sources:
+            return Saved(versions=versions)
+        handle, path = tempfile.mkstemp(prefix=PLACE, suffix=".tar", dir=ARCHIVES)  # 0600
+        os.close(handle)
+        try:
+            with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+                for name, source in sorted(sources.items()):
+                    members[name] = sum_of(source)
+                    archive.add(source, name, recursive=False)
+        except BaseException:
+            os.unlink(path)
+            raise
+        return Saved(path, sum_of(path), os.path.getsize(path), members, versions)
 
 
 # -- putting back
 
 
-@dataclasses.dataclass
-class Opened:
-    """An archive that has been looked at: {name: bytes or a file's path} of its members, and whose the files were."""
-
-    members: dict
-    owners: dict
-
-
-def open_archive(path: str, sums: Mapping, folder: str) -> Opened:
-    """Unpacks an archive into a directory, if it has exactly what the manifest says. CloudError tells what differs."""
+def open_archive(path: str, sums: Mapping[str, str], folder: str) -> dict[str, Member]:
+    """Unpacks an archive into a directory, if it has exactly what the manifest says: its members by name. CloudError tells what differs."""
     thing, remedy = f"archive {os.path.basename(path)}", "Take another backup, or another copy of this one"
-    opened = Opened({}, {})
+    opened: dict[str, Member] = {}
     try:
         with tarfile.open(path) as archive:
             for number, member in enumerate(archive):
@@ -238,11 +269,10 @@ def open_archive(path: str, sums: Mapping, folder: str) -> Opened:
                     raise CloudError(os.uname().nodename, thing, f"{member.name} is not what was saved", remedy)
                 if member.name.startswith("databases/") and not dump_is_whole(target):
                     raise CloudError(os.uname().nodename, thing, f"{member.name} is not a complete dump", remedy)
-                opened.members[member.name] = target
-                opened.owners[member.name] = (member.uname, member.gname, member.mode)
+                opened[member.name] = Member(target, member.uname, member.gname, member.mode)
     except (tarfile.TarError, OSError) as error:
         raise CloudError(os.uname().nodename, thing, error, remedy) from error
-    missing = sorted(set(sums) - set(opened.members))
+    missing = sorted(set(sums) - set(opened))
     if missing:
         raise CloudError(os.uname().nodename, thing, f"it lacks {', '.join(missing)}", remedy)
     return opened
@@ -253,33 +283,33 @@ def same(path: str, source: str) -> bool:
     return os.path.isfile(path) and sum_of(path) == sum_of(source)
 
 
-def file_steps(here: Carried, opened: Opened) -> list:
-    """(what, call) for each file that is to be put back or to go."""
-    steps: list = []
-    saved = {name[len("files"):]: name for name in opened.members if name.startswith("files/")}
-    for path, name in sorted(saved.items()):
-        if not same(path, opened.members[name]):
-            steps.append((f"write {path}", lambda path=path, name=name: put(opened.members[name], path, *opened.owners[name])))
+def file_steps(here: Carried, opened: Mapping[str, Member]) -> list[Step]:
+    """Each file that is to be put back or to go."""
+    steps: list[Step] = []
+    saved = {name[len("files"):]: member for name, member in opened.items() if name.startswith("files/")}
+    for path, member in sorted(saved.items()):
+        if not same(path, member.path):
+            steps.append(Step(f"write {path}", functools.partial(put, member, path)))
     for folder in here.folders:
         for path in sorted(glob.glob(folder + "/*")) if any(os.path.dirname(kept) == folder for kept in saved) else ():
             if path not in saved:
-                steps.append((f"remove {path}", lambda path=path: os.unlink(path)))
+                steps.append(Step(f"remove {path}", functools.partial(os.unlink, path)))
     return steps
 
 
-def put(source: str, path: str, owner: str, group: str, mode: int) -> None:
+def put(member: Member, path: str) -> None:
     """Puts a complete file in its place, with its owner and mode; its directory gets the same owner."""
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         os.makedirs(folder, 0o700)
-        shutil.chown(folder, owner, group)
+        shutil.chown(folder, member.owner, member.group)
     fresh = f"{path}.our-cloud"
-    with open(source, "rb") as file, open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+    with open(member.path, "rb") as file, open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
         shutil.copyfileobj(file, out)
         out.flush()
         os.fsync(out.fileno())
-    shutil.chown(fresh, owner, group)
-    os.chmod(fresh, mode)
+    shutil.chown(fresh, member.owner, member.group)
+    os.chmod(fresh, member.mode)
     os.rename(fresh, path)
 
 
@@ -299,44 +329,44 @@ def northbound(path: str) -> None:
         run(["ovsdb-client", "restore", NORTHBOUND_SOCKET, NORTHBOUND], feed=file, remedy="Is it up? `systemctl status ovn-central`")
 
 
-def steps_of(here: Carried, opened: Opened) -> list:
-    """(what, call) of all that is put back, in order. Databases are loaded even if they are the same: nobody can tell without a dump."""
-    steps: list[tuple[str, Callable]] = file_steps(here, opened)
-    for name, path in sorted(opened.members.items()):
+def steps_of(here: Carried, opened: Mapping[str, Member]) -> list[Step]:
+    """All that is put back, in order. Databases are loaded even if they are the same: nobody can tell without a dump."""
+    steps = file_steps(here, opened)
+    for name, member in sorted(opened.items()):
         if name.startswith("databases/"):
             database = name[len("databases/"):-len(".sql.gz")]
-            steps.append((f"load database {database}", lambda database=database, path=path: load(database, path)))
+            steps.append(Step(f"load database {database}", functools.partial(load, database, member.path)))
         elif name == "ovn/northbound":
-            steps.append((f"load {NORTHBOUND}", lambda path=path: northbound(path)))
+            steps.append(Step(f"load {NORTHBOUND}", functools.partial(northbound, member.path)))
     return steps
 
 
-def restore(groups: Iterable, archive: str, sums: Mapping, versions: Mapping, check: bool) -> list:
+def restore(groups: Iterable[str], archive: str, sums: Mapping[str, str], versions: Mapping[str, str], check: bool) -> list[str]:
     """What was restored, or would be. It finds everything that can be wrong with the archive or the machine before the first change."""
     here, host = carried(groups), os.uname().nodename
     with workplace() as folder:
-        opened = open_archive(archive, sums, folder) if archive else Opened({}, {})
+        opened = open_archive(archive, sums, folder) if archive else {}
         behind = older(versions, versions_of(versions))
         if behind:
             raise CloudError(host, "restore", f"{'; '.join(behind)}: the tables would be newer than the programs", "apt-get install the newer ones first")
-        if any(name.startswith("databases/") for name in opened.members):
+        if any(name.startswith("databases/") for name in opened):
             databases_there()  # it answers
-        room, needed = shutil.disk_usage(ARCHIVES).free, 12 * sum(os.path.getsize(path) for path in opened.members.values())
+        room, needed = shutil.disk_usage(ARCHIVES).free, 12 * sum(os.path.getsize(member.path) for member in opened.values())
         if room < needed:
             raise CloudError(host, ARCHIVES, f"{room >> 20} MiB are free and {needed >> 20} are needed to unpack dumps", "Make room there")
         steps = steps_of(here, opened)
         if not check:
-            for dummy, call in steps:
-                call()
-    return [what for what, dummy in steps]
+            for step in steps:
+                step.do()
+    return [step.what for step in steps]
 
 
 # -- what is stopped meanwhile
 
 
-def units_there(patterns: Iterable) -> dict:
-    """{unit: (whether it runs, whether it shall run)} of the services that these patterns mean."""
-    def listed(what: str) -> dict:
+def units_there(patterns: Sequence[str]) -> dict[str, Standing]:
+    """By unit, the services that these patterns mean."""
+    def listed(what: str) -> dict[str, list[str]]:
         lines = run(["systemctl", what, "--no-legend", "--plain", "--all", "--type=service"]).splitlines()
         return {words[0]: words for words in map(str.split, lines) if any(fnmatch.fnmatch(words[0], pattern + ".service") for pattern in patterns)}
 
@@ -348,14 +378,14 @@ def units_there(patterns: Iterable) -> dict:
             # made from an old script: only this knows
             done = subprocess.run(["systemctl", "is-enabled", unit], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             enabled = done.returncode == 0
-        found[unit] = (unit in loaded and loaded[unit][2] in ("active", "activating", "reloading"), enabled)
+        found[unit] = Standing(unit in loaded and loaded[unit][2] in ("active", "activating", "reloading"), enabled)
     return found
 
 
-def still(groups: Iterable, stopped: bool, check: bool) -> list:
+def still(groups: Iterable[str], stopped: bool, check: bool) -> list[str]:
     """Stops what uses the data, or starts what is enabled of it. The units that it was about."""
     found = units_there(carried(groups).units)
-    chosen = sorted(unit for unit, (runs, enabled) in found.items() if (runs if stopped else enabled and not runs))
+    chosen = sorted(unit for unit, one in found.items() if (one.runs if stopped else one.enabled and not one.runs))
     if chosen and not check:
         run(["systemctl", "stop" if stopped else "start", *chosen], remedy=f"`journalctl -u {' -u '.join(chosen[:3])}` may tell why")
     return chosen

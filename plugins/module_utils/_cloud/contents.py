@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import session
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
@@ -29,12 +30,22 @@ LISTS: dict = {
 }
 
 
-def look() -> dict:
-    """{contents: {kind: {id: name}}, placed: {instance: node}, silent: the nodes whose nova-compute is not up}."""
+@dataclass(frozen=True)
+class Contents:
+    """What is in a cloud."""
+
+    contents: Mapping[str, Mapping[str, str]]  # {kind: {id: name, empty if it has none}}
+    placed: Mapping[str, str]  # {id of an instance: its node, empty if it is on none}
+    silent: tuple[str, ...] = ()  # nodes whose nova-compute is enabled and not up, sorted
+
+
+def look() -> Contents:
+    """What the cloud tells now."""
     connection = session.connect()
     with session.speaking("catalog"):
         kinds = {service.type for service in connection.identity.services()}
-    contents, placed = {}, {}
+    contents: dict[str, dict[str, str]] = {}
+    placed, silent = {}, []
     for what, (kind, call, arguments) in LISTS.items():
         if kind in kinds:
             with session.speaking(what):
@@ -42,20 +53,20 @@ def look() -> dict:
             contents[what] = {one.id: one.name or "" for one in told}
             if what == "instances":
                 placed = {one.id: one.compute_host or "" for one in told}
-    silent = []
     if "compute" in kinds:
         with session.speaking("nodes"):
             silent = sorted(one.host for one in connection.compute.services(binary="nova-compute") if one.state != "up" and one.status == "enabled")
-    return {"contents": contents, "placed": placed, "silent": silent}
+    return Contents(contents, placed, tuple(silent))
 
 
-def wait(seconds: float, nodes: Iterable = (), look_now: Callable = look, clock: Callable = time.monotonic, pause: Callable = time.sleep) -> dict:
+def wait(seconds: float, nodes: Iterable[str] = (), look_now: Callable[[], Contents] = look, clock: Callable[[], float] = time.monotonic,
+         pause: Callable[[float], None] = time.sleep) -> Contents:
     """What is there as soon as all services answer and these nodes are up; CloudError about those that do not within the time."""
     end = clock() + seconds
     while True:
         try:
             told, trouble = look_now(), None
-            late = sorted(set(told["silent"]) & set(nodes))
+            late = sorted(set(told.silent) & set(nodes))
             if not late:
                 return told
         except CloudError as error:
@@ -68,13 +79,13 @@ def wait(seconds: float, nodes: Iterable = (), look_now: Callable = look, clock:
         pause(PAUSE)
 
 
-def missing(before: Mapping, now: Mapping) -> list:
+def missing(before: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> list[str]:
     """What there was before and is not now, in words."""
     return [f"{what}: {', '.join(sorted(name or ident for ident, name in had.items() if ident not in now.get(what, {})))}"
             for what, had in before.items() if set(had) - set(now.get(what, {}))]
 
 
-def strays(names: Mapping, placed: Mapping, running: Mapping) -> list:
+def strays(names: Mapping[str, str], placed: Mapping[str, str], running: Mapping[str, Iterable[str]]) -> list[str]:
     """Instances that run where nova does not look for them, in words. running: {node: lines of `virsh list --uuid --name`}."""
     found = []
     for node, lines in sorted(running.items()):

@@ -16,7 +16,9 @@ from checkout import CHECKOUT
 from module_runs import Space, modul, put, run
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import session
+from ansible_collections.our.cloud.plugins.module_utils._cloud.contents import Contents
 from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Facts, Store
+from ansible_collections.our.cloud.plugins.module_utils._cloud.manifest import Manifest
 from ansible_collections.our.cloud.plugins.module_utils._cloud.status_facts import Answer, Parts
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError
@@ -62,9 +64,9 @@ CASES = [
     Case("lab_docker", {"name": "lab", "state": "absent"}, "_lab.docker.release", {"changed": True, "answers": False, "said": []}, {"answers": False},
          LabError),
     Case("lab_seed", {"name": "front", "nics": [], **LAB}, "_lab.containers.seed", True, {"changed": True}, LabError),
-    Case("cloud_backup_info", {"directory": "/b", "groups": {}, "databases": []}, "_cloud.manifest.read", ("t0", {"hosts": {}}),
-         {"changed": False, "name": "t0", "folder": "/b/t0", "faults": []}),
-    Case("cloud_contents", {"before": {"instances": {"a": {}}}}, "_cloud.contents.wait", {"contents": {}, "placed": {}}, {"changed": False, "contents": {}}),
+    Case("cloud_backup_info", {"directory": "/b", "groups": {}, "databases": []}, "_cloud.manifest.read", ("t0", Manifest(1, {}, "then")),
+         {"changed": False, "name": "t0", "folder": "/b/t0", "manifest": {"format": 1, "hosts": {}, "made": "then", "contents": {}}, "faults": []}),
+    Case("cloud_contents", {"before": {"instances": {"a": {}}}}, "_cloud.contents.wait", Contents({}, {}), {"changed": False, "contents": {}}),
     Case("cloud_evacuate", {"host": "one"}, "_cloud.evacuation.ensure", {"changed": True, "lines": ["web"], "stay": []}, {"changed": True, "lines": ["web"]}),
     Case("cloud_identity", {}, "_cloud.identity.ensure", [Step()], {
         "changed": True, "steps": ["make lan"], "diff": {"before": "", "after": "network small mtu=1500\n"}}),

@@ -18,6 +18,7 @@ import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import backup, contents, manifest
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, Refused
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 DUMP = b"DROP DATABASE IF EXISTS `nova`;\n-- Dump completed on 2026-11-27\n"
 
@@ -59,18 +60,18 @@ def saved(machine, groups=("clc", "cc", "nc"), databases=("nova", "keystone")):
 
 
 def restored(answer, check=False, groups=("clc", "cc", "nc"), versions=None):
-    return backup.restore(groups, answer["archive"], answer["members"], versions or answer["versions"], check)
+    return backup.restore(groups, answer.archive, answer.members, versions or answer.versions, check)
 
 
 def test_an_archive(machine):
     answer = saved(machine)
     keys, node = f"files{machine.keys}/0", f"files{machine.root}/compute_id"
-    assert sorted(answer["members"]) == ["databases/keystone.sql.gz", "databases/nova.sql.gz", node, keys, "ovn/northbound"]
-    assert answer["versions"] == {"nova-common": "2:31.0.0-6", "ovn-central": "2:31.0.0-6"}
-    assert (answer["size"], answer["sum"]) == (os.path.getsize(answer["archive"]), backup.sum_of(answer["archive"]))
-    assert os.stat(answer["archive"]).st_mode & 0o777 == 0o600
+    assert sorted(answer.members) == ["databases/keystone.sql.gz", "databases/nova.sql.gz", node, keys, "ovn/northbound"]
+    assert answer.versions == {"nova-common": "2:31.0.0-6", "ovn-central": "2:31.0.0-6"}
+    assert (answer.size, answer.sum) == (os.path.getsize(answer.archive), backup.sum_of(answer.archive))
+    assert os.stat(answer.archive).st_mode & 0o777 == 0o600
     # the place where dumps lay is gone
-    assert [path.name for path in machine.root.iterdir() if path.name.startswith("our-cloud")] == [os.path.basename(answer["archive"])]
+    assert [path.name for path in machine.root.iterdir() if path.name.startswith("our-cloud")] == [os.path.basename(answer.archive)]
 
 
 def test_what_a_killed_one_has_left_goes(machine):
@@ -86,7 +87,7 @@ def test_one_at_a_time(machine):
 
 
 def test_a_machine_that_has_nothing_to_save(machine):
-    assert saved(machine, ["sc"]) == {"archive": "", "sum": "", "size": 0, "members": {}, "versions": {"cinder-common": "2:31.0.0-6"}}
+    assert plain(saved(machine, ["sc"])) == {"archive": "", "sum": "", "size": 0, "members": {}, "versions": {"cinder-common": "2:31.0.0-6"}}
 
 
 def test_a_database_that_is_lost_cannot_be_saved(machine):
@@ -130,10 +131,10 @@ def test_owner_and_mode_come_back(machine):
 
 def rewritten(answer, change):
     """The archive with other members."""
-    with tarfile.open(answer["archive"]) as archive:
+    with tarfile.open(answer.archive) as archive:
         members = {member.name: (member, archive.extractfile(member).read()) for member in archive}
     change(members)
-    with tarfile.open(answer["archive"], "w") as archive:
+    with tarfile.open(answer.archive, "w") as archive:
         for member, content in members.values():
             member.size = len(content)
             import io
@@ -160,7 +161,7 @@ def test_a_broken_archive_is_refused_before_anything_changes(machine, change, wo
 
 def test_an_archive_that_is_none(machine):
     answer = saved(machine)
-    with open(answer["archive"], "r+b") as file:
+    with open(answer.archive, "r+b") as file:
         file.truncate(700)
     with pytest.raises(CloudError, match="Take another backup, or another copy"):
         restored(answer)
@@ -169,9 +170,9 @@ def test_an_archive_that_is_none(machine):
 def test_a_half_dump_with_a_right_sum(machine):
     answer = saved(machine)
     rewritten(answer, cut)
-    with tarfile.open(answer["archive"]) as archive:
+    with tarfile.open(answer.archive) as archive:
         archive.extract("databases/nova.sql.gz", machine.root / "out")
-    answer["members"]["databases/nova.sql.gz"] = backup.sum_of(str(machine.root / "out/databases/nova.sql.gz"))
+    answer.members["databases/nova.sql.gz"] = backup.sum_of(str(machine.root / "out/databases/nova.sql.gz"))
     with pytest.raises(CloudError, match="databases/nova.sql.gz is not a complete dump"):
         restored(answer)
 
@@ -268,6 +269,11 @@ def test_the_newest_and_a_named_one(kept):
     assert (name, manifest.faults(str(kept / name), told, GROUPS, ["nova"])) == ("20260101T000000Z", [])
 
 
+def test_a_manifest_is_told_as_it_was_written(kept):
+    written = json.loads((kept / "20260101T000000Z/manifest.json").read_text())
+    assert plain(manifest.read(str(kept), "20260101T000000Z")[1]) == written
+
+
 @pytest.mark.parametrize("text, words", [
     ("{", "is no manifest of a backup"), ("[]", "is no manifest"), ('{"format": 1}', "is no manifest"), ('{"format": 2, "hosts": {}}', "is of format 2"),
     ('{"format": 1, "hosts": {"apu": {"archive": "x"}}}', "is no manifest"),
@@ -321,15 +327,15 @@ def waited(answers, seconds=10, nodes=("moe",)):
 
 
 def test_waits_until_all_answers():
-    good = {"contents": {}, "silent": ["carl"]}
-    assert waited([CloudError("", "keystone", "no"), {"contents": {}, "silent": ["moe"]}, good]) == good
+    good = contents.Contents({}, {}, ("carl",))
+    assert waited([CloudError("", "keystone", "no"), contents.Contents({}, {}, ("moe",)), good]) == good
 
 
 def test_tells_what_did_not_answer():
     with pytest.raises(CloudError, match="keystone: no"):
         waited([CloudError("", "keystone", "no")] * 9)
     with pytest.raises(CloudError, match="nova-compute of moe is not up after 10 s"):
-        waited([{"contents": {}, "silent": ["moe"]}] * 9)
+        waited([contents.Contents({}, {}, ("moe",))] * 9)
 
 
 def test_what_is_missing():

@@ -66,14 +66,14 @@ def test_what_is_in_the_cloud(cloud):
     cloud.identity.lists["users"] = [Thing(id="u1", name="ada")]
     cloud.compute.lists["services"][3].state = "down"
     found = contents.look()
-    assert found["contents"] == {"projects": {"p1": "physics"}, "users": {"u1": "ada"}, "instances": {"id-web": "web", "id-db": "db"},
-                                 "images": {"id-debian": "debian", "id-vmlinuz": "vmlinuz", "id-big": "big"}}
-    assert (found["placed"], found["silent"]) == ({"id-web": "node1", "id-db": ""}, ["node2"])
+    assert found.contents == {"projects": {"p1": "physics"}, "users": {"u1": "ada"}, "instances": {"id-web": "web", "id-db": "db"},
+                              "images": {"id-debian": "debian", "id-vmlinuz": "vmlinuz", "id-big": "big"}}
+    assert (found.placed, found.silent) == ({"id-web": "node1", "id-db": ""}, ("node2",))
 
 
 def test_a_cloud_without_nova_has_no_silent_nodes(cloud):
     cloud.identity.lists.update(services=[Thing(type="identity")], users=[])
-    assert contents.look() == {"contents": {"projects": {"p1": "physics"}, "users": {}}, "placed": {}, "silent": []}
+    assert contents.look() == contents.Contents({"projects": {"p1": "physics"}, "users": {}}, {})
 
 
 # projects
