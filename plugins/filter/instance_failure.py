@@ -44,11 +44,12 @@ _value:
 """
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_moved
+from ansible_collections.our.cloud.plugins.module_utils._cloud.compute_log import Log
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
 
 
 def failure(hosts, plan, message):
-    return instance_moved.failure(hosts, Planned.of(plan), message)
+    return instance_moved.failure({host: Log.of(told) for host, told in hosts.items()}, Planned.of(plan), message)
 
 
 class FilterModule:

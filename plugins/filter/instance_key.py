@@ -44,10 +44,11 @@ _value:
 """
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_key as keys
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 
 def instance_key(projects, key=None, project=None, files=None):
-    return keys.choose(projects or [], str(key or "").strip(), str(project or "").strip(), files or {})
+    return plain(keys.choose(projects or [], str(key or "").strip(), str(project or "").strip(), files or {}))
 
 
 class FilterModule:

@@ -55,6 +55,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import evacuation
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 
 def main():
@@ -63,7 +64,7 @@ def main():
         done = evacuation.ensure(module.params["host"], module.check_mode)
     except CloudError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(**done)
+    module.exit_json(**plain(done))
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def main():
         done = members.ensure(check=module.check_mode, **module.params)
     except CloudError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(done["steps"]), steps=[str(step) for step in done["steps"]], held=done["held"])
+    module.exit_json(changed=bool(done.steps), steps=[str(step) for step in done.steps], held=list(done.held))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ unread:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import compute_log
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 
 def main():
@@ -62,7 +63,7 @@ def main():
         "id": {"type": "str", "required": True},
         "since": {"type": "float", "required": True},
     }, supports_check_mode=True)
-    module.exit_json(changed=False, **compute_log.look(module.params["id"], module.params["since"]))
+    module.exit_json(changed=False, **plain(compute_log.look(module.params["id"], module.params["since"])))
 
 
 if __name__ == "__main__":

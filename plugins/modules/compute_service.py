@@ -57,9 +57,10 @@ def main():
     module = AnsibleModule(argument_spec={"host": {"type": "str", "required": True}, "enabled": {"type": "bool", "required": True}},
                            supports_check_mode=True)
     try:
-        module.exit_json(**compute_service.ensure(module.params["host"], module.params["enabled"], module.check_mode))
+        changed, note = compute_service.ensure(module.params["host"], module.params["enabled"], module.check_mode)
     except CloudError as error:
         module.fail_json(msg=str(error))
+    module.exit_json(changed=changed, note=note)
 
 
 if __name__ == "__main__":

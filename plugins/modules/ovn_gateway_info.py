@@ -50,14 +50,16 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import gateways
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 
 def main():
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     try:
-        module.exit_json(changed=False, **gateways.look())
+        found = gateways.look()
     except CloudError as error:
         module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **plain(found))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 PATH = "/var/log/nova/nova-compute.log"
@@ -43,11 +45,24 @@ def once(text: str) -> str:
     return head if mark and tail in head else text.strip()
 
 
-def look(instance: str, since: float, path: str = PATH) -> dict[str, Any]:
-    """{lines, unread}: what the log says, or why it could not be read."""
+@dataclass(frozen=True)
+class Log:
+    """What a node's log says of an instance, as compute_log returns it."""
+
+    lines: tuple[str, ...] = ()
+    unread: str = ""  # why it could not be read; empty: it could
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Log:
+        """From what compute_log returned, also if it failed."""
+        return cls(tuple(told.get("lines") or ()), told.get("unread") or "")
+
+
+def look(instance: str, since: float, path: str = PATH) -> Log:
+    """What the log says. since: seconds since 1970."""
     try:
         with open(path, "rb") as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - SIZE))
-            return {"lines": told(stream.read().decode("utf-8", "replace"), instance, since), "unread": ""}
+            return Log(tuple(told(stream.read().decode("utf-8", "replace"), instance, since)))
     except OSError as error:
-        return {"lines": [], "unread": f"{path} could not be read: {error.strerror}"}
+        return Log(unread=f"{path} could not be read: {error.strerror}")

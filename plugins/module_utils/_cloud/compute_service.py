@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import members, session
@@ -15,8 +16,17 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 from ansible_collections.our.cloud.plugins.module_utils._guest.drain import REASON
 
 
-def change(services: Iterable[Mapping[str, Any]], host: str, enabled: bool) -> tuple[str, dict[str, Any], str]:
-    """What is to be asked of nova: (the service's id, the change, a sentence if something stays that we did not do). No change: nothing is to be done.
+@dataclass(frozen=True)
+class Change:
+    """What is to be asked of nova about a nova-compute."""
+
+    id: str
+    wanted: Mapping[str, str] = field(default_factory=dict)  # what its API is sent; empty: nothing is to be done
+    note: str = ""  # a sentence about what stays that we did not do; empty: nothing
+
+
+def change(services: Iterable[Mapping[str, Any]], host: str, enabled: bool) -> Change:
+    """What is to be asked of nova.
 
     services: nova's of nova-compute, as its API returns them. One that somebody else has disabled stays as it is."""
     its = next((one for one in services if one["host"] == host), None)
@@ -24,20 +34,20 @@ def change(services: Iterable[Mapping[str, Any]], host: str, enabled: bool) -> t
         raise CloudError(os.uname().nodename, f"nova-compute on {host}", "nova does not know it by this name", "our.cloud.cloud makes it a node controller")
     reason = its.get("disabled_reason")
     if its["status"] == "enabled":
-        return its["id"], {} if enabled else {"status": "disabled", "disabled_reason": REASON}, ""
+        return Change(its["id"], {} if enabled else {"status": "disabled", "disabled_reason": REASON})
     if reason == REASON:
-        return its["id"], {"status": "enabled"} if enabled else {}, ""
-    return its["id"], {}, (f"nova-compute on {host} was disabled by somebody else ({reason or 'without a reason'}) and stays so: "
-                           f"`openstack compute service set --enable {host} nova-compute`") if enabled else ""
+        return Change(its["id"], {"status": "enabled"} if enabled else {})
+    return Change(its["id"], note=(f"nova-compute on {host} was disabled by somebody else ({reason or 'without a reason'}) and stays so: "
+                                   f"`openstack compute service set --enable {host} nova-compute`") if enabled else "")
 
 
-def ensure(host: str, enabled: bool, check: bool) -> dict[str, Any]:
-    """`changed`, and `note`: a sentence if it stays disabled, empty if not."""
+def ensure(host: str, enabled: bool, check: bool) -> tuple[bool, str]:
+    """(whether nova was told something, or would be; a sentence if it stays disabled, empty if not)."""
     connection = session.connect()
     found = body(connection, "compute", "/os-services?binary=nova-compute", "nova", microversion=COMPUTE_API)["services"]
-    identifier, wanted, note = change(found, host, enabled)
-    if wanted and not check:
+    asked = change(found, host, enabled)
+    if asked.wanted and not check:
         thing = f"nova-compute on {host}"
         with session.speaking(thing):
-            members.sent(connection.compute.put(f"/os-services/{identifier}", json=wanted, microversion=COMPUTE_API), thing)
-    return {"changed": bool(wanted), "note": note}
+            members.sent(connection.compute.put(f"/os-services/{asked.id}", json=dict(asked.wanted), microversion=COMPUTE_API), thing)
+    return bool(asked.wanted), asked.note

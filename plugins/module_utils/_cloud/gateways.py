@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import members
+from ansible_collections.our.cloud.plugins.module_utils._guest.ready import Routers
 
 OPTION, GATEWAY = "ovn-cms-options", "enable-chassis-as-gw"
 
@@ -27,11 +28,11 @@ def rows(told: str) -> list[dict[str, Any]]:
     return [dict(zip(found["headings"], map(plain, row))) for row in found["data"]]
 
 
-def look(ask: Callable[..., str] = members.sbctl) -> dict[str, Any]:
-    """`ports` ({port of a router: host}), `gateways` and `chassis` (hosts)."""
+def look(ask: Callable[..., str] = members.sbctl) -> Routers:
+    """Where they are now."""
     chassis = rows(ask("--format=json", "--columns=_uuid,hostname,other_config", "list", "Chassis"))
     bound = rows(ask("--format=json", "--columns=logical_port,chassis", "find", "Port_Binding", "type=chassisredirect"))
     names = {one["_uuid"]: one["hostname"] for one in chassis}
-    return {"ports": {one["logical_port"]: names[one["chassis"]] for one in bound if isinstance(one["chassis"], str) and one["chassis"] in names},
-            "gateways": sorted(one["hostname"] for one in chassis if GATEWAY in one["other_config"].get(OPTION, "").split(",")),
-            "chassis": sorted(names.values())}
+    return Routers({one["logical_port"]: names[one["chassis"]] for one in bound if isinstance(one["chassis"], str) and one["chassis"] in names},
+                   tuple(sorted(one["hostname"] for one in chassis if GATEWAY in one["other_config"].get(OPTION, "").split(","))),
+                   tuple(sorted(names.values())))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_plan
+from ansible_collections.our.cloud.plugins.module_utils._cloud.compute_log import Log
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
 from ansible_collections.our.cloud.plugins.module_utils._guest.told import Hypervisor
 
@@ -29,15 +29,15 @@ REMEDIES = (
 )
 
 
-def failure(hosts: dict[str, dict[str, Any]], plan: Planned, message: str) -> str:
-    """The text of a move that failed: what the module said, what the nodes' logs say, and the remedy. hosts: by node, what compute_log.look returned."""
+def failure(logs: Mapping[str, Log], plan: Planned, message: str) -> str:
+    """The text of a move that failed: what the module said, what the nodes' logs say, and the remedy. logs: by node."""
     parts, lines = [message.rstrip(".")], []
-    for node, each in hosts.items():
-        lines += each.get("lines") or []
-        if each.get("lines"):
-            parts.append(f"nova-compute on {node} wrote: {' | '.join(line.rstrip('.') for line in each['lines'])}")
-        elif each.get("unread"):
-            parts.append(f"On {node} {each['unread']}")
+    for node, log in logs.items():
+        lines += log.lines
+        if log.lines:
+            parts.append(f"nova-compute on {node} wrote: {' | '.join(line.rstrip('.') for line in log.lines)}")
+        elif log.unread:
+            parts.append(f"On {node} {log.unread}")
     for pattern, remedy in REMEDIES:
         if any(re.search(pattern, line) for line in lines):
             parts.append(remedy.format(source=plan.source, target=plan.target))

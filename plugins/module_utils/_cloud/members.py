@@ -11,11 +11,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import identity, preflight, session
 from ansible_collections.our.cloud.plugins.module_utils._cloud.status import COMPUTE_API, body
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, Refused
 
 # The units that each group has on its machines. Other units stay as they are.
@@ -33,28 +34,68 @@ COMMON = ("haproxy", "memcached")
 # What each group has on its machine's front.
 FRONTS = {"clc": ("keystone", "placement", "nova", "nova-metadata", "nova-serial", "nova-vnc", "horizon"), "walrus": ("glance", "swift"),
           "sc": ("cinder",), "cc": ("neutron",)}
-# The services of a group that may be missing, as the catalog names them, and what of users' they hold: (type, path, key, what).
-LAYERS: dict[str, dict] = {
-    "walrus": {"services": ("glance", "swift"), "holds": (("image", "/images?limit=1000", "images", "images"),)},
-    "sc": {"services": ("cinder",), "holds": (("block-storage", "/volumes?all_tenants=True&limit=1000", "volumes", "volumes"),)},
-    "cc": {"services": ("neutron",), "holds": (("network", "/ports?device_owner=compute:nova", "ports", "ports of instances"),)},
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A group that may be missing."""
+
+    services: tuple[str, ...]  # as the catalog names them
+    # what of users' it holds
+    type: str  # of the service that is asked
+    path: str  # what it is asked
+    key: str  # where the answer has the list
+    what: str  # for people
+
+
+LAYERS = {
+    "walrus": Layer(("glance", "swift"), "image", "/images?limit=1000", "images", "images"),
+    "sc": Layer(("cinder",), "block-storage", "/volumes?all_tenants=True&limit=1000", "volumes", "volumes"),
+    "cc": Layer(("neutron",), "network", "/ports?device_owner=compute:nova", "ports", "ports of instances"),
 }
 TOLD = 5  # names in a refusal
 PROVIDER_API = "1.39"
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
+class Compute:
+    """A nova-compute as nova has it."""
+
+    id: str
+    host: str
+    state: str  # up, down: whether it reports
+    forced_down: bool = False  # whether it was declared lost
+    closed: bool = False  # whether it is disabled: no new instance comes there
+
+
+@dataclasses.dataclass(frozen=True)
+class Agent:
+    """An agent that neutron knows by OVN's chassis."""
+
+    id: str
+    host: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Chassis:
+    """A chassis in OVN's southbound database."""
+
+    name: str
+    hostname: str
+
+
+@dataclasses.dataclass(frozen=True)
 class State:
     """What the cloud knows. An empty one is a cloud that has nothing yet."""
 
-    computes: list = dataclasses.field(default_factory=list)  # {id, host, state, forced_down, closed (disabled)} of each nova-compute
-    nodes: dict = dataclasses.field(default_factory=dict)  # {host: name of its resource provider}
-    instances: dict = dataclasses.field(default_factory=dict)  # {host: names}
-    providers: dict = dataclasses.field(default_factory=dict)  # {name of a root provider: id}
-    agents: list = dataclasses.field(default_factory=list)  # {id, host} of each agent that neutron knows by OVN's chassis
-    services: set = dataclasses.field(default_factory=set)  # names in the catalog
-    users: set = dataclasses.field(default_factory=set)  # names of services' users
-    held: dict = dataclasses.field(default_factory=dict)  # {group: sentence of what users have there}
+    computes: tuple[Compute, ...] = ()
+    nodes: Mapping[str, str] = dataclasses.field(default_factory=dict)  # {host: name of its resource provider}
+    instances: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # {host: names}
+    providers: Mapping[str, str] = dataclasses.field(default_factory=dict)  # {name of a root provider: id}
+    agents: tuple[Agent, ...] = ()
+    services: frozenset[str] = frozenset()  # names in the catalog
+    users: frozenset[str] = frozenset()  # names of services' users
+    held: Mapping[str, str] = dataclasses.field(default_factory=dict)  # {group: sentence of what users have there}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +109,14 @@ class Step:
 
     def __str__(self) -> str:
         return f"{self.verb} {self.kind} {self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Members:
+    """What was done about the cloud's members, or would be."""
+
+    steps: tuple[Step, ...] = ()
+    held: tuple[str, ...] = ()  # nodes that are held down
 
 
 def some(names: Iterable[str]) -> str:
@@ -85,35 +134,34 @@ def refusals(ncs: Iterable[str], absent: Iterable[str], state: State, stopped: I
     """Why what has left the inventory may not leave the cloud."""
     faults, wanted, still = [], set(ncs), set(stopped)
     for one in state.computes:
-        host, its = one["host"], state.instances.get(one["host"]) or []
+        host, its = one.host, state.instances.get(one.host) or ()
         if host in wanted:
             continue
         if its:
             faults.append(f"{host} is not in the group nc any more and has {len(its)} instance{'s' if len(its) != 1 else ''} ({some(its)}): put it back and "
                           f"move or end them (our.cloud.migrate, our.cloud.terminate); if the node is dead, our.cloud.rescue -e host={host} first.")
-        elif one["state"] == "up" and not one["forced_down"] and host not in still:
+        elif one.state == "up" and not one.forced_down and host not in still:
             faults.append(f"{host} is not in the group nc any more and its nova-compute reports: on {host}, `systemctl disable --now nova-compute "
                           "neutron-ovn-agent ovn-controller`; while the machine is in the group kvm, our.cloud.cloud does so itself.")
     faults += [f"The group {name} has no host any more, and there are {state.held[name]}: remove them first, or put the machine back." for name in absent
-               if state.held.get(name) and state.services & set(LAYERS[name]["services"])]
+               if state.held.get(name) and state.services & set(LAYERS[name].services)]
     return faults
 
 
 def plan(ncs: Iterable[str], absent: Iterable[str], state: State, back: Iterable[str] = ()) -> list[Step]:
     """What is to be done, when nothing is refused. back: nodes of which this run knows that they are up again."""
     wanted, back, steps = set(ncs), set(back), []
-    for one in sorted(state.computes, key=lambda one: one["host"]):
-        if one["host"] not in wanted:
-            steps.append(Step("remove", "compute", one["host"], one["id"]))
-        elif one["forced_down"] and one["host"] in back:
-            steps.append(Step("release", "compute", one["host"], one["id"]))
+    for one in sorted(state.computes, key=lambda one: one.host):
+        if one.host not in wanted:
+            steps.append(Step("remove", "compute", one.host, one.id))
+        elif one.forced_down and one.host in back:
+            steps.append(Step("release", "compute", one.host, one.id))
     # nova removes the provider of a service that it removes; these have lost theirs before
     steps += [Step("remove", "provider", name, uuid) for name, uuid in sorted(state.providers.items()) if name not in state.nodes.values()]
     # each API process keeps them in memory until it is told, whatever becomes of the chassis
-    steps += [Step("remove", "agent", one["host"], one["id"]) for one in sorted(state.agents, key=lambda one: (one["host"], one["id"]))
-              if one["host"] not in wanted]
+    steps += [Step("remove", "agent", one.host, one.id) for one in sorted(state.agents, key=lambda one: (one.host, one.id)) if one.host not in wanted]
     for name in absent:
-        steps += [Step("remove", "service", service) for service in LAYERS[name]["services"] if service in state.services or service in state.users]
+        steps += [Step("remove", "service", service) for service in LAYERS[name].services if service in state.services or service in state.users]
     return steps
 
 
@@ -138,30 +186,36 @@ def look(connection: Any, absent: Iterable[str]) -> State:
     """What the cloud knows."""
     with session.speaking("keystone"):
         services = {one.name: one.type for one in connection.identity.services()}
-        users = {one.name for one in connection.identity.users()}
-    state = State(services=set(services), users=users)
+        users = frozenset(one.name for one in connection.identity.users())
+    state = State(services=frozenset(services), users=users)
     if "compute" in services.values():
-        found = body(connection, "compute", "/os-services?binary=nova-compute", "nova", microversion=COMPUTE_API)["services"]
-        state.computes = [{"id": one["id"], "host": one["host"], "state": one["state"], "forced_down": bool(one.get("forced_down")),
-                           "closed": one.get("status") == "disabled"} for one in found]
-        for one in body(connection, "compute", "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]:
-            state.nodes[one["service"]["host"]] = one["hypervisor_hostname"]
-        for one in found:
-            servers = body(connection, "compute", f"/servers/detail?all_tenants=True&host={one['host']}", "nova", microversion=COMPUTE_API)["servers"]
-            state.instances[one["host"]] = [server["name"] for server in servers]
+        state = dataclasses.replace(state, **computes(connection))
     if "placement" in services.values():
         found = body(connection, "placement", "/resource_providers", "placement", microversion=PROVIDER_API)["resource_providers"]
-        state.providers = {one["name"]: one["uuid"] for one in found if one["parent_provider_uuid"] is None}
+        state = dataclasses.replace(state, providers={one["name"]: one["uuid"] for one in found if one["parent_provider_uuid"] is None})
     if "network" in services.values():
         found = body(connection, "network", "/agents", "neutron")["agents"]
-        state.agents = [{"id": one["id"], "host": one["host"]} for one in found if one["agent_type"].startswith("OVN")]
+        state = dataclasses.replace(state, agents=tuple(Agent(one["id"], one["host"]) for one in found if one["agent_type"].startswith("OVN")))
+    held = {}
     for group in absent:
-        for kind, path, key, what in LAYERS[group]["holds"]:
-            if kind in services.values():
-                count = len(body(connection, kind, path, kind)[key])
-                if count:
-                    state.held[group] = f"{what} ({count})"
-    return state
+        layer = LAYERS[group]
+        if layer.type in services.values():
+            count = len(body(connection, layer.type, layer.path, layer.type)[layer.key])
+            if count:
+                held[group] = f"{layer.what} ({count})"
+    return dataclasses.replace(state, held=held)
+
+
+def computes(connection: Any) -> dict[str, Any]:
+    """What nova knows, as fields of a State."""
+    services = body(connection, "compute", "/os-services?binary=nova-compute", "nova", microversion=COMPUTE_API)["services"]
+    hypervisors = body(connection, "compute", "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]
+    instances = {}
+    for one in services:
+        servers = body(connection, "compute", f"/servers/detail?all_tenants=True&host={one['host']}", "nova", microversion=COMPUTE_API)["servers"]
+        instances[one["host"]] = [server["name"] for server in servers]
+    return {"computes": tuple(Compute(one["id"], one["host"], one["state"], bool(one.get("forced_down")), one.get("status") == "disabled") for one in services),
+            "nodes": {one["service"]["host"]: one["hypervisor_hostname"] for one in hypervisors}, "instances": instances}
 
 
 def sent(answer: Any, thing: str) -> None:
@@ -192,8 +246,8 @@ def do(connection: Any, step: Step) -> None:
             identity.ensure({"services": [{"name": step.name, "state": "absent"}], "users": [{"name": step.name, "state": "absent"}]}, False)
 
 
-def ensure(ncs: Iterable[str], absent: Iterable[str], stopped: Iterable[str], back: Iterable[str], leave: bool, check: bool) -> dict:
-    """`steps` that were done, or would be in check mode, and the nodes that are `held` down. Refused where users have something that would be lost.
+def ensure(ncs: Iterable[str], absent: Iterable[str], stopped: Iterable[str], back: Iterable[str], leave: bool, check: bool) -> Members:
+    """Nodes and services that have left leave the cloud, and nodes that are back are used again. Refused where users have something that would be lost.
 
     stopped: machines whose services this run stops; back: nodes that are up again; leave: whether what has left the inventory leaves the cloud."""
     ncs, absent = list(ncs), list(absent)
@@ -204,7 +258,7 @@ def ensure(ncs: Iterable[str], absent: Iterable[str], stopped: Iterable[str], ba
         # a cloud whose first run has not come to its end has no members to lose
         if not check:
             raise
-        return {"steps": [], "held": []}
+        return Members()
     faults = refusals(ncs, absent, state, stopped) if leave else []
     if faults:
         raise Refused(" ".join(faults))
@@ -212,21 +266,21 @@ def ensure(ncs: Iterable[str], absent: Iterable[str], stopped: Iterable[str], ba
     if not check:
         for step in steps:
             do(connection, step)
-    return {"steps": steps, "held": sorted(one["host"] for one in state.computes if one["forced_down"] and one["host"] in ncs)}
+    return Members(tuple(steps), tuple(sorted(one.host for one in state.computes if one.forced_down and one.host in ncs)))
 
 
 # --- OVN's chassis, on the machine with its databases -----------------------
 
-def chassis_of(told: str) -> list[dict]:
+def chassis_of(told: str) -> list[Chassis]:
     """Of `ovn-sbctl --format=json --columns=name,hostname list Chassis`."""
     found = json.loads(told)
-    return [dict(zip(found["headings"], row)) for row in found["data"]]
+    return [shapes.of(Chassis, dict(zip(found["headings"], row))) for row in found["data"]]
 
 
-def left(chassis: Iterable[Mapping], ncs: Iterable[str]) -> list[Mapping]:
+def left(chassis: Iterable[Chassis], ncs: Iterable[str]) -> list[Chassis]:
     """Those whose host is no nc any more."""
     wanted = set(ncs)
-    return [one for one in chassis if one["hostname"] not in wanted]
+    return [one for one in chassis if one.hostname not in wanted]
 
 
 class NoDatabase(CloudError):
@@ -245,7 +299,7 @@ def sbctl(*arguments: str) -> str:
     return done.stdout
 
 
-def ensure_chassis(ncs: Iterable[str], check: bool, ask: Callable = sbctl) -> list[str]:
+def ensure_chassis(ncs: Iterable[str], check: bool, ask: Callable[..., str] = sbctl) -> list[str]:
     """Hosts whose chassis went, or would go."""
     try:
         gone = left(chassis_of(ask("--format=json", "--columns=name,hostname", "list", "Chassis")), ncs)
@@ -255,5 +309,5 @@ def ensure_chassis(ncs: Iterable[str], check: bool, ask: Callable = sbctl) -> li
         return []
     if gone and not check:
         for one in gone:
-            ask("--if-exists", "chassis-del", one["name"])
-    return sorted(one["hostname"] for one in gone)
+            ask("--if-exists", "chassis-del", one.name)
+    return sorted(one.hostname for one in gone)

@@ -16,11 +16,16 @@ from checkout import CHECKOUT
 from module_runs import Space, modul, put, run
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import session
+from ansible_collections.our.cloud.plugins.module_utils._cloud.backup import Saved
+from ansible_collections.our.cloud.plugins.module_utils._cloud.compute_log import Log
 from ansible_collections.our.cloud.plugins.module_utils._cloud.contents import Contents
+from ansible_collections.our.cloud.plugins.module_utils._cloud.evacuation import Evacuated
 from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Facts, Store
 from ansible_collections.our.cloud.plugins.module_utils._cloud.manifest import Manifest
+from ansible_collections.our.cloud.plugins.module_utils._cloud.members import Members
 from ansible_collections.our.cloud.plugins.module_utils._cloud.status_facts import Answer, Parts
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._guest.ready import Routers
 from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError
 from ansible_collections.our.cloud.plugins.module_utils._oar.oar import OarError
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
@@ -67,7 +72,7 @@ CASES = [
     Case("cloud_backup_info", {"directory": "/b", "groups": {}, "databases": []}, "_cloud.manifest.read", ("t0", Manifest(1, {}, "then")),
          {"changed": False, "name": "t0", "folder": "/b/t0", "manifest": {"format": 1, "hosts": {}, "made": "then", "contents": {}}, "faults": []}),
     Case("cloud_contents", {"before": {"instances": {"a": {}}}}, "_cloud.contents.wait", Contents({}, {}), {"changed": False, "contents": {}}),
-    Case("cloud_evacuate", {"host": "one"}, "_cloud.evacuation.ensure", {"changed": True, "lines": ["web"], "stay": []}, {"changed": True, "lines": ["web"]}),
+    Case("cloud_evacuate", {"host": "one"}, "_cloud.evacuation.ensure", Evacuated(True, ("web",), ()), {"changed": True, "lines": ["web"], "stay": []}),
     Case("cloud_identity", {}, "_cloud.identity.ensure", [Step()], {
         "changed": True, "steps": ["make lan"], "diff": {"before": "", "after": "network small mtu=1500\n"}}),
     Case("cloud_identity", {}, "_cloud.identity.ensure", [], {"changed": False, "steps": []}),
@@ -78,15 +83,15 @@ CASES = [
     Case("cloud_machine_info", {}, "_cloud.machine.facts", Facts(512, 0, True, (), "one", (), 1.5, "", Store("f00", 7, 9)),
          {"changed": False, "memory": 512, "swap": 0, "virtualization": True, "macs": [], "hostname": "one", "unresolved": [], "time": 1.5, "system_id": "",
           "store": "f00", "store_free": 7, "store_total": 9, "units": [], "certificate": None, "schemas": []}),
-    Case("cloud_members", {"ncs": ["one"]}, "_cloud.members.ensure", {"steps": [Step()], "held": {}}, {"changed": True, "steps": ["make lan"], "held": {}}),
+    Case("cloud_members", {"ncs": ["one"]}, "_cloud.members.ensure", Members((Step(),), ("two",)), {"changed": True, "steps": ["make lan"], "held": ["two"]}),
     Case("cloud_networks", {}, "_cloud.networks.ensure", [Step()], {"changed": True, "steps": ["network lan"]}),
     Case("cloud_projects", {"projects": []}, "_cloud.projects.ensure", [Step()], {"changed": True, "steps": ["make lan"]}),
     Case("cloud_queue", {**DATABASE, "users": [{"name": "nova", "password": "hunter2"}]}, "_cloud.queue.ensure", ["user nova"],
          {"changed": True, "done": ["user nova"]}),
     Case("cloud_status", {}, "_cloud.status.look", Parts(Answer(0.5, ["compute"])),
          {"changed": False, "parts": {"keystone": {"told": ["compute"], "seconds": 0.5}}}),
-    Case("compute_log", {"id": "x", "since": 1.5}, "_cloud.compute_log.look", {"lines": ["no space"], "unread": ""}, {"changed": False, "lines": ["no space"]}),
-    Case("compute_service", {"host": "one", "enabled": False}, "_cloud.compute_service.ensure", {"changed": True, "note": ""}, {"changed": True, "note": ""}),
+    Case("compute_log", {"id": "x", "since": 1.5}, "_cloud.compute_log.look", Log(("no space",)), {"changed": False, "lines": ["no space"], "unread": ""}),
+    Case("compute_service", {"host": "one", "enabled": False}, "_cloud.compute_service.ensure", (True, "mind"), {"changed": True, "note": "mind"}),
     Case("config_files", {"files": []}, "_cloud.config_files.ensure", {"changed": True, "paths": ["/etc/f"]}, {"changed": True, "paths": ["/etc/f"]}),
     Case("flavors", {"flavors": []}, "_cloud.flavors.ensure", [Step()], {"changed": True, "flavors": ["small"], "diff": {"before": "", "after": "lan\n"}}),
     Case("image", {"name": "debian", "path": "/p"}, "_registry.registration.run", REGISTERED, {"changed": True, "id": "eki-1"}),
@@ -107,7 +112,8 @@ CASES = [
           "diff": {"before": "nova: tables\n", "after": ""}}),
     Case("ovn_central", OVN, "_cloud.ovs.ensure_central", {"northbound": PLAN}, {"changed": True, "commands": {"northbound": ["ovs-vsctl add-br br"]}}),
     Case("ovn_chassis", {"ncs": []}, "_cloud.members.ensure_chassis", ["two"], {"changed": True, "removed": ["two"]}),
-    Case("ovn_gateway_info", {}, "_cloud.gateways.look", {"ports": {}, "gateways": ["two"], "chassis": []}, {"changed": False, "gateways": ["two"]}),
+    Case("ovn_gateway_info", {}, "_cloud.gateways.look", Routers({"a": "two"}, ("two",)),
+         {"changed": False, "ports": {"a": "two"}, "gateways": ["two"], "chassis": []}),
     Case("ovs_state", {}, "_cloud.ovs.ensure_switch", PLAN,
          {"changed": True, "commands": ["ovs-vsctl add-br br"], "diff": {"before": {}, "after": {"br": {}}}}),
     Case("service_units", {"units": []}, "_cloud.units.ensure", {"changed": True, "done": ["restart nova-api"]},
@@ -186,8 +192,7 @@ def test_keystones_administrator(monkeypatch, capsys):
 
 def test_a_check_of_a_backup_saves_nothing(monkeypatch, capsys):
     saved = []
-    put(monkeypatch, "_cloud.backup.save", lambda groups, databases: saved.append(groups) or
-        {"archive": "/a", "sum": "s", "size": 1, "members": {}, "versions": {}})
+    put(monkeypatch, "_cloud.backup.save", lambda groups, databases: saved.append(groups) or Saved("/a", "s", 1))
     assert run(capsys, "cloud_save", {"groups": ["clc"]}, True)["changed"] and saved == []
     assert run(capsys, "cloud_save", {"groups": ["clc"]})["archive"] == "/a" and saved == [["clc"]]
 

@@ -14,6 +14,7 @@ from ansible_collections.our.cloud.plugins.module_utils._cloud import compute_se
 from ansible_collections.our.cloud.plugins.module_utils._cloud.status_facts import Answer, NovaService
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest.drain import REASON
+from ansible_collections.our.cloud.plugins.module_utils._guest.ready import Routers
 
 
 def service(host="n1", state="enabled", reason=None):
@@ -32,7 +33,7 @@ def service(host="n1", state="enabled", reason=None):
 ])
 def test_what_nova_is_told(state, reason, enabled, wanted, note):
     found = compute_service.change([service("n0"), service("n1", state, reason)], "n1", enabled)
-    assert found[:2] == ("id-n1", wanted) and note in found[2] and bool(note) == bool(found[2])
+    assert (found.id, found.wanted) == ("id-n1", wanted) and note in found.note and bool(note) == bool(found.note)
 
 
 def test_a_node_that_nova_does_not_know():
@@ -56,9 +57,9 @@ def test_nova_is_told(monkeypatch, check):
             return Thing(status_code=200)
 
     monkeypatch.setattr(compute_service.session, "connect", lambda: Thing(compute=Compute()))
-    assert compute_service.ensure("n1", False, check) == {"changed": True, "note": ""}
+    assert compute_service.ensure("n1", False, check) == (True, "")
     assert told == ([] if check else [("/os-services/id-n1", {"status": "disabled", "disabled_reason": REASON}, status.COMPUTE_API)])
-    assert compute_service.ensure("n1", True, check) == {"changed": False, "note": ""}
+    assert compute_service.ensure("n1", True, check) == (False, "")
 
 
 def test_where_routers_are():
@@ -70,7 +71,7 @@ def test_where_routers_are():
         return json.dumps({"headings": ["logical_port", "chassis"], "data": [
             ["cr-a", ["uuid", "u2"]], ["cr-nowhere", ["set", []]], ["cr-old", ["uuid", "gone"]]]})
 
-    assert gateways.look(ask) == {"ports": {"cr-a": "n2"}, "gateways": ["n2"], "chassis": ["n1", "n2"]}
+    assert gateways.look(ask) == Routers({"cr-a": "n2"}, ("n2",), ("n1", "n2"))
 
 
 def test_the_status_names_who_opens_it_again():

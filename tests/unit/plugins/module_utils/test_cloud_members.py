@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -13,6 +14,7 @@ import subprocess
 import pytest
 from ansible_collections.our.cloud.plugins.filter.cloud_departed import cloud_departed
 from ansible_collections.our.cloud.plugins.module_utils._cloud import evacuation, members
+from ansible_collections.our.cloud.plugins.module_utils._cloud.members import Compute
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, Refused
 
 ROLES = pathlib.Path(__file__).resolve().parents[4] / "roles"
@@ -20,11 +22,11 @@ GROUPS = {"clc": ["front"], "walrus": ["front"], "cc": ["front"], "nc": ["n1"], 
 
 
 def compute(host, state="up", forced=False):
-    return {"id": "id-" + host, "host": host, "state": state, "forced_down": forced}
+    return Compute("id-" + host, host, state, forced)
 
 
 def state(*computes, **more):
-    return members.State(computes=list(computes), nodes={one["host"]: one["host"] + ".lan" for one in computes}, **more)
+    return members.State(computes=computes, nodes={one.host: one.host + ".lan" for one in computes}, **more)
 
 
 # --- refusals and plans -----------------------------------------------------
@@ -62,7 +64,7 @@ def test_the_plan():
 
 
 def test_agents_of_a_node_that_has_left():
-    known = state(agents=[{"id": "b", "host": "n2"}, {"id": "c", "host": "n1"}, {"id": "a", "host": "n2"}])
+    known = state(agents=(members.Agent("b", "n2"), members.Agent("c", "n1"), members.Agent("a", "n2")))
     assert [(str(step), step.id) for step in members.plan(["n1"], [], known)] == [("remove agent n2", "a"), ("remove agent n2", "b")]
     assert members.refusals(["n1"], [], known) == []
 
@@ -165,8 +167,8 @@ def test_looking():
     found = members.look(cloud([server("a")]), ["sc", "cc"])
     assert found.instances == {"n1": [], "n2": ["a"]} and found.providers == {"n2.lan": "p2", "gone": "p9"}
     assert found.held == {"sc": "volumes (2)"} and found.services == {"nova", "placement", "cinder", "neutron"}
-    assert found.agents == [{"id": "OVN Controller agent-n1", "host": "n1"}, {"id": "OVN Controller agent-n2", "host": "n2"}]
-    assert found.nodes == {"n2": "n2.lan"} and [one["forced_down"] for one in found.computes] == [False, False]
+    assert found.agents == (members.Agent("OVN Controller agent-n1", "n1"), members.Agent("OVN Controller agent-n2", "n2"))
+    assert found.nodes == {"n2": "n2.lan"} and found.computes == (Compute("id-n1", "n1", "up"), Compute("id-n2", "n2", "down"))
 
 
 def test_doing(monkeypatch):
@@ -175,7 +177,7 @@ def test_doing(monkeypatch):
     monkeypatch.setattr(members.identity, "ensure", lambda wanted, check: gone.append((wanted, check)))
     connection.block_storage.paths["volumes"] = {"volumes": []}
     done = members.ensure(["n1"], ["sc"], [], [], True, False)
-    assert [str(step) for step in done["steps"]] == ["remove compute n2", "remove provider gone", "remove agent n2", "remove service cinder"]
+    assert [str(step) for step in done.steps] == ["remove compute n2", "remove provider gone", "remove agent n2", "remove service cinder"]
     assert connection.network.done == [("DELETE", "/agents/OVN Controller agent-n2")]
     assert connection.compute.done == [("DELETE", "/os-services/id-n2")] and connection.placement.done == [("DELETE", "/resource_providers/p9")]
     assert gone == [({"services": [{"name": "cinder", "state": "absent"}], "users": [{"name": "cinder", "state": "absent"}]}, False)]
@@ -186,16 +188,16 @@ def test_a_check_does_nothing_and_refuses(monkeypatch):
     monkeypatch.setattr(members.session, "connect", lambda: connection)
     with pytest.raises(Refused, match="n2 is not in the group nc any more and has 1 instance .a."):
         members.ensure(["n1"], [], [], [], True, True)
-    assert members.ensure(["n1"], [], [], [], False, True) == {"steps": [], "held": []}
+    assert members.ensure(["n1"], [], [], [], False, True) == members.Members()
     assert connection.compute.done == []
 
 
 def test_a_node_that_is_back_is_released(monkeypatch):
     connection = cloud(forced=True)
     monkeypatch.setattr(members.session, "connect", lambda: connection)
-    assert members.ensure(["n1", "n2"], [], [], [], False, False) == {"steps": [], "held": ["n2"]}
+    assert members.ensure(["n1", "n2"], [], [], [], False, False) == members.Members(held=("n2",))
     done = members.ensure(["n1", "n2"], [], [], ["n2"], False, False)
-    assert [str(step) for step in done["steps"]] == ["release compute n2"]
+    assert [str(step) for step in done.steps] == ["release compute n2"]
     assert connection.compute.done == [("PUT", "/os-services/id-n2", {"forced_down": False})]
 
 
@@ -205,7 +207,7 @@ def test_a_cloud_that_is_half_made(monkeypatch):
 
     monkeypatch.setattr(members.session, "connect", cloud)
     monkeypatch.setattr(members, "body", silent)
-    assert members.ensure(["n1"], [], [], [], True, True) == {"steps": [], "held": []}
+    assert members.ensure(["n1"], [], [], [], True, True) == members.Members()
     with pytest.raises(members.session.Silent):
         members.ensure(["n1"], [], [], [], True, False)
 
@@ -215,7 +217,7 @@ def test_no_cloud_yet(monkeypatch):
         raise members.session.NotThere("front", "cloud admin", "there is none", "make it")
 
     monkeypatch.setattr(members.session, "connect", absent)
-    assert members.ensure(["n1"], [], [], [], True, True) == {"steps": [], "held": []}
+    assert members.ensure(["n1"], [], [], [], True, True) == members.Members()
     with pytest.raises(members.session.NotThere):
         members.ensure(["n1"], [], [], [], True, False)
 
@@ -261,20 +263,22 @@ def test_the_plan_of_an_evacuation():
     computes = [compute("n1"), compute("n2", "down"), compute("n3", "up", True)]
     servers = [evacuation.shown(server("a")), evacuation.shown(server("b", vm="paused", status="PAUSED"))]
     found = evacuation.plan("n2", computes, servers)
-    assert found["lines"] == ["a (active) goes to n1."] and found["evacuate"] == ["s-a"] and found["service"] == "id-n2"
-    assert "b is paused, in which nova does not evacuate it" in found["stay"][0] and "--state error s-b" in found["stay"][0]
-    assert evacuation.plan("n2", computes + [compute("n4")], servers)["lines"] == ["a (active) goes to another nc."]
-    assert evacuation.plan("x", computes, [])["service"] == ""
+    assert found.lines == ("a (active) goes to n1.",) and found.evacuate == ("s-a",) and found.service == "id-n2"
+    assert "b is paused, in which nova does not evacuate it" in found.stay[0] and "--state error s-b" in found.stay[0]
+    assert evacuation.plan("n2", computes + [compute("n4")], servers).lines == ("a (active) goes to another nc.",)
+    assert evacuation.plan("x", computes, []) == evacuation.Plan()
     with pytest.raises(Refused, match="no other nc reports"):
         evacuation.plan("n2", [compute("n2", "down")], servers)
-    assert evacuation.plan("n2", [compute("n2", "down")], [])["evacuate"] == []
+    with pytest.raises(Refused, match="no other nc reports"):
+        evacuation.plan("n2", [compute("n2", "down"), dataclasses.replace(compute("n1"), closed=True)], servers)
+    assert evacuation.plan("n2", [compute("n2", "down")], []).evacuate == ()
 
 
 @pytest.mark.parametrize("change, said", [
     ({"host": "n1"}, "a is ACTIVE on n1."), ({}, None), ({"host": None}, None), ({"host": "n1", "task": "rebuilding"}, None),
     ({"host": "n1", "status": "SHUTOFF"}, "a is SHUTOFF on n1.")])
 def test_whether_it_has_arrived(change, said):
-    assert evacuation.judge("n2", {**evacuation.shown(server("a")), **change}) == said
+    assert evacuation.judge("n2", dataclasses.replace(evacuation.shown(server("a")), **change)) == said
 
 
 def test_one_that_never_arrives():
@@ -287,7 +291,7 @@ def test_an_evacuation(monkeypatch):
     connection = cloud([server("a"), server("b")], **{"servers/s-a": lambda path: {"server": next(looks)}, "servers/s-b": lambda path: {"server": next(looks)}})
     monkeypatch.setattr(evacuation.session, "connect", lambda: connection)
     monkeypatch.setattr(evacuation.time, "sleep", lambda seconds: None)
-    assert evacuation.ensure("n2", True) == {"changed": True, "lines": ["a (active) goes to n1.", "b (active) goes to n1."], "stay": []}
+    assert evacuation.ensure("n2", True) == evacuation.Evacuated(True, ("a (active) goes to n1.", "b (active) goes to n1."), ())
     assert connection.compute.done == []
     planned = evacuation.plan("n2", members.look(connection, ()).computes, evacuation.servers_of(connection, "n2"))
     assert evacuation.evacuate(connection, "n2", planned, pause=lambda seconds: None) == ["a is ACTIVE on n1.", "b is ACTIVE on n1."]
@@ -298,7 +302,7 @@ def test_an_evacuation(monkeypatch):
 def test_one_that_fails_does_not_hide_the_others():
     connection = cloud([server("a"), server("b")], **{
         "servers/s-a": {"server": server("a", status="ERROR", fault={"message": "No valid host"})}, "servers/s-b": {"server": server("b", "n1")}})
-    planned = {"service": "id-n2", "evacuate": ["s-a", "s-b"]}
+    planned = evacuation.Plan(evacuate=("s-a", "s-b"), service="id-n2")
     with pytest.raises(CloudError, match="No valid host.*Arrived: b is ACTIVE on n1"):
         evacuation.evacuate(connection, "n2", planned, pause=lambda seconds: None)
 
@@ -307,10 +311,10 @@ def test_one_that_takes_too_long():
     connection = cloud([server("a")], **{"servers/s-a": {"server": server("a", "n2", task="rebuilding")}})
     times = iter([0, evacuation.TIME + 1])
     with pytest.raises(CloudError, match="a has not arrived within 900 s: it is ACTIVE .rebuilding. on n2.*None has arrived"):
-        evacuation.evacuate(connection, "n2", {"service": "id-n2", "evacuate": ["s-a"]}, clock=lambda: next(times), pause=lambda seconds: None)
+        evacuation.evacuate(connection, "n2", evacuation.Plan(evacuate=("s-a",), service="id-n2"), clock=lambda: next(times), pause=lambda seconds: None)
 
 
 def test_a_node_that_is_held_and_empty_stays_so(monkeypatch):
     monkeypatch.setattr(evacuation.session, "connect", lambda: cloud(forced=True))
-    assert evacuation.ensure("n2", False) == {"changed": False, "lines": [], "stay": []}
-    assert evacuation.ensure("unknown", False)["changed"] is False
+    assert evacuation.ensure("n2", False) == evacuation.Evacuated(False, (), ())
+    assert evacuation.ensure("unknown", False).changed is False

@@ -53,8 +53,8 @@ def test_what_is_of_before_or_of_others_is_left_out(instance, since, lines):
 def test_the_end_of_a_long_log_is_read(tmp_path, monkeypatch):
     (tmp_path / "log").write_text("x" * 999 + "\n" + LOG, encoding="utf-8")
     monkeypatch.setattr(compute_log, "SIZE", 240)
-    assert compute_log.look(WEB, at("23:30:00"), str(tmp_path / "log")) == {"lines": ["Migration operation has aborted"], "unread": ""}
+    assert compute_log.look(WEB, at("23:30:00"), str(tmp_path / "log")) == compute_log.Log(("Migration operation has aborted",))
 
 
 def test_a_log_that_is_not_there_is_told(tmp_path):
-    assert compute_log.look(WEB, 0, str(tmp_path / "none")) == {"lines": [], "unread": f"{tmp_path}/none could not be read: No such file or directory"}
+    assert compute_log.look(WEB, 0, str(tmp_path / "none")) == compute_log.Log(unread=f"{tmp_path}/none could not be read: No such file or directory")

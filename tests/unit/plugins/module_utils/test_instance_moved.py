@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.our.cloud.plugins.filter.instance_failure import failure
 from ansible_collections.our.cloud.plugins.module_utils._cloud import instance_moved
+from ansible_collections.our.cloud.plugins.module_utils._cloud.compute_log import Log
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._guest import told
 from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import InstanceFacts
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
@@ -27,7 +30,7 @@ STOPPED = {"name": "instance-00000001", "uuid": "u1", "active": False, "persiste
     ({"n1": {"lines": ["something new"]}}, "It failed. nova-compute on n1 wrote: something new"),
 ])
 def test_a_failure_has_cause_and_remedy(hosts, words):
-    assert instance_moved.failure(hosts, PLAN, "It failed.").startswith(words)
+    assert failure(hosts, shapes.plain(PLAN), "It failed.").startswith(words)
 
 
 @pytest.mark.parametrize("line, remedy", [
@@ -40,12 +43,12 @@ def test_a_failure_has_cause_and_remedy(hosts, words):
     ("Binding failed for port 7b15a632: Vif plugging", "On n2: `systemctl status ovn-controller`"),
 ])
 def test_the_remedy_is_for_what_the_log_says(line, remedy):
-    assert f"wrote: {line}. {remedy}" in instance_moved.failure({"n1": {"lines": [line]}}, PLAN, "It failed.")
+    assert f"wrote: {line}. {remedy}" in instance_moved.failure({"n1": Log((line,))}, PLAN, "It failed.")
 
 
 @pytest.mark.parametrize("line", ["Released the port", "Block copy was aborted"])
 def test_a_word_within_a_word_has_no_remedy(line):
-    assert instance_moved.failure({"n1": {"lines": [line]}}, PLAN, "It failed.").endswith(f"wrote: {line}")
+    assert instance_moved.failure({"n1": Log((line,))}, PLAN, "It failed.").endswith(f"wrote: {line}")
 
 
 @pytest.mark.parametrize("hosts, words", [

@@ -31,12 +31,12 @@ FILES = {"/home/a/.ssh/id_rsa.pub": "ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB a\n", "/ho
     ([], KEY, "", {}, "key", KEY),
 ])
 def test_which_key(projects, key, project, files, name, public):
-    assert instance_key.choose(projects, key, project, files) == {"name": name, "public_key": public, "error": ""}
+    assert instance_key.choose(projects, key, project, files) == instance_key.Key(name, public)
 
 
 def test_no_key():
-    assert "ssh-keygen" in instance_key.choose([], "", "", {})["error"]
-    assert instance_key.choose(PROJECTS, "home", "", FILES)["error"] == (
+    assert "ssh-keygen" in instance_key.choose([], "", "", {}).error
+    assert instance_key.choose(PROJECTS, "home", "", FILES).error == (
         "There is no ssh key home. There are: laptop, /home/a/.ssh/id_ed25519.pub, /home/a/.ssh/id_rsa.pub.")
 
 
