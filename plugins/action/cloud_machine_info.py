@@ -1,22 +1,14 @@
 # Copyright: (c) 2026, the our.cloud founders
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module and says how far the machine's clock is from ours: it was read after we asked and before we had the answer."""
+"""Tells the machine's clock from ours."""
 
 from __future__ import annotations
 
-import time
-
-from ansible.plugins.action import ActionBase
+from ansible_collections.our.cloud.plugins.plugin_utils.clocked import Clocked
 
 
-class ActionModule(ActionBase):
+class ActionModule(Clocked):
     """The action of our.cloud.cloud_machine_info."""
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
-        asked = time.time()
-        result.update(self._execute_module(module_name="our.cloud.cloud_machine_info", module_args=self._task.args, task_vars=task_vars))
-        if "time" in result:
-            result["clock"] = [result["time"] - time.time(), result["time"] - asked]
-        return result
+    MODULE = "our.cloud.cloud_machine_info"

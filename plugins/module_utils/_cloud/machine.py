@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterable
 
@@ -19,30 +18,14 @@ from ansible_collections.our.cloud.plugins.module_utils._cloud import schema
 from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Certificate, Facts, Health, Store, Tables, Unit
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._site import systemd
+from ansible_collections.our.cloud.plugins.module_utils._site.machine import read
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER, PATIENCE, is_store
+from ansible_collections.our.cloud.plugins.module_utils._site.systemd import run
 
 DROP_IN = "our-cloud.conf"
 CERTIFICATE, AUTHORITY = "/etc/our-cloud/host.pem", "/etc/our-cloud/ca.pem"
 SYSTEM_ID = "/etc/openvswitch/system-id.conf"
-KEYS = ("Id", "Type", "LoadState", "ActiveState", "SubState", "Result", "NRestarts")
-
-
-def run(*argv: str) -> str:
-    """What a program says; empty if it is not there or fails."""
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30, env={**os.environ, "LC_ALL": "C"})
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
-
-
-def read(path: str, root: str = "/") -> str:
-    """A small file's text; empty if it is not there."""
-    try:
-        with open(os.path.join(root, path.lstrip("/")), encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except OSError:
-        return ""
 
 
 # --- what it has ------------------------------------------------------------
@@ -101,21 +84,9 @@ def units_of(root: str = "/") -> list[str]:
     return sorted(os.path.basename(os.path.dirname(path))[:-len(".d")] for path in glob.glob(os.path.join(root, f"etc/systemd/system/*.d/{DROP_IN}")))
 
 
-def units(shown: str) -> tuple[Unit, ...]:
-    """Of what `systemctl show` says."""
-    found = []
-    for block in shown.strip().split("\n\n"):
-        one = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if not one.get("Id"):
-            continue
-        # a daemon that has exited does not run, though its unit is "active"
-        running = ("running", "listening", *(("exited",) if one.get("Type") == "oneshot" else ()))
-        runs = one.get("ActiveState") == "active" and one.get("SubState") in running
-        state = f"{one.get('ActiveState')} ({one.get('SubState')})" if one.get("LoadState") == "loaded" else one.get("LoadState", "")
-        if one.get("Result", "success") != "success":
-            state += f", {one['Result']}"
-        found.append(Unit(one["Id"][:-len(".service")] if one["Id"].endswith(".service") else one["Id"], runs, state, int(one.get("NRestarts") or 0)))
-    return tuple(found)
+def units(names: list[str]) -> tuple[Unit, ...]:
+    """These units, by their whole names."""
+    return tuple(Unit(unit.name, unit.runs, unit.state, unit.restarts) for unit in systemd.look(names))
 
 
 def certificate(told: str, verified: bool, now: datetime.datetime) -> Certificate | None:
@@ -141,8 +112,6 @@ def tables(names: Iterable[str]) -> tuple[Tables, ...]:
 
 def health(schemas: Iterable[str] = ()) -> Health:
     """What the status judges. schemas: services whose tables are looked at."""
-    ours = units_of()
-    shown = run("systemctl", "show", "--property", ",".join(KEYS), *ours) if ours else ""
     told = run("openssl", "x509", "-in", CERTIFICATE, "-noout", "-enddate", "-ext", "subjectAltName")
     verified = bool(told and run("openssl", "verify", "-CAfile", AUTHORITY, CERTIFICATE))
-    return Health(units(shown), certificate(told, verified, datetime.datetime.now(datetime.timezone.utc)), tables(schemas))
+    return Health(units(units_of()), certificate(told, verified, datetime.datetime.now(datetime.timezone.utc)), tables(schemas))

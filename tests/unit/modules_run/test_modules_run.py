@@ -29,6 +29,7 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.ready import Rout
 from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError
 from ansible_collections.our.cloud.plugins.module_utils._oar.oar import OarError
 from ansible_collections.our.cloud.plugins.module_utils._recipe.recipe import RecipeError
+from ansible_collections.our.cloud.plugins.module_utils._site.machine_facts import Machine
 
 MODULES = sorted(path.stem for path in (CHECKOUT / "plugins" / "modules").glob("[a-z]*.py"))
 
@@ -104,6 +105,9 @@ CASES = [
     Case("lease", {"host": "two", "store": "/s"}, "_guest.lease.break_host", [{"host": "two", "name": "g"}],
          {"changed": True, "broken": [{"host": "two", "name": "g"}]}),
     Case("lease_info", {"host": "two"}, "_guest.rescue.look", {"signs": [], "renewed": None, "leases": []}, {"changed": False, "signs": []}),
+    Case("machine_info", {"units": ["libvirtd"]}, "_site.machine.gather", Machine("one", 7.0, unknown=("what runs: it hangs.",)),
+         {"changed": False, "hostname": "one", "time": 7.0, "clock": None, "outdated": {"boot": [], "libvirt": False, "guests": []}, "store": None,
+          "unknown": ["what runs: it hangs."]}),
     Case("moves_idle", {}, "_move.idle.wait", ["g to two"], {"changed": False, "waited": ["g to two"]}),
     Case("oar_resources", {"nodes": {}}, "_oar.oar.ensure", {"changed": True, "commands": ["oarnodesetting"]},
          {"changed": True, "commands": ["oarnodesetting"]}, OarError),

@@ -11,51 +11,14 @@ import socket
 import time
 
 import pytest
-from ansible_collections.our.cloud.plugins.action import cloud_machine_info as action
 from ansible_collections.our.cloud.plugins.module_utils._cloud import machine
-from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Certificate, Facts, Health, Store, Tables
+from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Certificate, Facts, Health, Store, Tables, Unit
 from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
+from ansible_collections.our.cloud.plugins.module_utils._site import systemd
 
 CERTIFICATE = """notAfter=Nov 28 10:00:00 2027 GMT
 X509v3 Subject Alternative Name:\x20
     DNS:front, DNS:front.lan, IP Address:10.1.2.1
-"""
-SHOWN = """Id=nova-compute.service
-LoadState=loaded
-ActiveState=active
-SubState=running
-Result=success
-NRestarts=2
-
-Id=glance-api.service
-LoadState=loaded
-ActiveState=failed
-SubState=failed
-Result=exit-code
-NRestarts=0
-
-Id=neutron-api.service
-LoadState=loaded
-ActiveState=active
-SubState=exited
-Result=success
-NRestarts=0
-
-Id=openvswitch-switch.service
-Type=oneshot
-LoadState=loaded
-ActiveState=active
-SubState=exited
-
-Id=epmd.socket
-LoadState=loaded
-ActiveState=active
-SubState=listening
-
-Id=gone.service
-LoadState=not-found
-ActiveState=inactive
-SubState=dead
 """
 
 
@@ -118,15 +81,11 @@ def test_facts_come_to_the_control_machine_as_they_are(tmp_path):
     assert Facts.of({**found.told(), "clock": [1.5, 2.5]}).clock == (1.5, 2.5)
 
 
-def test_units():
-    assert plain(machine.units(SHOWN)) == [
-        {"name": "nova-compute", "runs": True, "state": "active (running)", "restarts": 2},
-        {"name": "glance-api", "runs": False, "state": "failed (failed), exit-code", "restarts": 0},
-        {"name": "neutron-api", "runs": False, "state": "active (exited)", "restarts": 0},
-        {"name": "openvswitch-switch", "runs": True, "state": "active (exited)", "restarts": 0},
-        {"name": "epmd.socket", "runs": True, "state": "active (listening)", "restarts": 0},
-        {"name": "gone", "runs": False, "state": "not-found", "restarts": 0}]
-    assert machine.units("") == ()
+def test_units(monkeypatch):
+    unit = systemd.Unit("nova-compute", False, "failed (failed), exit-code", 2, enabled=True, failed=True)
+    monkeypatch.setattr(systemd, "look", lambda names: [unit] if names == ["nova-compute.service"] else [])
+    assert machine.units(["nova-compute.service"]) == (Unit("nova-compute", False, "failed (failed), exit-code", 2),)
+    assert machine.units([]) == ()
 
 
 def test_units_are_those_with_our_drop_in(tmp_path):
@@ -143,10 +102,6 @@ def test_certificate():
     assert machine.certificate("", False, now) is None
 
 
-def test_a_program_that_is_not_there():
-    assert machine.run("/no/such/program") == "" and machine.run("false") == "" and machine.run("echo", "x") == "x\n"
-
-
 def test_health_of_a_machine_without_a_cloud(monkeypatch):
     monkeypatch.setattr(machine, "units_of", lambda: [])
     monkeypatch.setattr(machine, "CERTIFICATE", os.devnull)
@@ -154,7 +109,7 @@ def test_health_of_a_machine_without_a_cloud(monkeypatch):
 
 
 def test_health_comes_to_the_control_machine_as_it_is():
-    found = Health(machine.units(SHOWN), Certificate(1, ("front", "10.1.2.1"), True), (Tables("nova", "no cell1"),))
+    found = Health((Unit("nova-compute", True, "active (running)", 2),), Certificate(1, ("front", "10.1.2.1"), True), (Tables("nova", "no cell1"),))
     assert Health.of(plain(found)) == found and Health.of(plain(Health())) == Health()
     with pytest.raises(KeyError):
         Health.of({"certificate": None})
@@ -169,21 +124,3 @@ def test_tables(monkeypatch):
     monkeypatch.setattr(machine.schema, "look", look)
     assert plain(machine.tables(["nova", "placement", "glance"])) == [
         {"name": "nova", "lacks": "nova: 2 of 5 migrations, no cell1"}, {"name": "placement", "lacks": ""}, {"name": "glance", "lacks": "no configuration"}]
-
-
-def test_the_clock_is_known_within_the_answers_time(monkeypatch):
-    times = iter([100.0, 103.0])
-    monkeypatch.setattr(action.time, "time", lambda: next(times))
-    monkeypatch.setattr(action.ActionBase, "run", lambda *dummy: {})
-    plugin = action.ActionModule.__new__(action.ActionModule)
-    plugin._task = type("Task", (), {"args": {}})
-    plugin._execute_module = lambda **dummy: {"time": 111.0}
-    assert plugin.run()["clock"] == [8.0, 11.0]
-
-
-def test_no_clock_without_an_answer(monkeypatch):
-    monkeypatch.setattr(action.ActionBase, "run", lambda *dummy: {})
-    plugin = action.ActionModule.__new__(action.ActionModule)
-    plugin._task = type("Task", (), {"args": {}})
-    plugin._execute_module = lambda **dummy: {"failed": True}
-    assert plugin.run() == {"failed": True}
