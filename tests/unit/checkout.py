@@ -12,4 +12,14 @@ from ansible.utils.collection_loader._collection_finder import _AnsibleCollectio
 UNIT = pathlib.Path(__file__).resolve().parent
 CHECKOUT = UNIT.parents[1]
 
+
+
+def log_beside(ours: pathlib.Path) -> None:
+    """In a copy of the collection, the site's log is a file in the directory that $STUB names."""
+    path = ours / "plugins/module_utils/_site/log.py"
+    text = path.read_text(encoding="utf-8")
+    assert text.count('PATH = "/var/log/our-cloud/site.log"') == 1
+    path.write_text(text.replace('PATH = "/var/log/our-cloud/site.log"', 'PATH = os.environ["STUB"] + "/site.log"'), encoding="utf-8")
+
+
 _AnsibleCollectionFinder([str(CHECKOUT / "collections")])._install()

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import re
 import shutil
 import subprocess
 import sys
 
 import pytest
+from checkout import CHECKOUT, log_beside
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 INVENTORY = """[gateway]
 front
 [image_store]
@@ -126,6 +125,7 @@ def fixture_collections(tmp_path_factory):
     for name in STUBS:
         (ours / f"plugins/action/{name}.py").unlink(missing_ok=True)
         (ours / f"plugins/modules/{name}.py").write_text(STUB.replace("NAME", name), encoding="utf-8")
+    log_beside(ours)
     for name in ("drain", "undrain"):
         path = ours / f"playbooks/{name}.yml"
         text = path.read_text(encoding="utf-8")
@@ -161,6 +161,12 @@ class Site:
 
     def names(self, host):
         return [one["name"] for one in json.loads((self.folder / f"{host}.json").read_text())["guests"]]
+
+    @property
+    def log(self):
+        """The site's log, without times and hosts."""
+        path = self.folder / "site.log"
+        return [line.split(": ", 1)[1] for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
     @property
     def drained(self):
@@ -207,13 +213,16 @@ def test_guests_and_instances_leave_and_return(site):
     assert "Instance web runs on k1." in said and "k1 is not drained" in said
 
     status, calls, changed, said = site.play("drain", "-e", "host=k1", "--check")
-    assert (status, calls, site.drained) == (0, [], []), said
+    assert (status, calls, site.drained, site.log) == (0, [], [], []), said
     assert "big guest 4064 k1 k2 live" in said and "off is stopped on k1 and stays" in said and "k1 would be drained: 3 to move." in said
 
     status, calls, changed, said = site.play("drain", "-e", "host=k1")
     assert (status, calls[0]) == (0, "compute_service k1 False"), said
     assert sorted(calls[1:]) == ["instance_migrate id-web k3 live", "vm_migrate big k2 live encrypt=False", "vm_migrate small k3 live encrypt=False"]
     assert site.drained == ["k1"] and site.names("k1") == ["off"]
+    assert site.log[0] == "our.cloud.drain: k1 is drained: nothing is placed there"
+    moved = (("big", "k2"), ("small", "k3"), ("web", "k3"))
+    assert sorted(site.log[1:]) == [f"our.cloud.drain: {name} moved from k1 to {there} (live)" for name, there in moved]
     assert "small k1 k3 live moved 2.4 30 3" in said and "k1 is drained, and nothing is placed there until playbooks/undrain.yml -e host=k1" in said
 
     # nova says so now
@@ -234,6 +243,7 @@ def test_guests_and_instances_leave_and_return(site):
     assert (status, calls, site.drained) == (0, [], ["k1"]) and "k1 would be in use again." in said
     status, calls, changed, said = site.play("undrain", "-e", "host=k1")
     assert (status, calls, site.drained) == (0, ["compute_service k1 True"], []), said
+    assert site.log[-1] == "our.cloud.undrain: k1 is in use again"
     assert "k1 is in use again." in said and "big (now on k2), small (now on k3) have the host k1 in the inventory" in said
     assert "for vm in big small; do ansible-playbook our.cloud.migrate -e vm=$vm -e target=k1 || break; done" in said
     status, calls, changed, said = site.play("undrain", "-e", "host=k1")

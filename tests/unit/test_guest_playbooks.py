@@ -8,17 +8,16 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
 
 import pytest
+from checkout import CHECKOUT, log_beside
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 INVENTORY = """[gateway]
 [image_store]
 [xen]
@@ -113,6 +112,7 @@ def fixture_collections(tmp_path_factory):
         (ours / f"plugins/action/{name}.py").unlink()
     for name in ("vm", "vm_info", "vm_migrate", "image_info", "instance_info", "instance_migrate", "compute_log"):
         (ours / f"plugins/modules/{name}.py").write_text(STUB.replace("NAME", name), encoding="utf-8")
+    log_beside(ours)
     return root
 
 
@@ -145,7 +145,7 @@ def fixture_play(collections, tmp_path):
     return play
 
 
-def test_where_a_guest_is_decides(play):
+def test_where_a_guest_is_decides(play, tmp_path):
     moving = guest("moving", migration={"target": "x2", "percent": 7})
     status, calls, said = play("guests", {
         "x1": [guest("twice", **OFF), moving, guest("stale", **OFF), guest("old"), guest("theirs", owner="nova")],
@@ -153,6 +153,8 @@ def test_where_a_guest_is_decides(play):
         "k1": []}, [entry(name) for name in ("new", "twice", "moving", "stale", "theirs")])
     assert status == 2, said
     assert calls == ["x1 vm stale absent", "x2 vm new running", "x2 vm stale running"], said
+    noted = [line.split(": ", 1)[1] for line in (tmp_path / "site.log").read_text(encoding="utf-8").splitlines()]
+    assert sorted(noted) == ["our.cloud.guests: new on x2: changed", "our.cloud.guests: stale on x1: changed", "our.cloud.guests: stale on x2: changed"]
     assert "twice is stopped and defined on x1 and x2." in said
     assert "moving is being moved from x1 to x2 already" in said
     assert "old on x1 has left the inventory" in said
@@ -193,12 +195,13 @@ def test_blanks_are_no_part_of_a_name_and_a_silent_node_keeps_nobody(play):
 
 
 @pytest.mark.parametrize("prefix", ["", "migrate_"])
-def test_a_move_is_told_what_is_asked_for(play, prefix):
+def test_a_move_is_told_what_is_asked_for_and_noted(play, prefix, tmp_path):
     options = {"vm": "g", "target": "x2", "mode": "live", "timeout": 60, "bandwidth": 8, "max_downtime": 70, "post_copy": True, "encrypt": False,
                "address": "192.0.2.9"}
     status, calls, said = play("migrate", {"x1": [guest("g")], "x2": [], "k1": []}, [],
                                "-e", json.dumps({prefix + name: value for name, value in options.items()}))
     assert (status, calls) == (0, ["x1 vm_migrate g x2 timeout=60 bandwidth=8 max_downtime=70 post_copy=True encrypt=False address=192.0.2.9"]), said
+    assert (tmp_path / "site.log").read_text(encoding="utf-8").endswith(": our.cloud.migrate: g moved from x1 to x2 (live).\n")
 
 
 @pytest.mark.parametrize("options, how", [

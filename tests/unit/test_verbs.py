@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import re
 import shutil
 import subprocess
 import sys
 
 import pytest
+from checkout import CHECKOUT, log_beside
 
-CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 INVENTORY = """[gateway]
 [image_store]
 front
@@ -61,6 +60,7 @@ def fixture_collections(tmp_path_factory):
     for name in STUBS:
         (ours / f"plugins/action/{name}.py").unlink(missing_ok=True)
         (ours / f"plugins/modules/{name}.py").write_text(STUB.replace("NAME", name), encoding="utf-8")
+    log_beside(ours)
     return root
 
 

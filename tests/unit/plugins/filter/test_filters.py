@@ -54,6 +54,11 @@ def test_site_hosts():
     assert render("groups | our.cloud.site_hosts", groups={"all": [], "ungrouped": []}) == []
 
 
+def test_log_host():
+    assert render("groups | our.cloud.log_host('n1')", groups={"gateway": ["front"], "image_store": ["s"]}) == "front"
+    assert render("groups | our.cloud.log_host('n1')", groups={"all": ["n1"]}) == "n1"
+
+
 def test_store_host():
     nodes = {"hypervisors": ["n1", "n2"]}
     assert render("groups | our.cloud.store_host", groups={**nodes, "image_store": ["s", "t"]}) == "s"
