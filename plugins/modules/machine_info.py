@@ -32,6 +32,8 @@ attributes:
 seealso:
   - module: our.cloud.vm_info
   - module: our.cloud.cloud_machine_info
+  - plugin: our.cloud.site_status
+    plugin_type: filter
 """
 
 EXAMPLES = r"""
@@ -99,8 +101,8 @@ outdated:
       elements: str
 units:
   description: >-
-    The units, each with its C(name), whether it C(runs), its C(state) as people say it, its C(restarts) by itself, and whether it is C(enabled), has
-    C(failed), and is C(there) at all. Those of the cloud's are told by M(our.cloud.cloud_machine_info).
+    The units, each with its C(name), whether it C(runs), its C(state) as people say it, its C(restarts) by itself, and whether it is C(wanted) (from the
+    boot on, or by O(units)), has C(failed), and is C(there) at all. Those of the cloud's are told by M(our.cloud.cloud_machine_info).
   returned: always
   type: list
   elements: dict

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Facts
+from ansible_collections.our.cloud.plugins.module_utils._site.machine_facts import SKEW
 
 # The groups of the layer, from the front to the nodes.
 CONTROLLERS = ("clc", "walrus", "sc", "cc")
@@ -21,7 +22,6 @@ MEMORY = {"clc": 1200, "walrus": 450, "sc": 400, "cc": 550, "nc": 500}
 SYSTEM_MEMORY = 300
 # Of the first host of cc, addresses of the LAN
 RANGES = ("cc_floating_range", "cc_static_range")
-SKEW = 10       # s that the clocks of two machines may be apart
 TRUE = ("true", "yes", "on", "1", "y", "t")
 
 

@@ -23,6 +23,7 @@ from ansible_collections.our.cloud.plugins.module_utils._cloud.status_facts impo
 from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest.drain import REASON
+from ansible_collections.our.cloud.plugins.module_utils._site.machine_facts import Room
 from ansible_collections.our.cloud.plugins.module_utils._site.tables import table
 
 # Nova's API waits 60 s for an answer of a nova-compute by RPC.
@@ -44,7 +45,6 @@ CHASSIS = ("OVN Controller agent", "OVN Controller Gateway agent")
 METADATA = ("OVN Metadata agent", "OVN Neutron agent")
 
 DAYS = 30          # that a certificate must still be valid
-ROOM = (5, 1024)   # per cent and MiB that are to be free in the store: less than both is too little
 BACKLOG = 100      # messages that wait in a queue
 STUCK = 600        # s after which an instance that is still being built is stuck
 
@@ -258,7 +258,7 @@ def judge_room(host: str, store: Store) -> list[Row]:
     """The store's free room, where there is one."""
     if not store.marker or store.free is None or store.total is None:
         return []
-    full = store.free * 100 < store.total * ROOM[0] and store.free < ROOM[1]
+    full = Room("", store.free, store.total).full
     return [Row("store", host, BAD if full else GOOD, f"{store.free} of {store.total} MiB free",
                 f"ssh {host} df -h; ansible-playbook our.cloud.prune" if full else "")]
 

@@ -127,9 +127,10 @@ def units_of(root: str = "/") -> list[str]:
     return sorted({os.path.basename(path) for path in (*own, *tables, *changed)})
 
 
-def look_at_units(names: Iterable[str], look: Callable[[list[str]], list[systemd.Unit]] = systemd.look) -> tuple[systemd.Unit, ...]:
-    """These units. One that its socket starts when it is needed runs, for all that one sees from outside."""
-    found = look(sorted(set(names)))
+def look_at_units(needs: Iterable[str], names: Iterable[str], look: Callable[[list[str]], list[systemd.Unit]] = systemd.look) -> tuple[systemd.Unit, ...]:
+    """These units, of which `needs` are to run. One that its socket starts when it is needed runs, for all that one sees from outside."""
+    wanted = {name.removesuffix(".service") for name in needs}
+    found = [replace(unit, wanted=unit.wanted or unit.name in wanted) for unit in look(sorted({*needs, *names}))]
     asleep = {trigger for unit in found if unit.there and not unit.runs and not unit.failed for trigger in unit.triggers}
     awake = {unit.name for unit in look(sorted(asleep)) if unit.runs}
     return tuple(replace(unit, runs=True, state=f"{unit.state}, starts when it is asked") if not unit.runs and not unit.failed and awake & set(unit.triggers)
@@ -216,8 +217,8 @@ def gather(needs: Sequence[str] = (), store_path: str | None = None) -> Machine:
     """What machine_info returns. needs: units that are to run on this machine, besides those that are found on it; store_path: the store, if it has one."""
     asking = _Asking()
     since = booted(read("proc/stat"))
-    names = [name if "." in name else f"{name}.service" for name in needs]
-    units = asking.ask("what runs", lambda: look_at_units([*names, *units_of()]), 60)
+    names = [name if name.endswith((".service", ".socket", ".timer", ".mount")) else f"{name}.service" for name in needs]
+    units = asking.ask("what runs", lambda: look_at_units(names, units_of()), 60)
     return Machine(
         os.uname().nodename, time.time(), since, read("etc/debian_version").strip(), os.uname().release, xen_version(),
         asking.ask("what is installed", ask_dpkg), asking.ask("what is older than what is installed", lambda: outdated(since)) or Outdated(),

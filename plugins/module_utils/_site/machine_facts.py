@@ -13,6 +13,9 @@ from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._site.systemd import Unit
 
 
+SKEW = 10  # s that the clocks of two machines may be apart
+
+
 @dataclass(frozen=True)
 class Room:
     """A file system. MiB."""
@@ -20,6 +23,11 @@ class Room:
     path: str
     free: int
     total: int
+
+    @property
+    def full(self) -> bool:
+        """Whether there is too little: less than 5 %, and less than a GiB."""
+        return self.free * 100 < self.total * 5 and self.free < 1024
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Unit:
     runs: bool
     state: str  # as people say it, such as: failed (failed), exit-code
     restarts: int = 0  # how often it has been started again by itself
-    enabled: bool = False  # whether it is to run from the boot on
+    wanted: bool = False  # whether it is to run: from the boot on, or because somebody needs it
     failed: bool = False  # whether it ended with an error, or is started again and again
     there: bool = True  # whether there is such a unit
     triggers: tuple[str, ...] = ()  # units that start it when it is needed

@@ -73,3 +73,29 @@ def test_after_the_move_of_an_instance():
     assert render(failed, plan=plan).startswith("It failed. nova-compute on n1 wrote: CPU. The nodes' processors differ")
     assert render("{'n1': {'guests': []}} | our.cloud.instance_astray(plan)", plan=plan) == \
         "nova says that web moved to n2, and n2 could not be asked."
+
+
+def test_site_status():
+    """Of what modules returned, and of what Ansible returns of those that did not."""
+    groups = {"all": ["f", "k1", "k2", "g"], "gateway": ["f"], "image_store": ["f"], "hypervisors": ["k1", "k2"], "kvm": ["k1", "k2"], "clc": ["f"]}
+    fine = {"hostname": "k1", "time": 1e9, "booted": 1e9 - 60, "waiting": {"lists": 1e9, "packages": [], "security": []}}
+    web = {"name": "web", "active": True, "state": "running", "persistent": True, "owner": "our.cloud", "uuid": "u"}
+    mute = {"unreachable": True, "msg": "timed out"}
+    given = {
+        "groups": groups, "machines": {"f": fine, "k1": fine, "k2": mute}, "nodes": {"k1": {"hypervisor": "qemu", "guests": [web]}, "k2": mute},
+        "guests": [{"name": "web", "host": "k1", "kind": "kvm", "memory": 64, "image": "debian"}, {"name": "!"}],
+        "leases": {"leases": [{"name": "web", "host": "k1", "disks": []}]}, "registry": {"room": {"free": 9, "promised": 1}},
+        "certificates": [{"ca": "c", "what": "ca", "host": None, "names": [], "days": 99}],
+        "instances": {"failed": True, "msg": "HTTP 503."}, "cloud": {"machines": {}, "parts": {}}}
+    found = render("machines | our.cloud.site_status(groups, nodes, guests, instances, leases, registry, certificates, cloud, {}, 1000000000)", **given)
+    assert found["report"]["made"] == "2001-09-09T01:46:40Z" and found["report"]["good"] is False
+    assert [(section["name"], [row["name"] for row in section["rows"] if row["state"] == "bad"]) for section in found["report"]["sections"]] == [
+        ("machines", ["k2"]), ("guests", ["inventory"]), ("instances", ["all"]), ("leases", []), ("certificates", []), ("versions", []),
+        ("cloud", ["keystone on f"])]
+    assert "BAD: all (instances): the cloud does not tell them: HTTP 503" in found["lines"]
+    alone = render("{} | our.cloud.site_status({'all': []})")
+    assert alone["report"]["good"] is True and alone["report"]["sections"] == []
+    quiet = render("machines | our.cloud.site_status({'all': ['g'], 'ungrouped': ['g']})", machines={"g": {"failed": True}})
+    assert quiet["report"]["sections"][0]["rows"][0]["text"] == "it does not tell how it fares: it was not asked"
+    storeless = render("{} | our.cloud.site_status({'all': ['k1'], 'kvm': ['k1'], 'hypervisors': ['k1']}, registry={'room': none}, leases={'msg': 'it hangs'})")
+    assert [row["section"] for section in storeless["report"]["sections"] for row in section["rows"]] == ["machines", "leases"]

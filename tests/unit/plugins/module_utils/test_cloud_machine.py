@@ -82,7 +82,7 @@ def test_facts_come_to_the_control_machine_as_they_are(tmp_path):
 
 
 def test_units(monkeypatch):
-    unit = systemd.Unit("nova-compute", False, "failed (failed), exit-code", 2, enabled=True, failed=True)
+    unit = systemd.Unit("nova-compute", False, "failed (failed), exit-code", 2, wanted=True, failed=True)
     monkeypatch.setattr(systemd, "look", lambda names: [unit] if names == ["nova-compute.service"] else [])
     assert machine.units(["nova-compute.service"]) == (Unit("nova-compute", False, "failed (failed), exit-code", 2),)
     assert machine.units([]) == ()

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._common import shapes
@@ -141,10 +142,16 @@ def test_a_unit_that_its_socket_starts():
         asked.append(names)
         return [shown[name] for name in names]
 
-    assert facts.look_at_units(["d.service", "a.service", "b.service", "c.service", "a.service"], look) == (
-        Unit("a", True, "inactive (dead), starts when it is asked", triggers=("a.socket", "a-ro.socket")), shown["b.service"], shown["c.service"],
-        shown["d.service"])
+    assert facts.look_at_units(["d.service", "c.service"], ["a.service", "b.service", "c.service"], look) == (
+        Unit("a", True, "inactive (dead), starts when it is asked", triggers=("a.socket", "a-ro.socket")), shown["b.service"],
+        replace(shown["c.service"], wanted=True), replace(shown["d.service"], wanted=True))
     assert asked == [["a.service", "b.service", "c.service", "d.service"], ["a-ro.socket", "a.socket"]]
+
+
+@pytest.mark.parametrize("free, total, full", [(5, 200, True), (10, 200, False), (9, 200, True), (1023, 99999, True), (1024, 99999, False), (0, 0, False)])
+def test_too_little_room(free, total, full):
+    """Both less than 5 % and less than a GiB."""
+    assert Room("/", free, total).full is full
 
 
 def test_room(tmp_path, monkeypatch):
@@ -213,9 +220,9 @@ def fixture_quick(monkeypatch):
 
 def test_all_of_it(quick, monkeypatch):
     asked = []
-    monkeypatch.setattr(facts, "look_at_units", lambda names: asked.append(names) or ())
+    monkeypatch.setattr(facts, "look_at_units", lambda *names: asked.append(names) or ())
     found = facts.gather(["libvirtd", "a.socket"], "/s")
-    assert asked == [["libvirtd.service", "a.socket", "b.timer"]]
+    assert asked == [(["libvirtd.service", "a.socket"], ["b.timer"])]
     assert (found.hostname, found.linux, found.clock) == (os.uname().nodename, os.uname().release, None)
     assert abs(found.time - time.time()) < 60 and 0 < found.booted <= found.time
     assert (found.installed, found.outdated, found.rooms, found.waiting, found.store, found.unknown) == (

@@ -86,13 +86,13 @@ SubState=dead
 def test_units():
     assert systemd.units(SHOWN) == [
         Unit("nova-compute", True, "active (running)", 2),
-        Unit("glance-api", False, "failed (failed), exit-code", enabled=True, failed=True),
+        Unit("glance-api", False, "failed (failed), exit-code", wanted=True, failed=True),
         # a daemon that has exited does not run, though its unit is "active"
         Unit("neutron-api", False, "active (exited)"),
         Unit("openvswitch-switch", True, "active (exited)"),
         Unit("epmd.socket", True, "active (listening)"),
         Unit("gone", False, "not-found", there=False),
-        Unit("our-cloud-lease", False, "activating (auto-restart), exit-code", 17, enabled=True, failed=True),
+        Unit("our-cloud-lease", False, "activating (auto-restart), exit-code", 17, wanted=True, failed=True),
         Unit("libvirtd", False, "inactive (dead)", triggers=("libvirtd.socket", "libvirtd-ro.socket")),
         Unit("our-cloud-objects.timer", True, "active (waiting)"),
         Unit("srv-cloud.mount", True, "active (mounted)"),
