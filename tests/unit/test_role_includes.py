@@ -13,7 +13,7 @@ import yaml
 from ansible.module_utils.common.parameters import DEFAULT_TYPE_VALIDATORS
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
-INTERNAL = ("certificates", "nft_table", "openstack_service", "packages")
+INTERNAL = ("certificates", "nft_table", "openstack_service")
 ACTIONS = ("ansible.builtin.include_role", "ansible.builtin.import_role")
 # What a variable may refer to: those of the role itself, and those that the roles of the cloud share.
 SHARED = ("cloud",)

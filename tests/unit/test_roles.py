@@ -19,7 +19,7 @@ ROLES = sorted((CHECKOUT / "roles").iterdir())
 # What people read may have examples with names in them; what machines run may not.
 DOCUMENTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 # Roles that are not configured by the inventory of a physical site.
-NOT_OF_A_SITE = ("appliance", "certificates", "lab", "nft_table", "openstack_service", "packages")
+NOT_OF_A_SITE = ("appliance", "certificates", "lab", "nft_table", "openstack_service")
 MISSING = object()
 
 
@@ -304,6 +304,17 @@ def test_templates_are_told_by_their_names_and_begin_alike(path):
 def test_a_template_of_another_form_is_found():
     path = CHECKOUT / "roles/kvm/templates/kvm.conf"
     assert len(list(template_faults(path, "{{ ansible_managed | comment }}\n"))) == 2
+
+
+def test_packages_are_installed_by_our_module_and_read_where_they_are_registered():
+    """Of what several roles install one after the other, each reads its own."""
+    for role in ROLES:
+        texts = [path.read_text(encoding="utf-8") for path in sorted(role.glob("**/*")) if path.suffix in (".yml", ".j2") and "files" not in path.parts]
+        tasks = [task for path in sorted(role.glob("tasks/**/*.yml")) for task in load(path) or [] if "our.cloud.packages" in task]
+        kept = {task["register"] for task in tasks if "register" in task}
+        assert not [text for text in texts if re.search(r"^\s*(ansible\.builtin\.)?(apt|package|dpkg_\w+):", text, re.MULTILINE)], role.name
+        assert sum(text.count("our.cloud.packages:") for text in texts) == len(tasks), role.name
+        assert kept <= {f"{role.name}__installed"} and {name for text in texts for name in re.findall(r"\w+__installed", text)} == kept, role.name
 
 
 def test_private_variables_have_one_form():

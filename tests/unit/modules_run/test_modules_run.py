@@ -121,6 +121,7 @@ CASES = [
     Case("ovs_state", {}, "_cloud.ovs.ensure_switch", PLAN,
          {"changed": True, "commands": ["ovs-vsctl add-br br"], "diff": {"before": {}, "after": {"br": {}}}}),
     Case("site_log", {"entries": ["one"]}, "_site.log.note", ["now a@b: run.yml: one"], {"changed": False, "lines": ["now a@b: run.yml: one"]}),
+    Case("packages", {"names": ["bash"]}, "_common.dpkg.installed", ["bash"], {"changed": False, "installed": ["bash"]}),
     Case("service_units", {"units": []}, "_cloud.units.ensure", {"changed": True, "done": ["restart nova-api"]},
          {"changed": True, "done": ["restart nova-api"]}),
 ]
