@@ -215,7 +215,6 @@ WHOLE_LINES = [
     ("image_store", "image_store_mount_options", [["hard", "nconnect=4", "x-systemd.mount-timeout=90s"]], [["hard\n"], ["hard\nWhat=x"], ["a b"]]),
     ("image_store", "image_store_path", ["/srv/cloud"], ["/srv/cloud\n", "/srv/../etc", "/srv/$(x)"]),
     ("nc", "nc_system_id", ["n1", "0e1f-x.y_z"], ["n1\n", "", "n 1", "n1;x"]),
-    ("nft_table", "nft_table_name", ["image_store"], ["x\n", "x y", ""]),
     ("oar", "oar_settings", [{}, {"DETACH_JOB_FROM_SERVER": 1, "A": "/x y"}], [{"A": 'x"'}, {"A": "x\ny"}, {"A B": "x"}, {"A": "x\\"}, {"A\n": "x"}]),
     ("relocation", "relocation_address", ["192.0.2.11", "fd00::1", "[fd00::1]"], ["192.0.2.11\n", "192.0.2.11\nExecStartPre=/x", ""]),
     ("relocation", "relocation_data_ports", ["49152-49215", "49152, 49160-49170"], ["49152\n", "49152 } accept", "", "49152,"]),
@@ -249,12 +248,12 @@ def test_what_goes_into_files_as_it_is_is_looked_at(role, variable, good, bad):
     assert [value for value in bad if passes(value)] == []
 
 
-# Looked at elsewhere: the address plan, the site's variables; or not a value of a line: the text of a file, a word of argument_specs' choices,
-# what is quoted where it stands.
+# Looked at elsewhere: the address plan, the site's variables, the module nft_table; or not a value of a line: the text of a file, a word of argument_specs'
+# choices, what is quoted where it stands.
 LOOKED_AT = {
     "gateway_address", "gateway_network", "gateway_domain", "gateway_dhcp_range_start", "gateway_dhcp_range_end", "image_store_server",
-    "image_store_server_address", "lease_store", "nft_table_rules", "nft_table_family", "guest_filter_unknown", "guest_filter_cloud_port", "lab_state_dir",
-    "cloud_region",
+    "image_store_server_address", "lease_store", "nft_table_name", "nft_table_rules", "nft_table_family", "guest_filter_unknown", "guest_filter_cloud_port",
+    "lab_state_dir", "cloud_region",
 }
 
 

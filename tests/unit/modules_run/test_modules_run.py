@@ -109,6 +109,8 @@ CASES = [
          {"changed": False, "hostname": "one", "time": 7.0, "clock": None, "outdated": {"boot": [], "libvirt": False, "guests": []}, "store": None,
           "unknown": ["what runs: it hangs."]}),
     Case("moves_idle", {}, "_move.idle.wait", ["g to two"], {"changed": False, "waited": ["g to two"]}),
+    Case("nft_table", {"name": "web"}, "_cloud.nft_table.ensure", {"changed": True, "done": ["load table inet web"], "diff": []},
+         {"changed": True, "done": ["load table inet web"]}),
     Case("oar_resources", {"nodes": {}}, "_oar.oar.ensure", {"changed": True, "commands": ["oarnodesetting"]},
          {"changed": True, "commands": ["oarnodesetting"]}, OarError),
     Case("openstack_schema", {"names": ["nova"]}, "_cloud.schema.ensure", [Space(name="nova", lacks=["tables"], commands=[["nova-manage", "db", "sync"]])],
