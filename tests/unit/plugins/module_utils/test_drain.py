@@ -102,6 +102,14 @@ def test_what_is_on_its_way_counts():
     hosts = site(guest("web", 300), x1=node(family="xen"))
     hosts["k2"]["guests"] = [guest("coming", 1600, migration={"target": "k3"})]
     assert targets(plan(hosts)) == {"web": "k2"}
+    # to the MiB: 2000 - (1600 + 64) - (136 + 64) of k3 are left, those of k2 are k1's own need
+    coming = [guest(name, memory, migration={"target": "k3"}) for name, memory in (("coming", 1600), ("also", 136))]
+    hosts = {"k1": node(guest("web", 72)), "k2": node(*coming, free=0), "k3": node(free=2000)}
+    assert targets(plan(hosts)) == {"web": "k3"}
+    hosts["k3"]["memory"]["free"] = 1999
+    assert "no hypervisor of its kind has more than 135 MiB left (k3)" in plan(hosts)["stay"][0]
+    hosts["k3"]["memory"]["free"] = 100
+    assert "no hypervisor of its kind has more than 0 MiB left (k2)" in plan(hosts)["stay"][0]
 
 
 def test_a_drained_one_is_no_target():
@@ -174,7 +182,15 @@ def cloudy(*instances, domains=()):
 def test_instances_go_to_node_controllers_alone():
     found = cloudy(instance("web"), instance("other", host="k2"), domains=[domain("web"), guest("own", 700)])
     assert targets(found) == {"own": "k3", "web": "k2"} and found["stay"] == []
-    assert found["moves"][1]["instance"]["id"] == "id-web" and found["moves"][1]["memory"] == 320
+    assert found["moves"][1]["instance"]["id"] == "id-web"
+    assert found["lines"][2].split() == ["web", "instance", "320", "k1", "k2", "live"]
+
+
+def test_a_paused_instance_moves_if_it_is_there():
+    paused = instance("web", status="PAUSED", state="paused")
+    assert targets(cloudy(paused, domains=[domain("web")])) == {"web": "k2"}
+    found = cloudy(paused)
+    assert found["moves"] == [] and found["notes"] == [] and found["stay"][0].startswith("nova has instance web running on k1, and libvirt there does not")
 
 
 def test_two_of_a_name():
@@ -211,7 +227,7 @@ def test_a_silent_cloud_and_one_without_another_node():
 
 # --- how it ended -----------------------------------------------------------
 
-MOVED = {"moved": {"total_ms": 2400, "downtime_ms": 30, "transferred": 3 << 20}}
+MOVED = {"moved": {"total_ms": 240000, "downtime_ms": 30, "transferred": 3 << 20}}
 
 
 def test_the_summary():
@@ -219,7 +235,7 @@ def test_the_summary():
     after = site(guest("b", 200), guest("new"), guest("theirs", owner="x"))
     ended = drain_summary(after, found, {"move-a": MOVED, "move-b": {"failure": "b: it broke."}})
     assert [line.split() for line in ended["lines"][1:]] == [
-        ["a", "k1", "k3", "live", "moved", "2.4", "30", "3"], ["b", "k1", "k3", "live", "failed", "-", "-", "-"],
+        ["a", "k1", "k3", "live", "moved", "240.0", "30", "3"], ["b", "k1", "k3", "live", "failed", "-", "-", "-"],
         ["c", "k1", "k3", "live", "failed", "-", "-", "-"]]
     assert ended["faults"] == ["b: it broke.", "c: nobody has heard how its move to k3 ended (playbooks/list.yml tells).",
                                "new runs on k1, where it came meanwhile."]
@@ -238,6 +254,9 @@ def test_the_summary_of_an_instance():
     arrived["k2"]["guests"] = [domain("web")]
     assert drain_summary(arrived, found, {"move-web": MOVED})["faults"] == []
     assert "libvirt there does not run it" in drain_summary(site(domain("web")), found, {"move-web": MOVED})["faults"][0]
+    # a guest of the same name is another one
+    arrived["k1"]["guests"] = [guest("web", uuid="own")]
+    assert drain_summary(arrived, {**found, "there": ["web"]}, {"move-web": MOVED})["faults"] == []
 
 
 # --- and back ---------------------------------------------------------------

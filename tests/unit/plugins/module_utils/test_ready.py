@@ -107,6 +107,7 @@ def test_routers(gateways, chassis, note):
 @pytest.mark.parametrize("host, groups, starts", [
     ("front", GROUPS, ["front is the gateway"]), ("store", GROUPS, ["store is the image store of k1, k2, x1: their guests would stand still"]),
     ("front", CLOUD, ["front is the gateway", "front is clc, cc: the cloud's services end with it"]),
+    ("front", {**GROUPS, "gateway": [], "walrus": ["front"], "sc": ["front"]}, ["front is walrus, sc: the cloud's"]),
     ("k1", {**GROUPS, "image_store": ["k1"]}, ["k1 is the image store of k2, x1"]),
     ("store", {"all": ["store", "backup"], "image_store": ["store"], "site": ["backup"]}, ["store is the image store of backup"]),
     ("store", {"all": ["store"], "image_store": ["store"]}, []),
@@ -120,3 +121,4 @@ def test_another_host_is_meant():
     assert "x1 does not answer, so nobody can tell what runs there. Bring x1 up" in verdict(host="x1")["error"]
     assert verdict(host="web")["wrong"] == "web is none of the site's machines. Machines: front, k1, k2, store, x1."
     assert "Which host?" in verdict(host="")["wrong"] and "k9 is no host of the inventory" in verdict(host="k9")["error"]
+    assert "playbooks/ready.yml -e host=k1, then -e host=k2." in verdict(host="k1,k2")["wrong"]
