@@ -214,9 +214,13 @@ class Copy:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != PASSED
 
     def tests(self, wing: str) -> dict[str, str]:
-        """{name of a module: its path} of the tests that import a wing, and of those that run modules."""
+        """{name of a module: its path} of the tests that import a wing or a plugin that does, and of those that run modules."""
+        of_wing = re.compile(rf"module_utils\.{wing}\b")
+        plugins = [rf"{path.parent.name}(\.| import ){path.stem}\b" for kind in ("action", "filter", "inventory", "lookup")
+                   for path in sorted(self.folder.glob(f"plugins/{kind}/*.py")) if of_wing.search(path.read_text(encoding="utf-8"))]
+        imports = re.compile("|".join([of_wing.pattern, *(rf"plugins\.{plugin}" for plugin in plugins)]))
         return {path.stem: str(path.relative_to(self.folder)) for path in sorted(self.folder.glob("tests/unit/**/test_*.py"))
-                if re.search(rf"module_utils\.{wing}\b", path.read_text(encoding="utf-8")) or path.stem.startswith("test_modules")}
+                if imports.search(path.read_text(encoding="utf-8")) or path.stem.startswith("test_modules")}
 
     def run_by(self, wing: str) -> tuple[dict[pathlib.Path, dict[int, set[str]]], dict[str, float]]:
         """({file: {line: the tests that run it}} of a wing, {test: the seconds that it takes}); what runs outside of tests (imports, fixtures)

@@ -62,6 +62,21 @@ def test_what_runs_when_a_module_is_imported(tmp_path):
     assert mutants.imported(tmp_path / "one.py") == {1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12}
 
 
+def test_which_tests_run_a_wing(tmp_path):
+    """Those that reach it by a filter, too: what no test of a wing runs is not tried."""
+    for name, text in {
+            "plugins/filter/plan.py": "from a.module_utils._wing.words import long\n", "plugins/filter/planned.py": "from a.module_utils._wings import long\n",
+            "tests/unit/test_words.py": "from a.module_utils._wing import words", "tests/unit/more/test_plan.py": "from a.plugins.filter.plan import plan",
+            "tests/unit/test_planned.py": "from a.plugins.filter.planned import planned", "tests/unit/test_modules.py": ""}.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    copy = object.__new__(mutants.Copy)
+    copy.folder = tmp_path
+    assert copy.tests("_wing") == {"test_plan": "tests/unit/more/test_plan.py", "test_words": "tests/unit/test_words.py",
+                                   "test_modules": "tests/unit/test_modules.py"}
+
+
 def test_what_is_accepted_is_there_and_has_a_reason():
     accepted = mutants.Accepted.read()
     assert accepted.stale() == []
