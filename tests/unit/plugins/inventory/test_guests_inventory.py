@@ -42,6 +42,9 @@ GUESTS = [{"name": "web", "host": "node1", "kind": "pvh", "memory": 256, "image"
 ALL = {"site_network": "192.168.50.0/24", "site_domain": "cloud.lan", "ansible_user": "root", "guests": GUESTS}
 
 
+SHOWN = InventoryModule._warn
+
+
 class Site:
     """An inventory's directory, as Ansible reads it."""
 
@@ -358,6 +361,22 @@ def test_instances(site, asked):
     assert site.groups["instances"] == ["web.demo", "5f0e"] and site.groups["guests"] == ["web", "db"]
     assert site.way("web.demo") == ("192.168.50.70", JUMP) and site.host("web.demo")["instance"]["node"] == "node3"
     assert site.host("web.demo")["ansible_user"] == "root" and site_hosts(site.groups) == ["front", "node1", "node3"]
+
+
+def test_an_instance_that_nobody_can_reach_is_told(site, asked, monkeypatch):
+    monkeypatch.setattr(inquiry, "ask", lambda *dummy: inquiry.Told({}, [instance("web", address=None)], "", []))
+    assert "instances" not in site.read().groups
+    assert site.warnings == ["instance id-web is left out: neither the cloud nor the gateway's leases say its address"]
+
+
+def test_warnings_are_sentences(site, monkeypatch):
+    """What Ansible shows of them."""
+    shown = []
+    monkeypatch.setattr(InventoryModule, "_warn", SHOWN)
+    monkeypatch.setattr(Display, "warning", lambda self, text, **dummy: shown.append(text))
+    site.write("group_vars/all.yml", {**ALL, "guests": [{**GUESTS[0], "memory": 8}]})
+    site.read()
+    assert shown == ["our.cloud.guests: guest web: memory: 8 is no number of MiB, which is a whole number of at least 16."]
 
 
 def test_an_instance_on_a_node_that_is_none_of_the_inventory(site, asked):

@@ -38,14 +38,17 @@ def test_nothing():
 
 def test_guests():
     moving, pvh = guest("b", migration={"target": "node1", "percent": 3}), guest("c", disks=[{"path": None}], memory=16, kind="pvh", lease={"host": "node2"})
-    hosts = site([guest("a", state="stopped"), guest("i-1", owner="nova")], [moving, pvh, guest("d", state="paused", reason="I/O error")])
+    hosts = site([guest("a", state="stopped"), guest("i-1", owner="nova")], [moving, pvh, guest("d", state="paused", reason="I/O error"),
+                                                                   guest("e", suspended=True), guest("f", migration={"percent": 3})])
     table = overview.guests(told.read(hosts), REGISTRY)
     assert table[:table.index("")] == [
         "guest  host   state               lease  kind  arch    MiB  CPUs  image  disk",
         "a      node1  stopped             -      kvm   x86_64  256     1  emi-1  /srv/cloud/images/a.img",
         "b      node2  moving to node1     -      kvm   x86_64  256     1  -      /srv/cloud/images/b.img",
         "c      node2  running             node2  pvh   x86_64   16     1  -      -",
-        "d      node2  paused (I/O error)  -      kvm   x86_64  256     1  -      /srv/cloud/images/d.img"]
+        "d      node2  paused (I/O error)  -      kvm   x86_64  256     1  -      /srv/cloud/images/d.img",
+        "e      node2  stands still        -      kvm   x86_64  256     1  -      /srv/cloud/images/e.img",
+        "f      node2  moving to ?         -      kvm   x86_64  256     1  -      /srv/cloud/images/f.img"]
 
 
 def test_all_is_well():

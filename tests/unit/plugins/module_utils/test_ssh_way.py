@@ -66,6 +66,8 @@ def test_through(login, arguments):
 def test_on_network():
     assert ssh_way.on_network(ipaddress.IPv4Network("127.0.0.0/8"))
     assert not ssh_way.on_network(ipaddress.IPv4Network("198.51.100.0/24"))
+    # there is no way to it, not even a default one
+    assert not ssh_way.on_network(ipaddress.IPv4Network("255.255.255.254/31"))
 
 
 @pytest.mark.parametrize("host, found", [("192.0.2.1", True), ("192.0.3.1", False), ("front", False)])

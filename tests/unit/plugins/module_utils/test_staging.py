@@ -115,3 +115,17 @@ def test_a_lock_that_leads_away_is_nobodys_and_one_that_cannot_be_looked_at_is_s
         listening.bind(str(tmp_path / ".part-host-2-x/lock"))
         with Staging(str(tmp_path)):
             assert not os.path.lexists(tmp_path / ".part-host-1-x") and (tmp_path / ".part-host-2-x").exists()
+
+
+def test_what_another_host_sweeps_at_the_same_moment_is_no_fault(tmp_path, monkeypatch):
+    (tmp_path / ".part-file").write_text("x", encoding="ascii")
+    listdir, unlink = os.listdir, os.unlink
+
+    def away(path, **more):
+        unlink(path, **more)
+        unlink(path, **more)
+
+    monkeypatch.setattr(os, "listdir", lambda path: [*listdir(path), ".part-gone"])
+    monkeypatch.setattr(os, "unlink", lambda path, **more: away(path, **more) if str(path).endswith(".part-file") else unlink(path, **more))
+    with Staging(str(tmp_path)) as path:
+        assert listdir(tmp_path) == [os.path.basename(path)]

@@ -149,6 +149,14 @@ def test_a_connection_that_works_is_kept(kvm):
     assert aftermath.again(None, lambda: conn) is conn
 
 
+def test_a_connection_that_broke_is_made_anew_if_its_host_is_there(kvm):
+    broken = types.SimpleNamespace(isAlive=lambda: True, getHostname=lambda: (dummy for dummy in ()).throw(kvm.world.error("end of file")))
+    new = kvm.one.connect()
+    assert aftermath.again(broken, lambda: new) is new
+    assert aftermath.again(types.SimpleNamespace(isAlive=lambda: False), lambda: new) is new
+    assert aftermath.again(broken, lambda: (dummy for dummy in ()).throw(CloudError("two", "libvirt", "no route to host"))) is None
+
+
 def test_connections_that_work_are_not_waited_for(kvm, monkeypatch):
     found = []
     monkeypatch.setattr(hypervisor, "wait", lambda condition, *dummy, **more: found.append(condition()))

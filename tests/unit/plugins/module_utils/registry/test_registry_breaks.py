@@ -130,3 +130,16 @@ def test_an_image_without_its_kernel_comes_back_all_the_same(root, folder, monke
     with pytest.raises(RegistryError, match="needed by guest late"):
         site(root).remove("image", "debian")
     assert site(root).find("image", "debian")["id"] == done["id"] and site(root).find("kernel", "debian") is None
+
+
+def test_a_name_that_goes_while_names_are_read_is_none(root, folder, monkeypatch):
+    done, readlink = register(root, folder), os.readlink
+    (root / "registry/names/image/other").symlink_to("../../" + done["id"])
+
+    def late(path, **more):
+        if path.endswith("/debian"):
+            os.unlink(path)
+        return readlink(path, **more)
+
+    monkeypatch.setattr(os, "readlink", late)
+    assert site(root).storage.names("image") == {"other": done["id"]}

@@ -14,6 +14,7 @@ import boot_samples as sample
 import pytest
 from registry_samples import OWN_CONFIG, build, leftovers, refused, register, site, tree
 
+from ansible_collections.our.cloud.plugins.module_utils._registry import nfs_store
 from ansible_collections.our.cloud.plugins.module_utils._registry.storage import RegistryError
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 
@@ -156,3 +157,43 @@ def test_a_disk_for_large_sectors(root, folder):
     for name in ("vmlinuz", "initrd.img"):
         (folder / name).unlink()
     refused(root, why, folder)
+
+
+# --- a store with an error ------------------------------------------------------
+
+def test_an_image_that_cannot_be_put_in_its_place(root, folder, monkeypatch):
+    rename = os.rename
+
+    def broken(origin, target):
+        if os.path.basename(target).startswith("emi-"):
+            raise OSError(errno.EIO, "Input/output error")
+        rename(origin, target)
+
+    monkeypatch.setattr(os, "rename", broken)
+    with pytest.raises(RegistryError, match=r"store/registry cannot be written, nothing was registered: Input/output error$"):
+        register(root, folder)
+    assert site(root).find("image", "debian") is None
+
+
+def test_a_store_that_is_read_only_has_not_lost_what_is_in_it(root, folder, monkeypatch):
+    key = register(root, folder)["id"]
+    opened = os.open
+
+    def read_only(path, flags, *more, **also):
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, flags, *more, **also)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(OSError, match="Read-only file system"):
+        site(root).storage.use(key, "guest.web", {"disk": "images/web.qcow2"})
+
+
+def test_an_id_that_is_taken_by_something_else(root, folder, monkeypatch):
+    """Two checksums with the same beginning."""
+    key = register(root, folder / "initrd.img", "ramdisk", "r")["id"]
+    monkeypatch.setattr(nfs_store, "keys", lambda kind, digest: [key])
+    (folder / "initrd.img").write_bytes(sample.compress("gzip", sample.cpio() + bytes(512)))
+    with pytest.raises(RegistryError, match=f"id {key} is taken by something else; look into {root}/registry"):
+        register(root, folder / "initrd.img", "ramdisk", "other")
+    assert site(root).find("ramdisk", "other") is None
