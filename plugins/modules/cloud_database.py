@@ -81,6 +81,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import database
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import of
 
 
 def main():
@@ -102,7 +103,7 @@ def main():
             if not module.check_mode:
                 module.fail_json(msg="%s: install python3-pymysql" % error)
             server = None
-        done = database.ensure(server, asked["databases"], asked["users"], module.check_mode)
+        done = database.ensure(server, asked["databases"], [of(database.User, user) for user in asked["users"]], module.check_mode)
         module.exit_json(changed=bool(done), done=done)
     except CloudError as error:
         module.fail_json(msg=str(error))

@@ -180,7 +180,7 @@ def main():
         }, "required_if": [("state", "present", ("password",))]},
     }, supports_check_mode=True)
     try:
-        steps = identity.ensure(module.params, module.check_mode)
+        steps = identity.ensure(identity.Wanted.of(module.params), module.check_mode)
     except CloudError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(steps), steps=[str(step) for step in steps], diff=identity.diff_of(steps))

@@ -109,6 +109,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import config_files
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import of, plain
 
 
 def main():
@@ -130,14 +131,16 @@ def main():
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         }, "mutually_exclusive": [("ini", "content")], "required_if": [("state", "present", ("ini", "content"), True)]},
     }, supports_check_mode=True)
-    files = module.params["files"]
+    files = [of(config_files.File, wanted) for wanted in module.params["files"]]
+    directories = [of(config_files.Directory, wanted) for wanted in module.params["directories"]]
     try:
         # and of the result only what is secret has to be kept out, not every word that occurs in a file
         module.no_log_values.clear()
         module.no_log_values.update(config_files.secrets_of(files))
-        module.exit_json(**config_files.ensure(files, module.check_mode, module.params["directories"]))
+        done = config_files.ensure(files, module.check_mode, directories)
     except (CloudError, OSError) as error:
         module.fail_json(msg=str(error))
+    module.exit_json(changed=done.changed, **plain(done))
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import units
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 
 def main():
@@ -145,9 +146,10 @@ def main():
     }, supports_check_mode=True)
     try:
         wanted = [units.Unit(**{**unit, "files": tuple(unit["files"]), "groups": tuple(unit["groups"])}) for unit in module.params["units"]]
-        module.exit_json(**units.ensure(wanted, module.check_mode, module.params["changed"]))
+        outcome = units.ensure(wanted, module.check_mode, module.params["changed"])
     except (CloudError, OSError) as error:
         module.fail_json(msg=str(error))
+    module.exit_json(changed=outcome.changed, **plain(outcome))
 
 
 if __name__ == "__main__":

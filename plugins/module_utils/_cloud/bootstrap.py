@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import urllib.error
+from collections.abc import Iterable
 from typing import Optional
 
 from ansible.module_utils.urls import open_url
@@ -22,15 +23,15 @@ LOST = {"fernet": "all tokens end, and nothing else is lost", "credential": "the
 USER = "keystone"
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Bootstrap:
-    """The administrator's password, and where keystone is: on loopback, and for the catalog."""
+    """The administrator, and where keystone is."""
 
-    url: str
-    password: str
-    region: str
-    public_url: str
-    internal_url: str
+    url: str  # on loopback
+    password: str  # the administrator's
+    region: str  # of the endpoints
+    public_url: str  # for the catalog
+    internal_url: str  # likewise
 
     def logs_in(self) -> Optional[bool]:
         """Whether the administrator's password is right; None if keystone does not answer."""
@@ -62,7 +63,7 @@ def _manage(command: str, *arguments: str, **environment: str) -> None:
         raise CloudError(os.uname().nodename, " ".join(argv), "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:]))
 
 
-def missing_keys() -> list:
+def missing_keys() -> list[str]:
     """The kinds of keys of which there is none."""
     missing = []
     for kind, folder in KEYS.items():
@@ -73,7 +74,7 @@ def missing_keys() -> list:
     return missing
 
 
-def make_keys(kinds: list) -> None:
+def make_keys(kinds: Iterable[str]) -> None:
     """Make keys, each folder as a whole: a run that ends in the middle leaves keystone-manage's own work, which is one file at a time and usable."""
     for kind in kinds:
         _manage(f"{kind}_setup", "--keystone-user", USER, "--keystone-group", USER)
@@ -93,7 +94,7 @@ def has_users(server: Optional[database.Server]) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def keys(server: Optional[database.Server], check: bool) -> list:
+def keys(server: Optional[database.Server], check: bool) -> list[str]:
     """There are keys; what was done, as sentences. Keys that an older database was written with are not replaced."""
     missing = missing_keys()
     if missing and has_users(server):
@@ -106,7 +107,7 @@ def keys(server: Optional[database.Server], check: bool) -> list:
     return [f"make {kind} keys" for kind in missing]
 
 
-def administrator(wanted: Bootstrap, check: bool) -> list:
+def administrator(wanted: Bootstrap, check: bool) -> list[str]:
     """The administrator can log in; what was done, as sentences."""
     right = wanted.logs_in()
     if right:

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import grp
 import os
 import pwd
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import secrets
@@ -20,12 +22,50 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 HEADING = "# Ansible manages this file: changes here are lost.\n"
 
 
-def ini(sections: dict) -> str:
+@dataclass(frozen=True)
+class Directory:
+    """A directory as it is to be."""
+
+    path: str
+    owner: str = ""  # empty: who writes it
+    group: str = ""  # likewise
+    mode: str = "0755"  # octal
+
+    @property
+    def attributes(self) -> str:
+        """As people read it."""
+        return f"{self.owner}:{self.group} {int(self.mode, 8):04o}"
+
+
+@dataclass(frozen=True)
+class File(Directory):
+    """A file as it is to be."""
+
+    mode: str = "0640"
+    content: Optional[str] = None  # its text; None: it is made of `ini`
+    ini: Optional[Mapping[str, Any]] = None  # {section: {key: value}}
+    state: str = "present"  # or absent
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What was done, or would be, as config_files returns it."""
+
+    paths: tuple[str, ...] = ()  # of what changed
+    diff: tuple[dict[str, str], ...] = ()  # as Ansible shows it
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything did."""
+        return bool(self.paths)
+
+
+def ini(sections: Mapping[str, Any]) -> str:
     """The text of a file as oslo.config reads it, from {section: {key: value}}. A list is a key repeated; without a value (None) the key is left out."""
     return "\n".join([HEADING] + [section(name, keys) for name, keys in sections.items()])
 
 
-def section(name: str, keys: Optional[dict]) -> str:
+def section(name: str, keys: Optional[Mapping[str, Any]]) -> str:
     """One section of such a file."""
     lines = [f"[{name}]"]
     for key, value in (keys or {}).items():
@@ -44,38 +84,39 @@ def _text(section: str, key: str, value: Any) -> str:
     return text
 
 
-def text(wanted: dict) -> str:
+def text(wanted: File) -> str:
     """What a file is to contain."""
-    if wanted.get("ini") is not None:
-        return ini(wanted["ini"])
-    return wanted["content"] or ""
+    if wanted.ini is not None:
+        return ini(wanted.ini)
+    return wanted.content or ""
 
 
-def secrets_of(files: list) -> set:
+def secrets_of(files: Iterable[File]) -> set[str]:
     """All secrets in the files."""
-    return set().union(*(secrets.found(text(wanted)) for wanted in files if wanted["state"] == "present"))
+    return set().union(*(secrets.found(text(wanted)) for wanted in files if wanted.state == "present"))
 
 
-def ensure(files: list, check: bool, directories: Iterable[dict] = ()) -> dict:
-    """Write or remove files: each with path, state, owner, group, mode, and ini or content; before them directories: path, owner, group, mode.
-    Returns changed, paths (that changed) and diff."""
+def ensure(files: Iterable[File], check: bool, directories: Iterable[Directory] = ()) -> Changes:
+    """Write or remove files, before them directories."""
     paths, diff = [], []
     for wanted in map(_owned, [*directories, *files]):
-        change = _directory if "state" not in wanted else _absent if wanted["state"] == "absent" else _present
-        changes = change(wanted, check)
+        if isinstance(wanted, File):
+            changes = _absent(wanted, check) if wanted.state == "absent" else _present(wanted, check)
+        else:
+            changes = _directory(wanted, check)
         if changes:
-            paths.append(wanted["path"])
+            paths.append(wanted.path)
             diff.append(changes)
-    return {"changed": bool(paths), "paths": paths, "diff": diff}
+    return Changes(tuple(paths), tuple(diff))
 
 
-def _owned(wanted: dict) -> dict:
+def _owned(wanted: Directory) -> Directory:
     """Without owner or group, those of the process that writes it."""
-    return {**wanted, "owner": wanted.get("owner") or _name(pwd.getpwuid, os.geteuid()), "group": wanted.get("group") or _name(grp.getgrgid, os.getegid())}
+    return dataclasses.replace(wanted, owner=wanted.owner or _name(pwd.getpwuid, os.geteuid()), group=wanted.group or _name(grp.getgrgid, os.getegid()))
 
 
-def _directory(wanted: dict, check: bool) -> Optional[dict]:
-    path, attributes = wanted["path"], _attributes(wanted)
+def _directory(wanted: Directory, check: bool) -> Optional[dict[str, str]]:
+    path, attributes = wanted.path, wanted.attributes
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -87,15 +128,15 @@ def _directory(wanted: dict, check: bool) -> Optional[dict]:
     if found == attributes:
         return None
     if not check:
-        owner, group = _ids(path, wanted)
+        owner, group = _ids(wanted)
         os.makedirs(path, mode=0o755, exist_ok=True)
         os.chown(path, owner, group)
-        os.chmod(path, int(wanted["mode"], 8))
+        os.chmod(path, int(wanted.mode, 8))
     return {"before_header": f"{path} {found}".rstrip(), "after_header": f"{path} {attributes}", "before": f"{found}\n", "after": f"{attributes}\n"}
 
 
-def _absent(wanted: dict, check: bool) -> Optional[dict]:
-    path = wanted["path"]
+def _absent(wanted: File, check: bool) -> Optional[dict[str, str]]:
+    path = wanted.path
     before, dummy = _now(path)
     if before is None:
         return None
@@ -104,28 +145,27 @@ def _absent(wanted: dict, check: bool) -> Optional[dict]:
     return {"before_header": path, "after_header": path, "before": secrets.mask(before), "after": ""}
 
 
-def _present(wanted: dict, check: bool) -> Optional[dict]:
-    path, after = wanted["path"], text(wanted)
-    attributes = _attributes(wanted)
+def _present(wanted: File, check: bool) -> Optional[dict[str, str]]:
+    path, after, attributes = wanted.path, text(wanted), wanted.attributes
     before, found = _now(path)
     if before == after and found == attributes:
         return None
     if not check:
-        _write(path, after, wanted)
+        _write(after, wanted)
     hidden = "(a secret in it has changed)\n" if before not in (None, after) and secrets.mask(before) == secrets.mask(after) else ""
     return {"before_header": f"{path} {found}".rstrip(), "after_header": f"{path} {attributes}",
             "before": _shown(before or "", wanted), "after": _shown(after, wanted) + hidden}
 
 
-def _shown(content: str, wanted: dict) -> str:
+def _shown(content: str, wanted: File) -> str:
     """What a diff shows: of settings no comments, of which a package's sample has thousands of lines."""
     lines = secrets.mask(content).splitlines(keepends=True)
-    if wanted.get("ini") is not None:
+    if wanted.ini is not None:
         lines = [line for line in lines if line.strip() and not line.startswith("#")]
     return "".join(lines)
 
 
-def _now(path: str) -> tuple:
+def _now(path: str) -> tuple[Optional[str], str]:
     """(text, "owner:group mode") of a file, or (None, "") if there is none. A link counts as none: it is replaced."""
     try:
         status = os.lstat(path)
@@ -139,10 +179,6 @@ def _now(path: str) -> tuple:
         return stream.read(), _found(status)
 
 
-def _attributes(wanted: dict) -> str:
-    return f"{wanted['owner']}:{wanted['group']} {int(wanted['mode'], 8):04o}"
-
-
 def _found(status: os.stat_result) -> str:
     return f"{_name(pwd.getpwuid, status.st_uid)}:{_name(grp.getgrgid, status.st_gid)} {stat.S_IMODE(status.st_mode):04o}"
 
@@ -154,27 +190,27 @@ def _name(of: Any, number: int) -> str:
         return str(number)
 
 
-def _ids(path: str, wanted: dict) -> tuple:
+def _ids(wanted: Directory) -> tuple[int, int]:
     try:
-        return pwd.getpwnam(wanted["owner"]).pw_uid, grp.getgrnam(wanted["group"]).gr_gid
+        return pwd.getpwnam(wanted.owner).pw_uid, grp.getgrnam(wanted.group).gr_gid
     except KeyError as error:
-        raise CloudError(os.uname().nodename, path, f"there is no such user or group: {error.args[0]}",
+        raise CloudError(os.uname().nodename, wanted.path, f"there is no such user or group: {error.args[0]}",
                          "The package that makes it has to be installed first") from None
 
 
-def _write(path: str, content: str, wanted: dict) -> None:
-    owner, group = _ids(path, wanted)
-    folder = os.path.dirname(path)
+def _write(content: str, wanted: File) -> None:
+    owner, group = _ids(wanted)
+    folder = os.path.dirname(wanted.path)
     os.makedirs(folder, mode=0o755, exist_ok=True)
     descriptor, fresh = tempfile.mkstemp(prefix=".our-cloud-", dir=folder)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             os.fchown(descriptor, owner, group)
-            os.fchmod(descriptor, int(wanted["mode"], 8))
+            os.fchmod(descriptor, int(wanted.mode, 8))
             stream.write(content)
             stream.flush()
             os.fsync(descriptor)
-        os.rename(fresh, path)
+        os.rename(fresh, wanted.path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(fresh)

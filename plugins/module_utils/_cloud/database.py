@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
@@ -16,6 +17,24 @@ SOCKET = "/run/mysqld/mysqld.sock"
 # what pymysql raises when the server refuses somebody: wrong password, no right to use the database
 REFUSED = (1044, 1045, 1698)
 MISSING = (2002, 2003)
+
+
+@dataclass(frozen=True)
+class User:
+    """A user as it is to be."""
+
+    name: str
+    password: str
+    databases: Sequence[str] = ()  # in which it may do everything
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do."""
+
+    what: str  # in words
+    statement: str
+    arguments: tuple[str, ...] = ()
 
 
 class Server:
@@ -51,8 +70,8 @@ class Server:
         return True
 
 
-def ensure(server: Optional[Server], databases: list, users: list, check: bool) -> list:
-    """Make databases and users {name, password, databases}; what was done, as sentences. server: none if its library is not installed yet."""
+def ensure(server: Optional[Server], databases: Sequence[str], users: Sequence[User], check: bool) -> list[str]:
+    """Make databases and users; what was done, as sentences. server: none if its library is not installed yet."""
     if server is None:
         return _all(databases, users)
     with server.root() as cursor:
@@ -62,38 +81,38 @@ def ensure(server: Optional[Server], databases: list, users: list, check: bool) 
             raise CloudError(os.uname().nodename, SOCKET, "MariaDB does not answer there", "See systemctl status mariadb")
         steps = _plan(server, cursor, databases, users)
         if not check:
-            for dummy, statement, arguments in steps:
-                cursor.execute(statement, arguments)
+            for step in steps:
+                cursor.execute(step.statement, step.arguments)
             for user in users:
-                if not server.logs_in(user["name"], user["password"]):
-                    raise CloudError(os.uname().nodename, "MariaDB", f"{user['name']} cannot log in with the password that was set", "Run this again")
-    return [step[0] for step in steps]
+                if not server.logs_in(user.name, user.password):
+                    raise CloudError(os.uname().nodename, "MariaDB", f"{user.name} cannot log in with the password that was set", "Run this again")
+    return [step.what for step in steps]
 
 
-def _all(databases: list, users: list) -> list:
-    return [f"create database {name}" for name in databases] + [f"create user {user['name']}" for user in users]
+def _all(databases: Sequence[str], users: Sequence[User]) -> list[str]:
+    return [f"create database {name}" for name in databases] + [f"create user {user.name}" for user in users]
 
 
-def _plan(server: Server, cursor: Any, databases: list, users: list) -> list:
+def _plan(server: Server, cursor: Any, databases: Sequence[str], users: Sequence[User]) -> list[Step]:
     cursor.execute("SHOW DATABASES")
     there = {row[0] for row in cursor.fetchall()}
     # three bytes: what the services' own indexes are made for
-    steps = [(f"create database {name}", f"CREATE DATABASE `{name}` CHARACTER SET utf8mb3", ()) for name in databases if name not in there]
+    steps = [Step(f"create database {name}", f"CREATE DATABASE `{name}` CHARACTER SET utf8mb3") for name in databases if name not in there]
     cursor.execute("SELECT User FROM mysql.user WHERE Host = '%'")
     known = {row[0] for row in cursor.fetchall()}
     for user in users:
-        name = user["name"]
+        name = user.name
         granted = ""
         if name not in known:
-            steps.append((f"create user {name}", "CREATE USER %s@'%%' IDENTIFIED BY %s", (name, user["password"])))
+            steps.append(Step(f"create user {name}", "CREATE USER %s@'%%' IDENTIFIED BY %s", (name, user.password)))
         else:
-            if not server.logs_in(name, user["password"]):
-                steps.append((f"set the password of {name}", "ALTER USER %s@'%%' IDENTIFIED BY %s ACCOUNT UNLOCK", (name, user["password"])))
+            if not server.logs_in(name, user.password):
+                steps.append(Step(f"set the password of {name}", "ALTER USER %s@'%%' IDENTIFIED BY %s ACCOUNT UNLOCK", (name, user.password)))
             cursor.execute("SHOW GRANTS FOR %s@'%%'", (name,))
             granted = "\n".join(row[0] for row in cursor.fetchall())
-        for database in user["databases"]:
+        for database in user.databases:
             if f"GRANT ALL PRIVILEGES ON `{database}`.*" not in granted.replace("\\_", "_"):
                 # an underscore in a grant stands for any character
                 pattern = database.replace("_", "\\_")
-                steps.append((f"grant {database} to {name}", f"GRANT ALL PRIVILEGES ON `{pattern}`.* TO %s@'%%'", (name,)))
+                steps.append(Step(f"grant {database} to {name}", f"GRANT ALL PRIVILEGES ON `{pattern}`.* TO %s@'%%'", (name,)))
     return steps

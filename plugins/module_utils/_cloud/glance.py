@@ -38,6 +38,15 @@ class Taken(Exception):
     """Glance has, or had, an image of this id."""
 
 
+@dataclasses.dataclass(frozen=True)
+class User:
+    """An instance or a volume that was made of an image."""
+
+    id: str
+    name: str | None
+    image: str | None  # Glance's id; None: of none
+
+
 def glance_ids(key: str) -> list[str]:
     """The ids in Glance that a thing of the registry may have, the usual one first."""
     return [str(uuid.uuid5(NAMESPACE, key if not number else "%s/%d" % (key, number))) for number in range(ROW)]
@@ -125,12 +134,10 @@ def ours(images: Iterable[Mapping[str, Any]], project: str) -> dict[str, list[Ma
     return found
 
 
-def needed(images: Sequence[Mapping[str, Any]], servers: Iterable[Mapping[str, Any]], volumes: Iterable[Mapping[str, Any]],
-           project: str) -> dict[str, dict[str, dict]]:
+def needed(images: Sequence[Mapping[str, Any]], servers: Iterable[User], volumes: Iterable[User], project: str) -> dict[str, dict[str, dict]]:
     """{our id: {user: what is known of the use}}: who in the cloud needs what.
 
-    servers, volumes: dicts with id, name and image, Glance's id or None. A snapshot boots by the kernel and ramdisk of
-    the image that its instance was made of.
+    A snapshot boots by the kernel and ramdisk of the image that its instance was made of.
     """
     keys = {image["id"]: key for key, several in ours(images, project).items() for image in several}
     found: dict[str, dict[str, dict]] = {}
@@ -141,7 +148,7 @@ def needed(images: Sequence[Mapping[str, Any]], servers: Iterable[Mapping[str, A
 
     for kind, users in (("instance", servers), ("volume", volumes)):
         for user in users:
-            need(user["image"], kind, user["id"], user["name"])
+            need(user.image, kind, user.id, user.name)
     for image in images:
         if image["id"] not in keys and image["status"] not in GONE:
             for each in ("kernel_id", "ramdisk_id"):

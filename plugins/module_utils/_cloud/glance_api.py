@@ -15,7 +15,7 @@ import urllib.parse
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ansible_collections.our.cloud.plugins.module_utils._cloud.glance import Taken
+from ansible_collections.our.cloud.plugins.module_utils._cloud.glance import Taken, User
 from ansible_collections.our.cloud.plugins.module_utils._cloud.session import RETRIES, NotThere, speaking
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
@@ -113,18 +113,18 @@ class Glance:
                 following = page.get("next", "").partition("/v2")[2]
         return found
 
-    def servers(self) -> list[dict[str, Any]]:
+    def servers(self) -> list[User]:
         """All instances of all projects, if the cloud has nova."""
         return self._users("compute", lambda server: (server.image or {}).get("id"), lambda: self.conn.compute.servers(all_projects=True))
 
-    def volumes(self) -> list[dict[str, Any]]:
+    def volumes(self) -> list[User]:
         """All volumes of all projects, if the cloud has cinder."""
         return self._users("block-storage", lambda volume: (volume.volume_image_metadata or {}).get("image_id"),
                            lambda: self.conn.block_storage.volumes(all_projects=True))
 
-    def _users(self, service: str, image: Callable[[Any], str | None], ask: Callable[[], Iterable[Any]]) -> list[dict[str, Any]]:
+    def _users(self, service: str, image: Callable[[Any], str | None], ask: Callable[[], Iterable[Any]]) -> list[User]:
         with speaking(service):
-            return [{"id": each.id, "name": each.name, "image": image(each)} for each in ask()] if self.conn.has_service(service) else []
+            return [User(each.id, each.name, image(each)) for each in ask()] if self.conn.has_service(service) else []
 
     def create(self, body: Mapping[str, Any]) -> None:
         """Announce an image. Taken."""

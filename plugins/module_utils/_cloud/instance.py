@@ -29,15 +29,15 @@ STARTS = {"SHUTOFF": "start_server", "PAUSED": "unpause_server", "SUSPENDED": "r
 STOPPED = ("SHUTOFF", "SUSPENDED", "PAUSED")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Plan:
-    """What an instance is made of, resolved to ids."""
+    """What an instance is made of, as openstacksdk has it."""
 
     image: Any
     flavor: Any
     network: Any
-    groups: list[Any]
-    outside: Any = None
+    groups: list[Any]  # security groups
+    outside: Any = None  # the network of its floating address; None: it gets none
 
 
 class Instance:

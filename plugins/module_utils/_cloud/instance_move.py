@@ -156,7 +156,7 @@ class Move:
         """What nova's events say of it."""
         with session.speaking("nova"):
             _action, events = explain.last_action(self.cloud, server)
-        return "; ".join(f"{event['event']}{' on ' + event['host'] if event['host'] else ''}: {event['why']}" for event in events if event["why"])
+        return "; ".join(explain.said(event) for event in events if event.why)
 
     def failed(self, now: Any, record: Optional[str], source: str) -> CloudError:
         """The error of a move that failed."""

@@ -243,7 +243,8 @@ def do(connection: Any, step: Step) -> None:
         elif step.kind == "agent":
             sent(connection.network.delete(f"/agents/{step.id}"), str(step))
         else:
-            identity.ensure({"services": [{"name": step.name, "state": "absent"}], "users": [{"name": step.name, "state": "absent"}]}, False)
+            identity.ensure(identity.Wanted(services=(identity.WantedService(step.name, state="absent"),),
+                                            users=(identity.WantedUser(step.name, state="absent"),)), False)
 
 
 def ensure(ncs: Iterable[str], absent: Iterable[str], stopped: Iterable[str], back: Iterable[str], leave: bool, check: bool) -> Members:

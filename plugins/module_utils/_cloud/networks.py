@@ -22,14 +22,26 @@ NETWORK = {"shared": "is_shared", "external": "is_router_external", "mtu": "mtu"
 SHARED = "access_as_shared"
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Step:
-    """One difference: what it is about, its state before and after, and the call that makes the change."""
+    """One difference."""
 
-    thing: str
-    before: Any
+    thing: str  # what it is about, in words
+    before: Any  # None: it is not there
     after: Any
-    do: Callable[[], Any]
+    do: Callable[[], Any]  # makes the change
+
+
+@dataclasses.dataclass(frozen=True)
+class Admitted:
+    """A rule of a security group that lets something in."""
+
+    protocol: str | None  # None: any
+    port: int | None  # None: all
+    remote: str | None  # a range; None: everybody
+
+    def __str__(self) -> str:
+        return _words(dataclasses.asdict(self))
 
 
 class _Look:
@@ -161,14 +173,14 @@ class Planner:
         if now is None:
             self._make("group", name, {"description": wanted.get("description", "")}, lambda: self.cloud.network.create_security_group(
                 name=name, description=wanted.get("description", "")))
-        have = [{"protocol": rule.get("protocol"), "port": rule.get("port_range_min"), "remote": rule.get("remote_ip_prefix")}
+        have = [Admitted(rule.get("protocol"), rule.get("port_range_min"), rule.get("remote_ip_prefix"))
                 for rule in (now.security_group_rules if now is not None else ()) if rule.get("direction") == "ingress"]
         for rule in wanted.get("rules") or []:
-            plain = {"protocol": rule["protocol"], "port": rule.get("port"), "remote": rule["remote"]}
-            if plain not in have:
-                self._step(f"group {name} rule {_words(plain)}", None, "present", lambda plain=plain: self.cloud.network.create_security_group_rule(
-                    security_group_id=self.identity("group", name), direction="ingress", ether_type="IPv4", protocol=plain["protocol"],
-                    port_range_min=plain["port"], port_range_max=plain["port"], remote_ip_prefix=plain["remote"]))
+            one = Admitted(rule["protocol"], rule.get("port"), rule["remote"])
+            if one not in have:
+                self._step(f"group {name} rule {one}", None, "present", lambda one=one: self.cloud.network.create_security_group_rule(
+                    security_group_id=self.identity("group", name), direction="ingress", ether_type="IPv4", protocol=one.protocol,
+                    port_range_min=one.port, port_range_max=one.port, remote_ip_prefix=one.remote))
         if wanted.get("shared") and not (now is not None and any(one.object_id == now.id and one.target_project_id == "*" for one in self.look.shares)):
             self._step(f"group {name} shared", False, True, lambda: self.cloud.network.create_rbac_policy(
                 object_type="security_group", object_id=self.identity("group", name), action=SHARED, target_project_id="*"))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -38,9 +39,9 @@ class _Table:
         self.path, self.unit = f"{FOLDER}/{name}.nft", f"nft-table@{name}.service"
         self.done: list = []
 
-    def result(self, *changes: dict) -> dict:
-        return {"changed": any(change["changed"] for change in changes) or bool(self.done), "done": self.done,
-                "diff": [diff for change in changes for diff in change["diff"]]}
+    def result(self, *changes: config_files.Changes) -> dict:
+        return {"changed": any(change.changed for change in changes) or bool(self.done), "done": self.done,
+                "diff": [diff for change in changes for diff in change.diff]}
 
     def step(self, what: str, *argv: str, text: str = "") -> None:
         self.done.append(what)
@@ -49,16 +50,16 @@ class _Table:
 
     def present(self, text: str, units: dict) -> dict:
         file = self.file(text, "present")
-        changed = config_files.ensure([file], True)["changed"]
+        changed = config_files.ensure([file], True).changed
         if changed and not self.check:
             _call("nft", "--check", "--file", "-", text=text)
-        written = config_files.ensure([{**file, "path": f"{UNITS}/{path}", "content": content} for path, content in units.items()], self.check,
-                                      [{"path": FOLDER, "mode": "0755"}])
+        written = config_files.ensure([dataclasses.replace(file, path=f"{UNITS}/{path}", content=content) for path, content in units.items()], self.check,
+                                      [config_files.Directory(FOLDER)])
         if changed or not self.loaded():
             # Before it is in the file: if this breaks off here, the next run does it again.
             self.step(f"load table {self.family} {self.name}", "nft", "--file", "-", text=text)
         kept = config_files.ensure([file], self.check)
-        if written["changed"] and not self.check:
+        if written.changed and not self.check:
             _call("systemctl", "daemon-reload")
         states = _call("systemctl", "show", "--property", "UnitFileState,ActiveState", self.unit).stdout.splitlines()
         if "UnitFileState=enabled" not in states:
@@ -84,5 +85,5 @@ class _Table:
             self.step(f"disable {self.unit}", "systemctl", "disable", "--quiet", self.unit)
         return self.result(config_files.ensure([self.file("", "absent")], self.check))
 
-    def file(self, content: str, state: str) -> dict:
-        return {"path": self.path, "content": content, "mode": "0644", "state": state}
+    def file(self, content: str, state: str) -> config_files.File:
+        return config_files.File(self.path, mode="0644", content=content, state=state)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Names become names of files, and of secrets beside those of services.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")
@@ -47,7 +47,7 @@ OUTGOING = frozenset(Rule("egress", ethertype) for ethertype in EVERYWHERE)
 DEFAULT_RULES = OUTGOING | {Rule("ingress", ethertype, remote=DEFAULT_GROUP) for ethertype in EVERYWHERE}
 
 
-def rule_of(said: Mapping) -> Rule:
+def rule_of(said: Mapping[str, Any]) -> Rule:
     """A declared rule. ValueError says what is wrong with it."""
     direction, remote = said.get("direction") or "ingress", str(said.get("remote") or "")
     ethertype = said.get("ethertype") or "IPv4"
@@ -75,7 +75,7 @@ def rule_of(said: Mapping) -> Rule:
     return Rule(direction, ethertype, PROTOCOLS[protocol], low, high, remote)
 
 
-def rules_of(group: Mapping) -> frozenset:
+def rules_of(group: Mapping[str, Any]) -> frozenset[Rule]:
     """The rules of a declared group: what goes out may go, unless it says what may."""
     rules = frozenset(map(rule_of, group.get("rules") or ()))
     if group["name"] == DEFAULT_GROUP:
@@ -83,14 +83,14 @@ def rules_of(group: Mapping) -> frozenset:
     return rules if any(rule.direction == "egress" for rule in rules) else rules | OUTGOING
 
 
-def key_of(text: str) -> tuple:
+def key_of(text: str) -> tuple[str, ...]:
     """Kind and content of a public key, without the comment."""
     return tuple(text.split()[:2])
 
 
-def faults(projects: Iterable) -> list:
+def faults(projects: Iterable[Mapping[str, Any]]) -> list[str]:
     """What is wrong with the declared projects, one sentence each."""
-    found: list = []
+    found: list[str] = []
     projects = list(projects)
 
     def names(where, things, what):

@@ -11,73 +11,99 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import identity
 from ansible_collections.our.cloud.plugins.module_utils._cloud.identity import Step
-from ansible_collections.our.cloud.plugins.module_utils._cloud.project_entries import DEFAULT_GROUP, DEFAULT_RULES, OUTGOING, QUOTAS, key_of, rules_of
+from ansible_collections.our.cloud.plugins.module_utils._cloud.project_entries import DEFAULT_GROUP, DEFAULT_RULES, OUTGOING, QUOTAS, Rule, key_of, rules_of
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 
 MARK = "our-cloud"
 MARKED_USER = re.compile(r"our-cloud(?:; keys: (.*))?\Z")
 
 
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A security group."""
+
+    id: str
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    rules: Mapping[Rule, str] = dataclasses.field(default_factory=dict)  # {rule: its id}
+
+
 @dataclasses.dataclass
 class Tenancy:
-    """What is there."""
+    """What is there. What steps make is added to it."""
 
     identity: identity.State = dataclasses.field(default_factory=identity.State)
-    quotas: dict = dataclasses.field(default_factory=dict)  # project: {quota: value}
-    usual: dict = dataclasses.field(default_factory=dict)  # quota: value, the defaults
-    keys: dict = dataclasses.field(default_factory=dict)  # user: {name: public key}
-    groups: dict = dataclasses.field(default_factory=dict)  # project: {name: {id, description, tags, rules: {Rule: id}}}
-    contents: dict = dataclasses.field(default_factory=dict)  # project that would be removed: what is in it, in words
+    quotas: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)  # project: {quota: value}
+    usual: dict[str, int] = dataclasses.field(default_factory=dict)  # quota: value, the defaults
+    keys: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)  # user: {name: public key}
+    groups: dict[str, dict[str, Group]] = dataclasses.field(default_factory=dict)  # project: {name: group}
+    contents: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # project that would be removed: what is in it, in words
 
 
-def marked_keys(description: str | None) -> list | None:
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """A declared user, of all projects together."""
+
+    name: str
+    password: str
+    project: str  # the first one
+    grants: dict[str, list[str]] = dataclasses.field(default_factory=dict)  # {project: roles}
+    keys: dict[str, str] = dataclasses.field(default_factory=dict)  # {name: public key}
+
+
+def marked_keys(description: str | None) -> list[str] | None:
     """The keys that a user has from here, by the description; None for a user who is not from here."""
     found = MARKED_USER.match(description or "")
     return (found[1] or "").split() if found else None
 
 
-def description_of(keys: Iterable) -> str:
+def description_of(keys: Iterable[str]) -> str:
     """The mark of a user with these keys."""
     return MARK + (f"; keys: {' '.join(sorted(keys))}" if keys else "")
 
 
-def people(projects: Iterable) -> dict:
-    """{user: {password, project (the first), grants, keys}} of all projects."""
-    found: dict = {}
+def people(projects: Iterable[Mapping[str, Any]]) -> dict[str, Person]:
+    """By name, the users of all declared projects."""
+    found: dict[str, Person] = {}
     for project in projects:
         for user in project.get("users") or ():
-            one = found.setdefault(user["name"], {"name": user["name"], "password": user["password"], "project": project["name"], "grants": {}, "keys": {}})
-            one["grants"][project["name"]] = list(user.get("roles") or ["member"])
-            one["keys"].update({key["name"]: key["public_key"] for key in user.get("keys") or ()})
+            one = found.setdefault(user["name"], Person(user["name"], user["password"], project["name"]))
+            one.grants[project["name"]] = list(user.get("roles") or ["member"])
+            one.keys.update({key["name"]: key["public_key"] for key in user.get("keys") or ()})
     return found
 
 
-def identity_wanted(projects: list, state: identity.State) -> dict:
+def users_wanted(projects: Iterable[Mapping[str, Any]]) -> dict[str, identity.WantedUser]:
+    """By name, the users as keystone must have them."""
+    return {name: identity.WantedUser(name, one.password, one.project, grants=one.grants, description=description_of(one.keys))
+            for name, one in people(projects).items()}
+
+
+def identity_wanted(projects: Sequence[Mapping[str, Any]], state: identity.State) -> identity.Wanted:
     """What keystone must have, with what is to be removed."""
-    users = people(projects)
+    users = users_wanted(projects)
     declared = {project["name"] for project in projects}
-    ours = {name for name, found in state.users.items() if marked_keys(found["description"]) is not None}
-    for name in sorted(ours & set(users)):
-        for who, where, dummy in sorted(state.granted):
-            if who == name and where in declared and where not in users[name]["grants"]:
-                users[name]["grants"][where] = []
-    return {
-        "projects": [{"name": project["name"], "description": project.get("description"), "tags": [MARK]} for project in projects]
-        + [{"name": name, "state": "absent"} for name in sorted(leaving(projects, state))],
-        "users": [dict(user, description=description_of(user["keys"])) for user in users.values()]
-        + [{"name": name, "state": "absent"} for name in sorted(ours - set(users))]}
+    ours = {name for name, found in state.users.items() if marked_keys(found.description) is not None}
+    for name in ours & set(users):
+        left = {where: () for who, where, dummy in state.granted if who == name and where in declared and where not in users[name].grants}
+        users[name] = dataclasses.replace(users[name], grants={**users[name].grants, **left})
+    return identity.Wanted(
+        projects=(*(identity.WantedProject(project["name"], project.get("description"), (MARK,)) for project in projects),
+                  *(identity.WantedProject(name, state="absent") for name in sorted(leaving(projects, state)))),
+        users=(*users.values(), *(identity.WantedUser(name, state="absent") for name in sorted(ours - set(users)))))
 
 
-def leaving(projects: Iterable, state: identity.State) -> set:
+def leaving(projects: Iterable[Mapping[str, Any]], state: identity.State) -> set[str]:
     """Projects that have the mark and are not declared."""
-    return {name for name, found in state.projects.items() if MARK in found["tags"]} - {project["name"] for project in projects}
+    return {name for name, found in state.projects.items() if MARK in found.tags} - {project["name"] for project in projects}
 
 
-def plan_quotas(projects: Iterable, there: Tenancy) -> list:
+def plan_quotas(projects: Iterable[Mapping[str, Any]], there: Tenancy) -> list[Step]:
     """Steps for quotas; one that is not declared gets the default."""
     steps = []
     for project in projects:
@@ -94,55 +120,56 @@ def plan_quotas(projects: Iterable, there: Tenancy) -> list:
     return steps
 
 
-def plan_keys(projects: Iterable, there: Tenancy) -> list:
+def plan_keys(projects: Iterable[Mapping[str, Any]], there: Tenancy) -> list[Step]:
     """Steps for the keys of users; another content under the same name is another key."""
     steps = []
     users = people(projects)
     for name, user in users.items():
         found = there.keys.get(name, {})
-        for key, content in sorted(user["keys"].items()):
+        for key, content in sorted(user.keys.items()):
             if key in found and key_of(found[key]) == key_of(content):
                 continue
             if key in found:
                 steps.append(Step("remove", "key", f"{key} of {name}", was={"user": name, "key": key}))
             steps.append(Step("make", "key", f"{key} of {name}", {"user": name, "key": key, "public_key": content}))
     for name, found in there.identity.users.items():
-        ours, has = marked_keys(found["description"]), there.keys.get(name, {})
+        ours, has = marked_keys(found.description), there.keys.get(name, {})
         # a user who is removed loses all keys, also those that the user has made
-        gone = set() if ours is None else set(ours) - set(users[name]["keys"]) if name in users else set(has)
+        gone = set() if ours is None else set(ours) - set(users[name].keys) if name in users else set(has)
         steps += [Step("remove", "key", f"{key} of {name}", was={"user": name, "key": key}) for key in sorted(gone & set(has))]
     return steps
 
 
-def plan_group(project: str, name: str, rules: frozenset, description: str | None, found: Mapping | None, mark: bool = True) -> list:
+def plan_group(project: str, name: str, rules: frozenset[Rule], description: str | None, found: Group | None, mark: bool = True) -> list[Step]:
     """Steps for one security group and its rules, which are these and no others."""
     of = f"{name} of {project}"
-    steps, place = [], {"project": project, "group": name}
+    steps: list[Step] = []
+    place = {"project": project, "group": name}
     # neutron gives a new group rules that allow all outgoing traffic
-    has = set(found["rules"] if found else DEFAULT_RULES if name == DEFAULT_GROUP else OUTGOING)
+    has = set(found.rules if found else DEFAULT_RULES if name == DEFAULT_GROUP else OUTGOING)
     if found is None and name != DEFAULT_GROUP:
         steps.append(Step("make", "security group", of, {**place, "description": description or ""}))
-    elif found and description is not None and description != found["description"]:
-        steps.append(Step("change", "security group", of, {**place, "description": description}, {"description": found["description"]}))
-    if (MARK in found["tags"] if found else False) != mark:
+    elif found and description is not None and description != found.description:
+        steps.append(Step("change", "security group", of, {**place, "description": description}, {"description": found.description}))
+    if (MARK in found.tags if found else False) != mark:
         steps.append(Step("mark" if mark else "unmark", "security group", of, place))
     steps += [Step("remove", "rule", f"{rule} of {of}", was={**place, "rule": rule}) for rule in sorted(has - rules, key=str)]
     steps += [Step("make", "rule", f"{rule} of {of}", {**place, "rule": rule}) for rule in sorted(rules - has, key=str)]
     return steps
 
 
-def plan_groups(projects: Iterable, there: Tenancy) -> list:
+def plan_groups(projects: Iterable[Mapping[str, Any]], there: Tenancy) -> list[Step]:
     """Steps for security groups. Groups exist before rules that name them; those that go, go with their projects' networks unharmed."""
-    steps: list = []
+    steps: list[Step] = []
     for project in projects:
         name, found = project["name"], there.groups.get(project["name"], {})
         declared = {group["name"]: group for group in project.get("security_groups") or ()}
         for group in declared.values():
             steps += plan_group(name, group["name"], rules_of(group), group.get("description"), found.get(group["name"]))
         for group in sorted(set(found) - set(declared)):
-            if MARK in found[group]["tags"] and group == DEFAULT_GROUP:
+            if MARK in found[group].tags and group == DEFAULT_GROUP:
                 steps += plan_group(name, group, DEFAULT_RULES, None, found[group], mark=False)
-            elif MARK in found[group]["tags"]:
+            elif MARK in found[group].tags:
                 steps.append(Step("remove", "security group", f"{group} of {name}", was={"project": name, "group": group}))
     for name in sorted(leaving(projects, there.identity)):
         steps += [Step("remove", "security group", f"{group} of {name}", was={"project": name, "group": group}) for group in sorted(there.groups.get(name, {}))]
@@ -150,7 +177,7 @@ def plan_groups(projects: Iterable, there: Tenancy) -> list:
     return first + [step for step in steps if step.kind == "rule"] + [step for step in steps if step.kind == "security group" and step.verb == "remove"]
 
 
-def plan(projects: Iterable, there: Tenancy) -> list:
+def plan(projects: Iterable[Mapping[str, Any]], there: Tenancy) -> list[Step]:
     """All steps. Refused if something that is in use would be removed."""
     projects = list(projects)
     used = [f"project {name} is not in cloud_projects any more, and has {', '.join(texts)}" for name, texts in sorted(there.contents.items()) if texts]

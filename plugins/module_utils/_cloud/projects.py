@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import identity, session
 from ansible_collections.our.cloud.plugins.module_utils._cloud.identity import Step
 from ansible_collections.our.cloud.plugins.module_utils._cloud.project_entries import EVERYWHERE, QUOTAS, Rule, faults
-from ansible_collections.our.cloud.plugins.module_utils._cloud.project_plan import MARK, Tenancy, leaving, marked_keys, people, plan
+from ansible_collections.our.cloud.plugins.module_utils._cloud.project_plan import MARK, Group, Tenancy, leaving, marked_keys, plan, users_wanted
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def quota_url(kind: str, project: str, usual: bool = False) -> str:
     return f"/quotas/{project}" + ("/default" if usual else "") if kind == "network" else f"/os-quota-sets/{project}" + ("/defaults" if usual else "")
 
 
-def look_at_quotas(connection: Connection, kinds: Iterable, project: str, usual: bool = False) -> dict:
+def look_at_quotas(connection: Connection, kinds: Iterable[str], project: str, usual: bool = False) -> dict[str, int]:
     """{quota: value} of a project, in the services that there are."""
     found = {}
     for kind in kinds:
@@ -47,7 +47,7 @@ def look_at_quotas(connection: Connection, kinds: Iterable, project: str, usual:
     return found
 
 
-def rule_there(said: Mapping, names: Mapping) -> Rule:
+def rule_there(said: Mapping[str, Any], names: Mapping[str, str]) -> Rule:
     """A rule as neutron tells it; names: {id of a group: its name}."""
     remote, ethertype = said.get("remote_ip_prefix") or "", said["ethertype"]
     if said.get("remote_group_id"):
@@ -59,21 +59,20 @@ def rule_there(said: Mapping, names: Mapping) -> Rule:
                 said.get("port_range_min"), said.get("port_range_max"), "" if remote == EVERYWHERE[ethertype] else remote)
 
 
-def look_at_groups(connection: Connection, projects: Mapping, only: str = "") -> dict:
+def look_at_groups(connection: Connection, projects: Mapping[str, str], only: str = "") -> dict[str, dict[str, Group]]:
     """Security groups by project and name; projects: {id: name}. Asked for one project only, neutron makes its default group if there is none yet."""
     with session.speaking("security groups"):
         told = answer(connection.network.get("/security-groups" + (f"?project_id={only}" if only else "")))["security_groups"]
     names = {one["id"]: one["name"] for one in told}
-    found: dict = {name: {} for name in projects.values()}
+    found: dict[str, dict[str, Group]] = {name: {} for name in projects.values()}
     for one in told:
         if one["project_id"] in projects:
-            found[projects[one["project_id"]]][one["name"]] = {
-                "id": one["id"], "description": one["description"], "tags": one["tags"],
-                "rules": {rule_there(rule, names): rule["id"] for rule in one["security_group_rules"]}}
+            rules = {rule_there(rule, names): rule["id"] for rule in one["security_group_rules"]}
+            found[projects[one["project_id"]]][one["name"]] = Group(one["id"], one["description"], tuple(one["tags"]), rules)
     return found
 
 
-def look_inside(connection: Connection, kinds: set, project: str) -> list:
+def look_inside(connection: Connection, kinds: set[str], project: str) -> list[str]:
     """What is in a project, and would be lost or left without an owner if the project were removed."""
     lists = {"compute": [("instances", lambda: connection.compute.servers(details=False, all_projects=True, project_id=project))],
              "block-storage": [("volumes", lambda: connection.block_storage.volumes(details=False, all_projects=True, project_id=project)),
@@ -92,32 +91,32 @@ def look_inside(connection: Connection, kinds: set, project: str) -> list:
     return found
 
 
-def look(connection: Connection, projects: list) -> Tenancy:
+def look(connection: Connection, projects: Sequence[Mapping[str, Any]]) -> Tenancy:
     """What is there of what is declared, and of what has the mark."""
-    users = people(projects)
+    users = users_wanted(projects)
     state = identity.look(connection, users.values())
-    kinds = {found["type"] for found in state.services.values()}
+    kinds = {found.type for found in state.services.values()}
     counted = sorted({kind for kind, dummy in QUOTAS.values()} & kinds)
     there = Tenancy(state)
     going = leaving(projects, state)
-    known = {project["name"]: state.projects[project["name"]]["id"] for project in projects if project["name"] in state.projects}
+    known = {project["name"]: state.projects[project["name"]].id for project in projects if project["name"] in state.projects}
     # of any project: the question is the same for all
-    there.usual = look_at_quotas(connection, counted, next(iter(state.projects.values()))["id"], usual=True)
+    there.usual = look_at_quotas(connection, counted, next(iter(state.projects.values())).id, usual=True)
     there.quotas = {name: look_at_quotas(connection, counted, project) for name, project in known.items()}
     if "network" in kinds:
-        there.groups = look_at_groups(connection, {state.projects[name]["id"]: name for name in {*known, *going}})
+        there.groups = look_at_groups(connection, {state.projects[name].id: name for name in {*known, *going}})
     if "compute" in kinds:
         for name, found in state.users.items():
-            if name in users or marked_keys(found["description"]) is not None:
+            if name in users or marked_keys(found.description) is not None:
                 with session.speaking(f"keys of {name}"):
-                    there.keys[name] = {key.name: key.public_key for key in connection.compute.keypairs(user_id=found["id"])}
-    there.contents = {name: look_inside(connection, kinds, state.projects[name]["id"]) for name in sorted(going)}
+                    there.keys[name] = {key.name: key.public_key for key in connection.compute.keypairs(user_id=found.id)}
+    there.contents = {name: look_inside(connection, kinds, state.projects[name].id) for name in sorted(going)}
     return there
 
 
 def refresh(connection: Connection, there: Tenancy, project: str) -> None:
     """Asks anew for the security groups of a project."""
-    ident = there.identity.projects[project]["id"]
+    ident = there.identity.projects[project].id
     there.groups.update(look_at_groups(connection, {ident: project}, ident))
 
 
@@ -125,7 +124,7 @@ def group_id(connection: Connection, there: Tenancy, project: str, name: str) ->
     """The id of a group, also of a project's default group, which nobody has to make."""
     if name not in there.groups.get(project, {}):
         refresh(connection, there, project)
-    return there.groups[project][name]["id"]
+    return there.groups[project][name].id
 
 
 def do_group(connection: Connection, there: Tenancy, step: Step) -> None:
@@ -133,9 +132,8 @@ def do_group(connection: Connection, there: Tenancy, step: Step) -> None:
     network, place = connection.network, {**step.was, **step.values}
     project, name = place["project"], place["group"]
     if step.verb == "make":
-        made = network.create_security_group(name=name, description=place["description"], project_id=there.identity.projects[project]["id"])
-        groups = there.groups.setdefault(project, {})
-        groups[name] = {"id": made.id, "rules": {}, "tags": []}
+        made = network.create_security_group(name=name, description=place["description"], project_id=there.identity.projects[project].id)
+        there.groups.setdefault(project, {})[name] = Group(made.id)
         return
     ident = group_id(connection, there, project, name)
     if step.verb == "change":
@@ -158,13 +156,13 @@ def do_rule(connection: Connection, there: Tenancy, step: Step) -> None:
         remote = {"remote_ip_prefix": rule.remote} if "/" in rule.remote else \
             {"remote_group_id": group_id(connection, there, project, rule.remote)} if rule.remote else {}
         connection.network.create_security_group_rule(
-            security_group_id=ident, project_id=there.identity.projects[project]["id"], direction=rule.direction, ethertype=rule.ethertype,
+            security_group_id=ident, project_id=there.identity.projects[project].id, direction=rule.direction, ethertype=rule.ethertype,
             protocol=rule.protocol or None, port_range_min=rule.low, port_range_max=rule.high, **remote)
         return
-    if rule not in there.groups[project][place["group"]]["rules"]:
+    if rule not in there.groups[project][place["group"]].rules:
         refresh(connection, there, project)
     # neutron can be told to give new groups other rules than it usually does
-    found = there.groups[project][place["group"]]["rules"].get(rule)
+    found = there.groups[project][place["group"]].rules.get(rule)
     if found:
         connection.network.delete_security_group_rule(found)
 
@@ -176,12 +174,12 @@ def do(connection: Connection, there: Tenancy, step: Step) -> None:
         if step.kind == "quota":
             kind, project = step.name.split(" of ", 1)
             values = {QUOTAS[name][1]: value for name, value in step.values.items()}
-            answer(service(connection, kind).put(quota_url(kind, there.identity.projects[project]["id"]),
+            answer(service(connection, kind).put(quota_url(kind, there.identity.projects[project].id),
                                                  json={"quota" if kind == "network" else "quota_set": values}))
         elif step.kind == "key" and step.verb == "make":
-            connection.compute.create_keypair(name=step.values["key"], public_key=step.values["public_key"], user_id=users[step.values["user"]]["id"])
+            connection.compute.create_keypair(name=step.values["key"], public_key=step.values["public_key"], user_id=users[step.values["user"]].id)
         elif step.kind == "key":
-            connection.compute.delete_keypair(step.was["key"], user_id=users[step.was["user"]]["id"])
+            connection.compute.delete_keypair(step.was["key"], user_id=users[step.was["user"]].id)
         elif step.kind == "security group":
             do_group(connection, there, step)
         elif step.kind == "rule":
@@ -190,7 +188,7 @@ def do(connection: Connection, there: Tenancy, step: Step) -> None:
             identity.do(connection, there.identity, step)
 
 
-def ensure(declared: Iterable, passwords: Mapping, check: bool) -> list:
+def ensure(declared: Iterable[Mapping[str, Any]], passwords: Mapping[str, str], check: bool) -> list[Step]:
     """The steps that were done, or would be in check mode; there, a cloud that does not answer has nothing yet."""
     declared = list(declared)
     wrong = faults(declared)

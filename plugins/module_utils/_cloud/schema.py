@@ -19,7 +19,8 @@ import pathlib
 import pwd
 import subprocess
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
@@ -47,7 +48,7 @@ class Schema:
     user: str
     config: str
     migrations: str
-    sync: tuple
+    sync: tuple[str, ...]
     section: str = "database"
     suffix: str = ""  # of the database's name in the configured URL
     cells: bool = False  # it has nova's list of cells
@@ -73,19 +74,29 @@ SCHEMAS = {
 }
 
 
-@dataclasses.dataclass
-class Work:
-    """What one service's databases lack, in words, and the commands that end it, in their order."""
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """An entry of nova's list of cells."""
 
+    uuid: str
     name: str
-    lacks: list
-    commands: list
+    queue: str  # its URL, with words in the place of its parts
+    database: str  # likewise
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What one service's databases lack."""
+
+    name: str  # of the service
+    lacks: Sequence[str]  # in words
+    commands: Sequence[tuple[str, ...]]  # that end it, in their order
 
 
 # -- what the package has
 
 
-def revisions_of(text: str) -> dict:
+def revisions_of(text: str) -> dict[str, list[str]]:
     """{revision: those that come with it} of one migration file; nothing if it is none."""
     said = {}
     for node in ast.parse(text).body:
@@ -101,7 +112,7 @@ def revisions_of(text: str) -> dict:
     return {said["revision"]: before}
 
 
-def packaged(folder: pathlib.Path) -> dict:
+def packaged(folder: pathlib.Path) -> dict[str, list[str]]:
     """{revision: those that come with it} of all migrations below a folder."""
     found = {}
     for path in sorted(folder.glob("**/*.py")):
@@ -111,7 +122,7 @@ def packaged(folder: pathlib.Path) -> dict:
     return found
 
 
-def outstanding(revisions: Mapping, recorded: Iterable) -> list:
+def outstanding(revisions: Mapping[str, Iterable[str]], recorded: Iterable[str]) -> list[str]:
     """The revisions that a database lacks which has recorded these. KeyError tells one that the package does not know."""
     had, ahead = set(), list(recorded)
     while ahead:
@@ -139,7 +150,7 @@ def url_of(schema: Schema) -> str:
     return parts._replace(path=parts.path + schema.suffix).geturl()
 
 
-def arguments_of(url: str) -> dict:
+def arguments_of(url: str) -> dict[str, Any]:
     """What pymysql wants to know, from a URL in the way of SQLAlchemy."""
     parts = urllib.parse.urlsplit(url)
     query = dict(urllib.parse.parse_qsl(parts.query))
@@ -151,7 +162,7 @@ def arguments_of(url: str) -> dict:
     return arguments
 
 
-def ask(url: str, cells: bool) -> tuple:
+def ask(url: str, cells: bool) -> tuple[list[str], list[Cell]]:
     """(recorded revisions, nova's cells or none) of a database."""
     import pymysql
 
@@ -167,8 +178,7 @@ def ask(url: str, cells: bool) -> tuple:
     try:
         with contextlib.closing(pymysql.connect(**arguments_of(url))) as connection, connection.cursor() as cursor:
             recorded = [row[0] for row in rows(cursor, "SELECT version_num FROM alembic_version")]
-            mapped = [dict(zip(("uuid", "name", "queue", "database"), row))
-                      for row in (rows(cursor, "SELECT uuid, name, transport_url, database_connection FROM cell_mappings") if cells else ())]
+            mapped = [Cell(*row) for row in (rows(cursor, "SELECT uuid, name, transport_url, database_connection FROM cell_mappings") if cells else ())]
     except pymysql.err.MySQLError as error:
         raise NotThere(f"database {arguments_of(url)['database']}: {error.args[-1] if error.args else error}") from error
     return recorded, mapped
@@ -177,26 +187,27 @@ def ask(url: str, cells: bool) -> tuple:
 # -- what is to be done
 
 
-def cell_work(mapped: list, database: str) -> tuple:
+def cell_work(mapped: Iterable[Cell], database: str) -> tuple[list[str], list[tuple[str, ...]]]:
     """(what nova's list of cells lacks, the commands) when the main database has this name."""
     lacks, commands = [], []
     for name, uuid, queue, kept in (("cell0", CELL0, NO_QUEUE, database + "_cell0"), ("cell1", None, CELL_QUEUE, database)):
         wanted = CELL_DATABASE % kept
-        found = next((cell for cell in mapped if (cell["uuid"] == uuid if uuid else cell["name"] == name)), None)
+        found = next((cell for cell in mapped if (cell.uuid == uuid if uuid else cell.name == name)), None)
         if not found:
             lacks.append(f"no {name}")
             commands.append(("nova-manage", "cell_v2", "map_cell0", "--database_connection", wanted) if uuid else
                             ("nova-manage", "cell_v2", "create_cell", "--name", name, "--database_connection", wanted, "--transport-url", queue))
-        elif (found["queue"], found["database"]) != (queue, wanted):
+        elif (found.queue, found.database) != (queue, wanted):
             lacks.append(f"{name} has other addresses")
-            commands.append(("nova-manage", "cell_v2", "update_cell", "--cell_uuid", found["uuid"], "--name", name,
+            commands.append(("nova-manage", "cell_v2", "update_cell", "--cell_uuid", found.uuid, "--name", name,
                              "--database_connection", wanted, "--transport-url", queue))
     return lacks, commands
 
 
 def look(name: str) -> Work:
     """What a service's databases lack. NotThere: it cannot be told, since something that comes before is missing."""
-    work = Work(name, [], [])
+    lacks: list[str] = []
+    commands: list[tuple[str, ...]] = []
     for schema in SCHEMAS[name]:
         revisions, url = packaged(PACKAGES / schema.migrations), url_of(schema)
         recorded, mapped = ask(url, schema.cells)
@@ -206,19 +217,19 @@ def look(name: str) -> Work:
             raise CloudError(os.uname().nodename, f"database {schema.name}", f"it has migration {error.args[0]}, which the installed package does not know",
                              "A newer version was installed here: install that again, or restore a backup") from error
         if missing:
-            work.lacks.append(f"{schema.name}: {len(missing)} of {len(revisions)} migrations")
-            if schema.sync not in work.commands:
-                work.commands.append(schema.sync)
+            lacks.append(f"{schema.name}: {len(missing)} of {len(revisions)} migrations")
+            if schema.sync not in commands:
+                commands.append(schema.sync)
         if schema.cells:
-            lacks, commands = cell_work(mapped, arguments_of(url_of(SCHEMAS[name][-1]))["database"])
-            work.lacks += [f"{schema.name}: {text}" for text in lacks]
-            work.commands += commands
-    return work
+            texts, more = cell_work(mapped, arguments_of(url_of(SCHEMAS[name][-1]))["database"])
+            lacks += [f"{schema.name}: {text}" for text in texts]
+            commands += more
+    return Work(name, lacks, commands)
 
 
 def unmade(name: str, error: NotThere) -> Work:
     """All that a service needs, since it has nothing yet."""
-    commands = []
+    commands: list[tuple[str, ...]] = []
     for schema in SCHEMAS[name]:
         if schema.sync not in commands:
             commands.append(schema.sync)
@@ -230,7 +241,7 @@ def unmade(name: str, error: NotThere) -> Work:
 # -- doing it
 
 
-def run_as(user: str, command: tuple) -> subprocess.CompletedProcess:
+def run_as(user: str, command: tuple[str, ...]) -> subprocess.CompletedProcess:
     """Runs a command of a service, as its user."""
     entry = pwd.getpwnam(user)
     return subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SYNC_TIME,
@@ -238,7 +249,7 @@ def run_as(user: str, command: tuple) -> subprocess.CompletedProcess:
                           env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": entry.pw_dir})
 
 
-def masked(text: str, secrets: Iterable) -> str:
+def masked(text: str, secrets: Iterable[str | None]) -> str:
     """A text without the secrets in it."""
     for secret in secrets:
         if secret:
@@ -269,7 +280,7 @@ def bring(work: Work) -> None:
                          f"/var/log/{work.name} may tell more")
 
 
-def ensure(names: Iterable, check: bool) -> list:
+def ensure(names: Iterable[str], check: bool) -> list[Work]:
     """Work that was done (or would be, in check mode) for these services, side by side."""
     def one(name):
         try:

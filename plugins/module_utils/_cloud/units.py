@@ -16,8 +16,8 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable
-from typing import Optional
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import config_files, secrets
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
@@ -38,20 +38,20 @@ WSGI = {
 }
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Unit:
-    """A unit of systemd as it is wanted. The name is without .service if it is one."""
+    """A unit of systemd as it is wanted."""
 
-    name: str
-    files: tuple = ()  # or folders, of which the files count
-    exec: str = ""
-    wsgi: Optional[dict] = None
-    groups: tuple = ()
-    options: dict = dataclasses.field(default_factory=dict)
+    name: str  # without .service if it is one
+    files: tuple[str, ...] = ()  # that it reads, or folders, of which the files count
+    exec: Optional[str] = ""  # its command; none: its package's
+    wsgi: Optional[Mapping[str, Any]] = None  # what uWSGI runs: port, module, processes, threads, options; None: nothing
+    groups: tuple[str, ...] = ()  # that it is in besides its own
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # {section: {key: value}} of its drop-in
     reload: bool = False  # it can read its files anew without a restart
-    port: str = ""
-    timeout: int = 600
-    state: str = "started"
+    port: str = ""  # or HOST:PORT, where it answers when it has started; empty: not asked
+    timeout: int = 600  # seconds until it must answer
+    state: str = "started"  # or absent
 
     @property
     def full(self) -> str:
@@ -80,12 +80,25 @@ class Unit:
         return (self.wsgi["module"].partition("=")[0] if "=" in self.wsgi["module"] else "") + "/" if self.wsgi else ""
 
     @property
-    def address(self) -> Optional[tuple]:
+    def address(self) -> Optional[tuple[str, int]]:
         asked = self.port or str((self.wsgi or {}).get("port", ""))
         if not asked:
             return None
         host, dummy, port = asked.rpartition(":")
         return host or "127.0.0.1", int(port)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What was done about units, or would be, as service_units returns it."""
+
+    done: tuple[str, ...] = ()  # sentences
+    diff: tuple[dict[str, str], ...] = ()  # as Ansible shows it
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was."""
+        return bool(self.done or self.diff)
 
 
 def wsgi_ini(unit: Unit) -> str:
@@ -156,7 +169,7 @@ class System:
             raise CloudError(os.uname().nodename, " ".join(argv), (done.stderr or done.stdout).strip() or f"it ended with {done.returncode}")
         return done.stdout
 
-    def show(self, names: Iterable[str]) -> dict:
+    def show(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         """{full name: properties}"""
         text = self.call("systemctl", "show", "--property", ",".join(PROPERTIES), "--", *names)
         blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in text.strip().split("\n\n")]
@@ -174,7 +187,7 @@ class System:
         parts = [f"its journal ends: {done.stdout.strip() or '(empty)'}"] + ([f"{unit.log} ends: " + "\n".join(log)] if log else [])
         return secrets.mask("\n".join(parts))
 
-    def answers(self, address: tuple, path: str) -> str:
+    def answers(self, address: tuple[str, int], path: str) -> str:
         """Empty if the service answers there, over HTTP if there is a path; else why not."""
         try:
             if not path:
@@ -192,8 +205,8 @@ class System:
     sleep: Callable[[float], None] = staticmethod(time.sleep)
 
 
-def ensure(wanted: list, check: bool, changed: Iterable[str] = (), system: Optional[System] = None) -> dict:
-    """Bring units into the wanted state. changed: files that a check would have changed. Returns changed, done (sentences) and diff."""
+def ensure(wanted: Sequence[Unit], check: bool, changed: Iterable[str] = (), system: Optional[System] = None) -> Outcome:
+    """Bring units into the wanted state. changed: files that a check would have changed."""
     return _Run(wanted, check, set(changed), system or System()).run()
 
 
@@ -202,15 +215,15 @@ RESTARTS = 180
 
 
 class _Run:
-    def __init__(self, wanted: list, check: bool, changed: set, system: System) -> None:
+    def __init__(self, wanted: Sequence[Unit], check: bool, changed: set[str], system: System) -> None:
         self.units = [unit for unit in wanted if unit.state == "started"]
         self.leaving = [unit for unit in wanted if unit.state != "started"]
         self.check, self.changed, self.system = check, changed, system
-        self.done: list = []
-        self.diff: list = []
-        self.state: dict = {}
+        self.done: list[str] = []
+        self.diff: list[dict[str, str]] = []
+        self.state: dict[str, dict[str, str]] = {}  # {full name: properties as systemd says them}
 
-    def run(self) -> dict:
+    def run(self) -> Outcome:
         self.look()
         self.leave()
         self.write()
@@ -228,7 +241,7 @@ class _Run:
         self.start()
         if not self.check:
             self.wait()
-        return {"changed": bool(self.done or self.diff), "done": self.done, "diff": self.diff}
+        return Outcome(tuple(self.done), tuple(self.diff))
 
     def look(self) -> None:
         self.state = self.system.show([unit.full for unit in self.units + self.leaving])
@@ -255,10 +268,10 @@ class _Run:
 
     def keep(self, path: str, text: Optional[str]) -> None:
         """A file of ours has this text, or is not there."""
-        file = {"path": path, "content": text, "ini": None, "owner": "root", "group": "root", "mode": "0644", "state": "absent" if text is None else "present"}
-        result = config_files.ensure([file], self.check)
-        self.changed.update(result["paths"])
-        self.diff += result["diff"]
+        file = config_files.File(path, "root", "root", "0644", text, state="absent" if text is None else "present")
+        done = config_files.ensure([file], self.check)
+        self.changed.update(done.paths)
+        self.diff += done.diff
 
     def enable(self) -> None:
         names = [unit.full for unit in self.units if not self.enabled(unit)]
@@ -284,7 +297,7 @@ class _Run:
             if names:
                 self.systemctl(verb, names)
 
-    def verb(self, unit: Unit) -> tuple:
+    def verb(self, unit: Unit) -> tuple[str, str]:
         """What is to be done about a unit, and why."""
         if self.state[unit.full].get("ActiveState") not in ("active", "reloading", "activating"):
             return "start", f"it is {self.state[unit.full].get('ActiveState') or 'not there'}"
@@ -297,7 +310,7 @@ class _Run:
         why = "changed: " + ", ".join(mine) if mine else "it runs with an older configuration"
         return ("reload" if unit.reload and noted[:1] == wanted[:1] else "restart"), why
 
-    def systemctl(self, verb: str, names: list) -> None:
+    def systemctl(self, verb: str, names: Sequence[str]) -> None:
         try:
             self.system.call("systemctl", verb, *names)
         except CloudError as error:

@@ -18,12 +18,14 @@ from module_runs import Space, modul, put, run
 from ansible_collections.our.cloud.plugins.module_utils._cloud import session
 from ansible_collections.our.cloud.plugins.module_utils._cloud.backup import Saved
 from ansible_collections.our.cloud.plugins.module_utils._cloud.compute_log import Log
+from ansible_collections.our.cloud.plugins.module_utils._cloud.config_files import Changes
 from ansible_collections.our.cloud.plugins.module_utils._cloud.contents import Contents
 from ansible_collections.our.cloud.plugins.module_utils._cloud.evacuation import Evacuated
 from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Facts, Store
 from ansible_collections.our.cloud.plugins.module_utils._cloud.manifest import Manifest
 from ansible_collections.our.cloud.plugins.module_utils._cloud.members import Members
 from ansible_collections.our.cloud.plugins.module_utils._cloud.status_facts import Answer, Parts
+from ansible_collections.our.cloud.plugins.module_utils._cloud.units import Outcome
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest.ready import Routers
 from ansible_collections.our.cloud.plugins.module_utils._lab.process import LabError
@@ -93,7 +95,7 @@ CASES = [
          {"changed": False, "parts": {"keystone": {"told": ["compute"], "seconds": 0.5}}}),
     Case("compute_log", {"id": "x", "since": 1.5}, "_cloud.compute_log.look", Log(("no space",)), {"changed": False, "lines": ["no space"], "unread": ""}),
     Case("compute_service", {"host": "one", "enabled": False}, "_cloud.compute_service.ensure", (True, "mind"), {"changed": True, "note": "mind"}),
-    Case("config_files", {"files": []}, "_cloud.config_files.ensure", {"changed": True, "paths": ["/etc/f"]}, {"changed": True, "paths": ["/etc/f"]}),
+    Case("config_files", {"files": []}, "_cloud.config_files.ensure", Changes(("/etc/f",)), {"changed": True, "paths": ["/etc/f"], "diff": []}),
     Case("flavors", {"flavors": []}, "_cloud.flavors.ensure", [Step()], {"changed": True, "flavors": ["small"], "diff": {"before": "", "after": "lan\n"}}),
     Case("image", {"name": "debian", "path": "/p"}, "_registry.registration.run", REGISTERED, {"changed": True, "id": "eki-1"}),
     Case("kernel", {"name": "debian", "path": "/p"}, "_registry.registration.run", REGISTERED, {"changed": True, "id": "eki-1"}),
@@ -124,8 +126,8 @@ CASES = [
          {"changed": True, "commands": ["ovs-vsctl add-br br"], "diff": {"before": {}, "after": {"br": {}}}}),
     Case("site_log", {"entries": ["one"]}, "_site.log.note", ["now a@b: run.yml: one"], {"changed": False, "lines": ["now a@b: run.yml: one"]}),
     Case("packages", {"names": ["bash"]}, "_common.dpkg.installed", ["bash"], {"changed": False, "installed": ["bash"]}),
-    Case("service_units", {"units": []}, "_cloud.units.ensure", {"changed": True, "done": ["restart nova-api"]},
-         {"changed": True, "done": ["restart nova-api"]}),
+    Case("service_units", {"units": []}, "_cloud.units.ensure", Outcome(("restart nova-api",)),
+         {"changed": True, "done": ["restart nova-api"], "diff": []}),
 ]
 NEVER_REFUSES = ("cloud_status", "compute_log")
 
@@ -239,7 +241,7 @@ def test_the_secrets_of_files_are_not_told_and_other_words_are(monkeypatch, caps
     # what is no secret must not be blanked out, not even of file names
     files = [{"path": str(tmp_path / "nova.conf"), "ini": {"database": {"connection": "mysql://nova:hunter2@one/nova", "name": "nova"}}}]
     put(monkeypatch, "_cloud.config_files.secrets_of", lambda told: ["hunter2"])
-    put(monkeypatch, "_cloud.config_files.ensure", lambda *dummy: {"changed": True, "paths": ["/etc/nova"], "diff": [{"after": "hunter2 nova"}]})
+    put(monkeypatch, "_cloud.config_files.ensure", lambda *dummy: Changes(("/etc/nova",), ({"after": "hunter2 nova"},)))
     found = run(capsys, "config_files", {"files": files})
     assert found["paths"] == ["/etc/nova"] and "hunter2" not in json.dumps(found)
 

@@ -58,7 +58,7 @@ class MariaDB:
         return self.rows[0]
 
 
-NOVA = {"name": "nova", "password": "one", "databases": ["nova_api", "nova"]}
+NOVA = database.User("nova", "one", ["nova_api", "nova"])
 
 
 def test_from_nothing_to_a_second_run():

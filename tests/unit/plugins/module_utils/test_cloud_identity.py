@@ -5,28 +5,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import identity
-from ansible_collections.our.cloud.plugins.module_utils._cloud.identity import State, plan
+from ansible_collections.our.cloud.plugins.module_utils._cloud.identity import Endpoint, Project, Service, State, User, Wanted, plan
+from ansible_collections.our.cloud.plugins.module_utils._cloud.identity import WantedProject, WantedService, WantedUser
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 
-GLANCE = {"name": "glance", "type": "image", "endpoints": {"public": "https://p:9292", "internal": "https://i:9292", "admin": "https://i:9292"}}
-USER = {"name": "glance", "password": "hidden", "project": "service", "roles": ["admin", "service"]}
-WANTED = {"region": "regionOne", "services": [GLANCE], "projects": [{"name": "service"}], "users": [USER]}
+URLS = {"public": "https://p:9292", "internal": "https://i:9292", "admin": "https://i:9292"}
+GLANCE = WantedService("glance", "image", endpoints=URLS)
+USER = WantedUser("glance", "hidden", "service", ["admin", "service"])
+WANTED = Wanted("regionOne", (GLANCE,), (), (WantedProject("service"),), (USER,))
 
 
-def endpoint(interface, url, ident="e", **more):
-    return {"id": ident, "service": "glance", "interface": interface, "region": "regionOne", "url": url, "enabled": True, **more}
+def endpoint(interface, url, ident="e", region="regionOne"):
+    return Endpoint(ident, "glance", interface, region, url)
+
+
+def other(known, name, **change):
+    """What is there of this name is otherwise."""
+    known[name] = replace(known[name], **change)
 
 
 def complete():
     """A keystone in which all of WANTED is there."""
     return State(domain="default", regions={"regionOne"}, roles={"admin": "r1", "service": "r2", "member": "r3"},
-                 services={"glance": {"id": "s1", "type": "image", "description": "", "enabled": True}},
+                 services={"glance": Service("s1", "image", "")},
                  endpoints=[endpoint("public", "https://p:9292"), endpoint("internal", "https://i:9292"), endpoint("admin", "https://i:9292")],
-                 projects={"service": {"id": "p1", "description": "", "tags": [], "enabled": True}},
-                 users={"glance": {"id": "u1", "description": "", "default_project": "service", "enabled": True}},
+                 projects={"service": Project("p1", "")},
+                 users={"glance": User("u1", "", "service")},
                  granted={("glance", "service", "admin"), ("glance", "service", "service")}, logins={"glance"})
 
 
@@ -58,13 +67,13 @@ def test_nothing_to_do():
     (lambda state: state.granted.remove(("glance", "service", "service")), ["grant role service to glance in service"]),
     (lambda state: state.granted.add(("glance", "service", "member")), ["revoke role member of glance in service"]),
     (lambda state: state.granted.add(("glance", "other", "member")), []),
-    (lambda state: state.users["glance"].update(enabled=False), ["change user glance: enabled True"]),
-    (lambda state: state.services["glance"].update(type="volume"), ["change service glance: type image"]),
-    (lambda state: state.endpoints[0].update(url="https://old"), ["change endpoint glance public: url https://p:9292"]),
+    (lambda state: other(state.users, "glance", enabled=False), ["change user glance: enabled True"]),
+    (lambda state: other(state.services, "glance", type="volume"), ["change service glance: type image"]),
+    (lambda state: other(state.endpoints, 0, url="https://old"), ["change endpoint glance public: url https://p:9292"]),
     (lambda state: state.endpoints.append(endpoint("admin", "https://i:9292", "e2")), ["remove endpoint glance admin"]),
     (lambda state: state.endpoints.append(endpoint("admin", "https://far", "e2", region="far")), []),
-    (lambda state: state.projects["service"].update(enabled=False), ["change project service: enabled True"]),
-    (lambda state: state.projects["service"].update(tags=["a"]), []),
+    (lambda state: other(state.projects, "service", enabled=False), ["change project service: enabled True"]),
+    (lambda state: other(state.projects, "service", tags=("a",)), []),
 ])
 def test_one_thing_differs(change, steps):
     state = complete()
@@ -74,31 +83,31 @@ def test_one_thing_differs(change, steps):
 
 def test_an_endpoint_that_is_not_wanted_goes():
     state = complete()
-    wanted = dict(WANTED, services=[dict(GLANCE, endpoints={"public": "https://p:9292", "internal": "https://i:9292", "admin": None})])
+    wanted = replace(WANTED, services=(replace(GLANCE, endpoints={**URLS, "admin": None}),))
     (step,) = plan(wanted, state)
     assert (str(step), step.was) == ("remove endpoint glance admin", {"id": "e", "url": "https://i:9292"})
 
 
 def test_what_goes_goes_last():
     state = complete()
-    state.users["cinder"] = {"id": "u2", "description": "", "default_project": "service", "enabled": True}
-    state.projects["old"] = {"id": "p2", "description": "", "tags": [], "enabled": True}
+    state.users["cinder"] = User("u2", "", "service")
+    state.projects["old"] = Project("p2", "")
     state.logins.clear()
-    wanted = dict(WANTED, users=[{"name": "cinder", "state": "absent"}, {"name": "gone", "state": "absent"}, USER],
-                  services=[{"name": "glance", "state": "absent"}], projects=[{"name": "old", "state": "absent"}])
+    wanted = replace(WANTED, users=(WantedUser("cinder", state="absent"), WantedUser("gone", state="absent"), USER),
+                     services=(WantedService("glance", state="absent"),), projects=(WantedProject("old", state="absent"),))
     assert said(plan(wanted, state)) == ["change user glance: password ********", "remove service glance", "remove user cinder", "remove project old"]
 
 
 def test_tags_are_added():
     state = complete()
-    state.projects["service"]["tags"] = ["theirs"]
-    (step,) = plan(dict(WANTED, projects=[{"name": "service", "tags": ["ours"]}]), state)
-    assert step.values == {"tags": ["ours", "theirs"]}
+    other(state.projects, "service", tags=("theirs",))
+    (step,) = plan(replace(WANTED, projects=(WantedProject("service", tags=("ours",)),)), state)
+    assert (step.values, step.was) == ({"tags": ["ours", "theirs"]}, {"tags": ["theirs"]})
 
 
 def test_a_user_in_several_projects():
-    user = {"name": "ada", "password": "hidden", "grants": {"service": ["member"], "lab": ["member", "reader"]}}
-    wanted = {"projects": [{"name": "lab"}], "users": [user], "roles": ["member", "reader"]}
+    user = WantedUser("ada", "hidden", grants={"service": ["member"], "lab": ["member", "reader"]})
+    wanted = Wanted(projects=(WantedProject("lab"),), users=(user,), roles=("member", "reader"))
     state = complete()
     state.granted.add(("ada", "lab", "admin"))
     assert [line for line in said(plan(wanted, state)) if "role" in line] == [
@@ -108,13 +117,13 @@ def test_a_user_in_several_projects():
 
 def test_a_project_that_nobody_makes():
     with pytest.raises(Refused, match="roles in service, which are no projects. Name them"):
-        plan({"users": [USER]}, State())
+        plan(Wanted(users=(USER,)), State())
 
 
 def test_diff_has_no_passwords():
     state = complete()
     state.logins.clear()
-    state.endpoints[0]["url"] = "https://old"
+    other(state.endpoints, 0, url="https://old")
     diff = identity.diff_of(plan(WANTED, state))
     assert diff == {"before": "endpoint glance public url=https://old\nuser glance\n",
                     "after": "endpoint glance public url=https://p:9292\nuser glance password=********\n"}
@@ -148,7 +157,7 @@ def test_what_was_made_is_known_to_the_steps_after_it(connection):
         ("create_region", {"id": "regionOne"}),
         ("create_service", {"name": "glance", "type": "image", "is_enabled": True}),
         *(("create_endpoint", {"url": url, "is_enabled": True, "service_id": "id-glance", "interface": interface, "region_id": "regionOne"})
-          for interface, url in GLANCE["endpoints"].items()),
+          for interface, url in URLS.items()),
         ("create_role", {"name": "admin"}),
         ("create_role", {"name": "service"}),
         ("create_project", {"name": "service", "domain_id": "default", "is_enabled": True}),
@@ -160,10 +169,10 @@ def test_what_was_made_is_known_to_the_steps_after_it(connection):
 def test_changes_and_removals(connection):
     state = complete()
     state.logins.clear()
-    state.endpoints[0]["url"] = "https://old"
+    other(state.endpoints, 0, url="https://old")
     state.endpoints.append(endpoint("admin", "https://i:9292", "e2"))
     state.granted.add(("glance", "service", "member"))
-    for step in plan(dict(WANTED, projects=[{"name": "service", "state": "absent"}]), state):
+    for step in plan(replace(WANTED, projects=(WantedProject("service", state="absent"),)), state):
         identity.do(connection, state, step)
     assert connection.identity.calls == [
         ("update_endpoint", "e", {"url": "https://p:9292"}),
@@ -181,3 +190,25 @@ def test_no_keystone_yet(monkeypatch):
     assert identity.ensure(WANTED, check=True) == plan(WANTED, State())
     with pytest.raises(identity.session.NotThere, match="clc: cloud admin: no answer"):
         identity.ensure(WANTED, check=False)
+
+
+def test_what_the_module_is_asked_for():
+    params = {"region": "regionOne", "roles": ["reader"], "projects": [{"name": "service", "description": None, "state": "present"}],
+              "services": [{"name": "glance", "type": "image", "description": None, "endpoints": URLS, "state": "present"}],
+              "users": [{"name": "glance", "password": "hidden", "project": "service", "roles": ["admin", "service"], "description": None, "state": "present"}]}
+    assert Wanted.of(params) == replace(WANTED, roles=("reader",))
+
+
+def test_what_keystone_tells(monkeypatch):
+    def thing(**values):
+        return type("Thing", (), values)()
+
+    api = {"domains": [thing(id="default")], "services": [thing(id="s1", name="glance", type="image", description="", is_enabled=True)],
+           "roles": [thing(id="r1", name="admin")], "projects": [thing(id="p1", name="service", description="", tags=["a"], is_enabled=True)],
+           "users": [thing(id="u1", name="glance", description=None, default_project_id="p1", is_enabled=False)], "regions": [thing(id="regionOne")],
+           "role_assignments": [thing(user={"id": "u1"}, scope={"project": {"id": "p1"}}, role={"id": "r1"})],
+           "endpoints": [thing(id="e1", service_id="s1", interface="admin", region_id="regionOne", url="https://i:9292", is_enabled=True)]}
+    monkeypatch.setattr(identity.session, "logs_in", lambda connection, name, password: password == "hidden")
+    found = identity.look(thing(identity=thing(**{name: lambda self, told=told, **dummy: told for name, told in api.items()})), (USER, WantedUser("x", "y")))
+    assert found == State("default", {"regionOne"}, {"glance": Service("s1", "image", "")}, [endpoint("admin", "https://i:9292", "e1")], {"admin": "r1"},
+                          {"service": Project("p1", "", ("a",))}, {"glance": User("u1", None, "service", False)}, {("glance", "service", "admin")}, {"glance"})

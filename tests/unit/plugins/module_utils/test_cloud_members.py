@@ -14,6 +14,7 @@ import subprocess
 import pytest
 from ansible_collections.our.cloud.plugins.filter.cloud_departed import cloud_departed
 from ansible_collections.our.cloud.plugins.module_utils._cloud import evacuation, members
+from ansible_collections.our.cloud.plugins.module_utils._cloud.identity import Wanted, WantedService, WantedUser
 from ansible_collections.our.cloud.plugins.module_utils._cloud.members import Compute
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError, Refused
 
@@ -180,7 +181,7 @@ def test_doing(monkeypatch):
     assert [str(step) for step in done.steps] == ["remove compute n2", "remove provider gone", "remove agent n2", "remove service cinder"]
     assert connection.network.done == [("DELETE", "/agents/OVN Controller agent-n2")]
     assert connection.compute.done == [("DELETE", "/os-services/id-n2")] and connection.placement.done == [("DELETE", "/resource_providers/p9")]
-    assert gone == [({"services": [{"name": "cinder", "state": "absent"}], "users": [{"name": "cinder", "state": "absent"}]}, False)]
+    assert gone == [(Wanted(services=(WantedService("cinder", state="absent"),), users=(WantedUser("cinder", state="absent"),)), False)]
 
 
 def test_a_check_does_nothing_and_refuses(monkeypatch):

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import identity, project_entries, project_plan, projects
+from ansible_collections.our.cloud.plugins.module_utils._cloud.identity import Project, Service, User
 from ansible_collections.our.cloud.plugins.module_utils._cloud.project_entries import DEFAULT_RULES, OUTGOING, Rule, faults, rule_of
-from ansible_collections.our.cloud.plugins.module_utils._cloud.project_plan import Tenancy, plan
+from ansible_collections.our.cloud.plugins.module_utils._cloud.project_plan import Group, Tenancy, plan
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 
 KEY, OTHER_KEY = "ssh-ed25519 AAAAC3Nz ada@laptop", "ssh-ed25519 AAAAC3Xx ada@desk"
@@ -25,14 +27,17 @@ def complete():
     """A cloud in which LAB is there."""
     state = identity.State(
         domain="default", roles={"member": "r1", "admin": "r2"}, granted={("ada", "lab", "member"), ("admin", "lab", "admin")}, logins={"ada"},
-        services={name: {"id": name, "type": kind} for name, kind in (("nova", "compute"), ("neutron", "network"), ("cinder", "block-storage"))},
-        projects={"lab": {"id": "p1", "description": "", "tags": ["our-cloud"], "enabled": True},
-                  "admin": {"id": "p0", "description": "", "tags": [], "enabled": True}},
-        users={"ada": {"id": "u1", "description": "our-cloud; keys: laptop", "default_project": "lab", "enabled": True},
-               "admin": {"id": "u0", "description": "", "default_project": None, "enabled": True}})
+        services={name: Service(name, kind) for name, kind in (("nova", "compute"), ("neutron", "network"), ("cinder", "block-storage"))},
+        projects={"lab": Project("p1", "", ("our-cloud",)), "admin": Project("p0", "")},
+        users={"ada": User("u1", "our-cloud; keys: laptop", "lab"), "admin": User("u0", "")})
     return Tenancy(state, quotas={"lab": dict(USUAL, instances=4)}, usual=dict(USUAL), keys={"ada": {"laptop": KEY}},
-                   groups={"lab": {"web": {"id": "g1", "description": "", "tags": ["our-cloud"], "rules": {SSH: "1", **{rule: str(rule) for rule in OUTGOING}}},
-                                   "default": {"id": "g0", "description": "", "tags": [], "rules": {rule: str(rule) for rule in DEFAULT_RULES}}}})
+                   groups={"lab": {"web": Group("g1", "", ("our-cloud",), {SSH: "1", **{rule: str(rule) for rule in OUTGOING}}),
+                                   "default": Group("g0", "", (), {rule: str(rule) for rule in DEFAULT_RULES})}})
+
+
+def other(known, name, **change):
+    """What is there of this name is otherwise."""
+    known[name] = dataclasses.replace(known[name], **change)
 
 
 def said(steps):
@@ -147,12 +152,12 @@ def test_one_thing_is_declared_otherwise(declared, steps):
     (lambda there: there.identity.logins.clear(), ["change user ada: password ********"]),
     (lambda there: there.keys["ada"].update(own=OTHER_KEY), []),
     (lambda there: there.keys["ada"].clear(), ["make key laptop of ada"]),
-    (lambda there: there.groups["lab"].update(theirs={"id": "g2", "description": "", "tags": [], "rules": {}}), []),
-    (lambda there: there.groups["lab"]["web"].update(tags=[]), ["mark security group web of lab"]),
-    (lambda there: there.groups["lab"]["web"]["rules"].update({Rule("ingress", "IPv4"): "9"}), ["remove rule IPv4 any from everybody of web of lab"]),
-    (lambda there: there.groups["lab"]["default"].update(tags=["our-cloud"], rules={rule: "1" for rule in {SSH, *DEFAULT_RULES}}),
+    (lambda there: there.groups["lab"].update(theirs=Group("g2")), []),
+    (lambda there: other(there.groups["lab"], "web", tags=()), ["mark security group web of lab"]),
+    (lambda there: there.groups["lab"]["web"].rules.update({Rule("ingress", "IPv4"): "9"}), ["remove rule IPv4 any from everybody of web of lab"]),
+    (lambda there: other(there.groups["lab"], "default", tags=("our-cloud",), rules={rule: "1" for rule in {SSH, *DEFAULT_RULES}}),
      ["unmark security group default of lab", "remove rule IPv4 tcp 22 from 192.0.2.0/24 of default of lab"]),
-    (lambda there: there.identity.projects["lab"].update(tags=[]), ["change project lab: tags ['our-cloud']"]),
+    (lambda there: other(there.identity.projects, "lab", tags=()), ["change project lab: tags ['our-cloud']"]),
     (lambda there: there.quotas["lab"].update(networks=3), ["change quota network of lab: networks 100"]),
 ])
 def test_one_thing_is_there_otherwise(change, steps):
@@ -177,7 +182,7 @@ def test_a_project_in_use_is_refused_to_go():
 
 def test_a_user_who_leaves_one_of_two_projects():
     there = complete()
-    there.identity.projects["desk"] = {"id": "p2", "description": "", "tags": ["our-cloud"], "enabled": True}
+    there.identity.projects["desk"] = Project("p2", "", ("our-cloud",))
     there.identity.granted |= {("ada", "desk", "member"), ("admin", "desk", "admin")}
     there.quotas["desk"] = dict(USUAL)
     assert said(plan([LAB, {"name": "desk"}], there)) == ["revoke role member of ada in desk"]
@@ -185,7 +190,7 @@ def test_a_user_who_leaves_one_of_two_projects():
 
 def test_who_is_not_from_here_is_left_alone():
     there = complete()
-    there.identity.users["bob"] = {"id": "u2", "description": "by hand", "default_project": "lab", "enabled": True}
+    there.identity.users["bob"] = User("u2", "by hand", "lab")
     there.identity.granted.add(("bob", "lab", "member"))
     assert plan([LAB], there) == []
 
@@ -268,7 +273,7 @@ def connection(monkeypatch):
 
 def test_groups_are_made_with_their_rules(connection):
     there = Tenancy()
-    there.identity.projects["lab"] = {"id": "p1", "tags": []}
+    there.identity.projects["lab"] = Project("p1")
     declared = {"name": "lab", "security_groups": [
         {"name": "web", "rules": [{"ports": 443}, {"ports": 22, "remote": "default"}, {"direction": "egress", "protocol": "udp", "ports": 53}]},
         {"name": "default", "rules": [{"protocol": "icmp"}]}]}

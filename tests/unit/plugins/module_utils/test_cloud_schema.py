@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import types
 
@@ -15,8 +16,8 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 
 # Two branches from one root; contract c1 needs expand e1, so a database at c1 records c1 alone.
 BRANCHES = {"base": [], "e1": ["base"], "e2": ["e1"], "c1": ["base", "e1"]}
-CELL0 = {"uuid": schema.CELL0, "name": "cell0", "queue": "none:///", "database": schema.CELL_DATABASE % "nova_cell0"}
-CELL1 = {"uuid": "u1", "name": "cell1", "queue": schema.CELL_QUEUE, "database": schema.CELL_DATABASE % "nova"}
+CELL0 = schema.Cell(schema.CELL0, "cell0", "none:///", schema.CELL_DATABASE % "nova_cell0")
+CELL1 = schema.Cell("u1", "cell1", schema.CELL_QUEUE, schema.CELL_DATABASE % "nova")
 
 
 @pytest.mark.parametrize("text, found", [
@@ -76,8 +77,8 @@ def test_url_of_what_is_not_configured(tmp_path, text):
     ([], ["no cell0", "no cell1"], ["map_cell0", "create_cell"]),
     ([CELL0], ["no cell1"], ["create_cell"]),
     ([CELL0, CELL1], [], []),
-    ([CELL0, dict(CELL1, queue="rabbit://old")], ["cell1 has other addresses"], ["update_cell"]),
-    ([dict(CELL0, database="mysql://old"), CELL1, dict(CELL1, name="far")], ["cell0 has other addresses"], ["update_cell"]),
+    ([CELL0, dataclasses.replace(CELL1, queue="rabbit://old")], ["cell1 has other addresses"], ["update_cell"]),
+    ([dataclasses.replace(CELL0, database="mysql://old"), CELL1, dataclasses.replace(CELL1, name="far")], ["cell0 has other addresses"], ["update_cell"]),
 ])
 def test_cells(mapped, lacks, verbs):
     found, commands = schema.cell_work(mapped, "nova")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import grp
 import os
 import pwd
@@ -19,7 +20,7 @@ OURS = "k3" * 16
 
 
 def wanted(path, **more):
-    return {"path": str(path), "ini": None, "content": None, "owner": OWNER, "group": GROUP, "mode": "0640", "state": "present", **more}
+    return config_files.File(str(path), **{"owner": OWNER, "group": GROUP, **more})
 
 
 def test_ini():
@@ -34,17 +35,17 @@ def test_a_value_of_two_lines_is_refused():
 
 def test_written_once(tmp_path):
     files = [wanted(tmp_path / "new/etc.conf", content="a = 1\n", mode="0600")]
-    assert config_files.ensure(files, check=False)["paths"] == [str(tmp_path / "new/etc.conf")]
+    assert config_files.ensure(files, check=False).paths == (str(tmp_path / "new/etc.conf"),)
     assert (tmp_path / "new/etc.conf").read_text() == "a = 1\n"
     assert stat.S_IMODE((tmp_path / "new/etc.conf").stat().st_mode) == 0o600
-    assert config_files.ensure(files, check=False) == {"changed": False, "paths": [], "diff": []}
+    assert config_files.ensure(files, check=False) == config_files.Changes()
     assert os.listdir(tmp_path / "new") == ["etc.conf"]
 
 
 def test_without_an_owner_it_is_who_writes(tmp_path):
     files = [wanted(tmp_path / "a", content="", owner="", group="")]
-    assert config_files.ensure(files, check=False)["diff"][0]["after_header"].endswith(f"a {OWNER}:{GROUP} 0640")
-    assert not config_files.ensure(files, check=False)["changed"]
+    assert config_files.ensure(files, check=False).diff[0]["after_header"].endswith(f"a {OWNER}:{GROUP} 0640")
+    assert not config_files.ensure(files, check=False).changed
 
 
 def test_attributes_alone(tmp_path):
@@ -52,25 +53,25 @@ def test_attributes_alone(tmp_path):
     path.write_text("x\n")
     path.chmod(0o666)
     result = config_files.ensure([wanted(path, content="x\n")], check=False)
-    assert result["diff"][0]["before_header"].endswith("0666") and result["diff"][0]["after_header"].endswith("0640")
-    assert result["diff"][0]["before"] == result["diff"][0]["after"] == "x\n"
+    assert result.diff[0]["before_header"].endswith("0666") and result.diff[0]["after_header"].endswith("0640")
+    assert result.diff[0]["before"] == result.diff[0]["after"] == "x\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_a_check_needs_neither_user_nor_directory(tmp_path):
     files = [wanted(tmp_path / "nowhere/a", content="x\n", owner="nobody-has-this", group="nor-this")]
-    assert config_files.ensure(files, check=True)["changed"] and not (tmp_path / "nowhere").exists()
+    assert config_files.ensure(files, check=True).changed and not (tmp_path / "nowhere").exists()
     with pytest.raises(CloudError, match="no such user or group.*package"):
         config_files.ensure(files, check=False)
 
 
 def test_directories(tmp_path):
-    there = [{"path": str(tmp_path / "a/b"), "owner": OWNER, "group": GROUP, "mode": "0750"}]
-    assert config_files.ensure([], True, there)["paths"] == [str(tmp_path / "a/b")] and not (tmp_path / "a").exists()
+    there = [config_files.Directory(str(tmp_path / "a/b"), OWNER, GROUP, "0750")]
+    assert config_files.ensure([], True, there).paths == (str(tmp_path / "a/b"),) and not (tmp_path / "a").exists()
     config_files.ensure([wanted(tmp_path / "a/b/c", content="")], False, there)
     assert stat.S_IMODE((tmp_path / "a/b").stat().st_mode) == 0o750
-    assert config_files.ensure([], False, there)["paths"] == []
-    there[0]["path"] += "/c"
+    assert config_files.ensure([], False, there).paths == ()
+    there = [dataclasses.replace(there[0], path=str(tmp_path / "a/b/c"))]
     with pytest.raises(CloudError, match="there must be a directory"):
         config_files.ensure([], True, there)
 
@@ -78,9 +79,9 @@ def test_directories(tmp_path):
 def test_absent(tmp_path):
     (tmp_path / "a").write_text("x\n")
     files = [wanted(tmp_path / "a", state="absent"), wanted(tmp_path / "b", state="absent")]
-    assert config_files.ensure(files, check=True)["paths"] == [str(tmp_path / "a")]
-    assert config_files.ensure(files, check=False)["paths"] == [str(tmp_path / "a")]
-    assert config_files.ensure(files, check=False)["paths"] == []
+    assert config_files.ensure(files, check=True).paths == (str(tmp_path / "a"),)
+    assert config_files.ensure(files, check=False).paths == (str(tmp_path / "a"),)
+    assert config_files.ensure(files, check=False).paths == ()
 
 
 def test_a_link_is_replaced_and_a_directory_is_not(tmp_path):
@@ -97,8 +98,8 @@ def test_secrets_are_not_shown(tmp_path):
             f"SECRET_KEY = 'hunter55'\n  \"password_hash\": \"hunter66\",\nexport OS_PASSWORD=hunter77\nother = {OURS}\n")
     assert secrets.found(text) == {"hunter22", "hunter33", "hunter44", "hunter55", "hunter66", "hunter77", OURS}
     path = tmp_path / "a"
-    shown = str(config_files.ensure([wanted(path, content=text)], check=False)["diff"])
-    shown += str(config_files.ensure([wanted(path, content=text.replace("hunter22", "hunter88"))], check=False)["diff"])
+    shown = str(config_files.ensure([wanted(path, content=text)], check=False).diff)
+    shown += str(config_files.ensure([wanted(path, content=text.replace("hunter22", "hunter88"))], check=False).diff)
     assert "hunter" not in shown and OURS not in shown
     assert "nova:********@192.0.2.1" in shown and "a secret in it has changed" in shown
 
@@ -112,5 +113,5 @@ def test_what_is_no_secret_is_shown():
 def test_a_diff_of_settings_shows_no_comments(tmp_path):
     path = tmp_path / "x.conf"
     path.write_text("# what a package's sample says\n[DEFAULT]\n#debug = false\n\ndebug = true\n", encoding="utf-8")
-    diff = config_files.ensure([wanted(path, ini={"DEFAULT": {"debug": False}})], True)["diff"][0]
+    diff = config_files.ensure([wanted(path, ini={"DEFAULT": {"debug": False}})], True).diff[0]
     assert (diff["before"], diff["after"]) == ("[DEFAULT]\ndebug = true\n", "[DEFAULT]\ndebug = false\n")

@@ -270,8 +270,8 @@ def test_all_ids_taken(toy, registry, tmp_path):
 def test_what_is_needed_cannot_be_removed(toy, registry, tmp_path):
     kernel, ramdisk, image = register(registry, tmp_path / "built")
     feed(toy, registry)
-    toy.instances = [{"id": "i1", "name": "web", "image": toy.of(image)["id"]}, {"id": "i2", "name": "of a volume", "image": None}]
-    toy.disks = [{"id": "v1", "name": "", "image": toy.of(image)["id"]}]
+    toy.instances = [glance.User("i1", "web", toy.of(image)["id"]), glance.User("i2", "of a volume", None)]
+    toy.disks = [glance.User("v1", "", toy.of(image)["id"])]
     toy.all["s1"] = {"id": "s1", "name": "snap", "owner": THEIRS, "tags": [], "status": "active", "kernel_id": toy.of(kernel)["id"], glance.ID: image,
                      "created_at": "2026-01-02T00:00:00Z", "protected": False}
     done = feed(toy, registry)
@@ -292,7 +292,7 @@ def test_what_is_needed_cannot_be_removed(toy, registry, tmp_path):
 def test_what_was_taken_by_force_stays_while_it_is_needed(toy, registry, tmp_path):
     kernel, ramdisk, image = register(registry, tmp_path / "built")
     feed(toy, registry)
-    toy.instances = [{"id": "i1", "name": "web", "image": toy.of(image)["id"]}]
+    toy.instances = [glance.User("i1", "web", toy.of(image)["id"])]
     registry.remove("image", "debian", force=True)
     done = feed(toy, registry)
     assert (done["changed"], done["kept"]) == (False, {image: ["instance.i1"], kernel: ["image." + image], ramdisk: ["image." + image]})

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import grp
 import os
 import pathlib
@@ -76,7 +77,7 @@ def root(tmp_path, monkeypatch):
     # files of the test belong to whoever runs it
     ensure = units.config_files.ensure
     mine = {"owner": pwd.getpwuid(os.geteuid()).pw_name, "group": grp.getgrgid(os.getegid()).gr_name}
-    monkeypatch.setattr(units.config_files, "ensure", lambda files, check: ensure([{**file, **mine} for file in files], check))
+    monkeypatch.setattr(units.config_files, "ensure", lambda files, check: ensure([dataclasses.replace(file, **mine) for file in files], check))
     return tmp_path
 
 
@@ -91,13 +92,13 @@ def test_from_nothing_to_a_second_run(conf):
     systemd = Systemd("a.service", "b.service")
     wanted = [units.Unit("a", files=(str(conf),)), units.Unit("b")]
     check = units.ensure(wanted, True, system=systemd)
-    assert check["changed"] and systemd.calls == []
+    assert check.changed and systemd.calls == []
     result = units.ensure(wanted, False, system=systemd)
-    assert result["done"] == check["done"] == ["enable a.service", "enable b.service", "start a.service: it is inactive", "start b.service: it is inactive"]
+    assert result.done == check.done == ("enable a.service", "enable b.service", "start a.service: it is inactive", "start b.service: it is inactive")
     assert systemd.calls == ["daemon-reload", "enable --quiet a.service b.service", "start a.service b.service"]
     systemd.calls.clear()
     for check in (True, False):
-        assert units.ensure(wanted, check, system=systemd) == {"changed": False, "done": [], "diff": []}
+        assert units.ensure(wanted, check, system=systemd) == units.Outcome()
     assert systemd.calls == []
 
 
@@ -105,12 +106,12 @@ def test_only_the_one_whose_file_changed_is_restarted(conf):
     systemd = Systemd("a.service", "b.service")
     wanted = [units.Unit("a", files=(str(conf),)), units.Unit("b")]
     units.ensure(wanted, False, system=systemd)
-    assert units.ensure(wanted, True, [str(conf)], systemd)["done"] == [f"restart a.service: changed: {conf}"]
+    assert units.ensure(wanted, True, [str(conf)], systemd).done == (f"restart a.service: changed: {conf}",)
     conf.write_text("2\n")
     systemd.calls.clear()
-    assert units.ensure(wanted, False, [str(conf)], systemd)["done"] == [f"restart a.service: changed: {wanted[0].drop_in}, {conf}"]
+    assert units.ensure(wanted, False, [str(conf)], systemd).done == (f"restart a.service: changed: {wanted[0].drop_in}, {conf}",)
     assert systemd.calls == ["daemon-reload", "restart a.service"]
-    assert not units.ensure(wanted, False, system=systemd)["changed"]
+    assert not units.ensure(wanted, False, system=systemd).changed
 
 
 def test_a_run_that_ended_before_the_restart_is_caught_up(conf):
@@ -120,9 +121,9 @@ def test_a_run_that_ended_before_the_restart_is_caught_up(conf):
     conf.write_text("2\n")
     # the drop-in is written, systemd is told, and that is all
     pathlib.Path(wanted[0].drop_in).write_text(units.drop_in(wanted[0], units.digests(wanted[0])))
-    assert units.ensure(wanted, True, system=systemd)["done"] == ["restart a.service: it runs with an older configuration"]
-    assert units.ensure(wanted, False, system=systemd)["done"] == ["restart a.service: it runs with an older configuration"]
-    assert not units.ensure(wanted, False, system=systemd)["changed"]
+    assert units.ensure(wanted, True, system=systemd).done == ("restart a.service: it runs with an older configuration",)
+    assert units.ensure(wanted, False, system=systemd).done == ("restart a.service: it runs with an older configuration",)
+    assert not units.ensure(wanted, False, system=systemd).changed
 
 
 def test_who_was_restarted_by_somebody_else_is_left_alone(conf):
@@ -130,7 +131,7 @@ def test_who_was_restarted_by_somebody_else_is_left_alone(conf):
     wanted = [units.Unit("a", files=(str(conf),))]
     units.ensure(wanted, False, system=systemd)
     systemd.begin("a.service")
-    assert not units.ensure(wanted, False, system=systemd)["changed"]
+    assert not units.ensure(wanted, False, system=systemd).changed
 
 
 def test_a_reload_is_enough_unless_the_drop_in_changes(conf):
@@ -141,9 +142,9 @@ def test_a_reload_is_enough_unless_the_drop_in_changes(conf):
     systemd.calls.clear()
     units.ensure(wanted, False, system=systemd)
     assert systemd.calls == ["daemon-reload", "reload a.service"]
-    assert not units.ensure(wanted, False, system=systemd)["changed"]
-    wanted[0].options = {"Service": {"Nice": 5}}
-    assert units.ensure(wanted, True, system=systemd)["done"] == [f"restart a.service: changed: {wanted[0].drop_in}"]
+    assert not units.ensure(wanted, False, system=systemd).changed
+    wanted = [dataclasses.replace(wanted[0], options={"Service": {"Nice": 5}}), *wanted[1:]]
+    assert units.ensure(wanted, True, system=systemd).done == (f"restart a.service: changed: {wanted[0].drop_in}",)
     systemd.calls.clear()
     units.ensure(wanted, False, system=systemd)
     assert systemd.calls == ["daemon-reload", "restart a.service"]
@@ -153,10 +154,10 @@ def test_the_files_of_a_directory_count(root):
     (root / "d").mkdir()
     systemd, wanted = Systemd("a.service"), [units.Unit("a", files=(str(root / "d"),))]
     units.ensure(wanted, False, system=systemd)
-    assert units.ensure(wanted, True, [str(root / "d/new")], systemd)["done"] == [f"restart a.service: changed: {root}/d/new"]
+    assert units.ensure(wanted, True, [str(root / "d/new")], systemd).done == (f"restart a.service: changed: {root}/d/new",)
     (root / "d/new").write_text("1\n")
-    assert units.ensure(wanted, False, system=systemd)["changed"]
-    assert not units.ensure(wanted, False, system=systemd)["changed"]
+    assert units.ensure(wanted, False, system=systemd).changed
+    assert not units.ensure(wanted, False, system=systemd).changed
 
 
 def test_a_drop_in(conf):
@@ -179,7 +180,7 @@ def test_an_application_of_uwsgi(root):
     assert f"ExecStart = /usr/bin/uwsgi_python3 --ini {root}/UWSGI/nova-api.ini\n" in pathlib.Path(wanted[0].drop_in).read_text()
     assert wanted[0].address == ("127.0.0.1", 8774)
     wanted[0].wsgi["processes"] = 1
-    assert "restart nova-api.service" in units.ensure(wanted, False, system=systemd)["done"][0]
+    assert "restart nova-api.service" in units.ensure(wanted, False, system=systemd).done[0]
 
 
 def test_an_application_below_a_path():
@@ -192,9 +193,9 @@ def test_an_application_below_a_path():
 def test_a_unit_made_from_an_init_script():
     systemd = Systemd("a.service")
     systemd.units["a.service"] = {"ActiveState": "active", "UnitFileState": "generated", "init": "disabled"}
-    assert "enable a.service" in units.ensure([units.Unit("a")], True, system=systemd)["done"]
+    assert "enable a.service" in units.ensure([units.Unit("a")], True, system=systemd).done
     systemd.units["a.service"]["init"] = "enabled"
-    assert "enable a.service" not in units.ensure([units.Unit("a")], True, system=systemd)["done"]
+    assert "enable a.service" not in units.ensure([units.Unit("a")], True, system=systemd).done
 
 
 def test_ports_are_waited_for():
@@ -234,7 +235,7 @@ class Impatient(Systemd):
 
 def test_one_that_systemd_starts_again_is_waited_for():
     systemd = Impatient("a.service", after=20)
-    assert units.ensure([units.Unit("a")], False, system=systemd)["changed"]
+    assert units.ensure([units.Unit("a")], False, system=systemd).changed
     assert systemd.units["a.service"]["ActiveState"] == "active"
     with pytest.raises(CloudError, match="b.service: systemctl start: Job failed\nb.service is activating "):
         units.ensure([units.Unit("b")], False, system=Impatient("b.service", after=1000))
@@ -252,7 +253,7 @@ def test_a_front_leads_to_what_starts_after_its_reload(conf):
 
 def test_a_unit_that_is_not_there():
     systemd = Systemd()
-    assert units.ensure([units.Unit("a")], True, system=systemd)["done"] == ["enable a.service", "start a.service: it is inactive"]
+    assert units.ensure([units.Unit("a")], True, system=systemd).done == ("enable a.service", "start a.service: it is inactive")
     with pytest.raises(CloudError, match="systemd does not know it .not-found.. The package"):
         units.ensure([units.Unit("a")], False, system=systemd)
 
@@ -261,9 +262,9 @@ def test_absent():
     systemd = Systemd("a.service")
     units.ensure([units.Unit("a")], False, system=systemd)
     leaving = [units.Unit("a", state="absent"), units.Unit("never", state="absent")]
-    assert units.ensure(leaving, True, system=systemd)["done"] == ["stop a.service", "disable a.service"]
+    assert units.ensure(leaving, True, system=systemd).done == ("stop a.service", "disable a.service")
     systemd.calls.clear()
-    assert units.ensure(leaving, False, system=systemd)["done"] == ["stop a.service", "disable a.service"]
+    assert units.ensure(leaving, False, system=systemd).done == ("stop a.service", "disable a.service")
     assert systemd.calls == ["disable --quiet a.service", "stop a.service", "daemon-reload"]
     assert not pathlib.Path(leaving[0].drop_in).exists()
-    assert not units.ensure(leaving, False, system=systemd)["changed"]
+    assert not units.ensure(leaving, False, system=systemd).changed

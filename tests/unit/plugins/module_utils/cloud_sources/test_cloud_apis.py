@@ -109,7 +109,7 @@ def test_groups_of_projects_that_are_ours_to_look_at():
         {"id": "g2", "name": "web", "project_id": "p2", "description": "", "tags": [], "security_group_rules": []}]}
     cloud = Thing(network=Thing(get=answers({"/security-groups": told, "/security-groups?project_id=p1": told})))
     assert projects.look_at_groups(cloud, {"p1": "lab", "p3": "none"}) == {
-        "lab": {"web": {"id": "g1", "description": "", "tags": ["our-cloud"], "rules": {Rule("ingress", "IPv4", "tcp", 22, 22): "r1"}}}, "none": {}}
+        "lab": {"web": projects.Group("g1", "", ("our-cloud",), {Rule("ingress", "IPv4", "tcp", 22, 22): "r1"})}, "none": {}}
     assert list(projects.look_at_groups(cloud, {"p1": "lab"}, "p1")["lab"]) == ["web"]
 
 

@@ -106,7 +106,7 @@ URL = "mysql+pymysql://nova:p%40w@192.0.2.1:3307/nova_api?charset=utf8&ssl_ca=/c
     ({}, True, ([], [])),
     ({"alembic_version": [("abc",)]}, False, (["abc"], [])),
     ({"alembic_version": [("abc",)], "cell_mappings": [("u", "cell1", "rabbit", "mysql")]}, True,
-     (["abc"], [{"uuid": "u", "name": "cell1", "queue": "rabbit", "database": "mysql"}])),
+     (["abc"], [schema.Cell("u", "cell1", "rabbit", "mysql")])),
 ])
 def test_what_a_database_records(pymysql, tables, cells, expected):
     pymysql.answer = lambda **dummy: Thing(close=lambda: None, __enter__=None, cursor=lambda: Cursor(tables))

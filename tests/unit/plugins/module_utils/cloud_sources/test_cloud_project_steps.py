@@ -10,10 +10,11 @@ import pytest
 from api_samples import Thing, answers
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import projects, session
+from ansible_collections.our.cloud.plugins.module_utils._cloud.identity import Project, User
 from ansible_collections.our.cloud.plugins.module_utils._cloud.project_entries import Rule
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
-PROJECT = {"projects": {"lab": {"id": "p1"}}, "users": {"ada": {"id": "u1"}}}
+PROJECT = {"projects": {"lab": Project("p1")}, "users": {"ada": User("u1")}}
 SSH, DEFAULT = Rule("ingress", "IPv4", "tcp", 22, 22, "192.0.2.0/24"), Rule("egress", "IPv6")
 
 
@@ -31,7 +32,7 @@ class Projects:
             "create_security_group": lambda cloud, **more: Thing(id="id-new"), "put": lambda cloud, *dummy, **more: good("any"),
             "delete": lambda cloud, *dummy, **more: good("any")})
         self.cloud._placement = answers({"/security-groups?project_id=p1": told})
-        self.there = projects.Tenancy(Thing(**PROJECT), groups={"lab": {"web": {"id": "id-web", "rules": {SSH: "r-ssh"}, "tags": []}}})
+        self.there = projects.Tenancy(Thing(**PROJECT), groups={"lab": {"web": projects.Group("id-web", rules={SSH: "r-ssh"})}})
 
     def do(self, verb, kind, name, was=None, **values):
         projects.do(self.cloud, self.there, projects.Step(verb, kind, name, values, was or {}))
