@@ -51,7 +51,7 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 
 def front_files(fronts, addresses, certificate):
     try:
-        return front.files(fronts, addresses, certificate)
+        return front.files([front.Front.of(told) for told in fronts], addresses, certificate)
     except CloudError as error:
         raise AnsibleFilterError(str(error)) from None
 

@@ -66,6 +66,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import s3, session
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
+from ansible_collections.our.cloud.plugins.module_utils._common.shapes import plain
 
 
 def main():
@@ -80,7 +81,7 @@ def main():
             actions, pair = s3.ensure(session.connect(), user, project, module.params["state"], module.check_mode)
     except CloudError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(actions), actions=actions, **(pair or {"access": None, "secret": None}))
+    module.exit_json(changed=bool(actions), actions=actions, **plain(pair))
 
 
 if __name__ == "__main__":

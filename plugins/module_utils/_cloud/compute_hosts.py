@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Optional
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import database
@@ -18,7 +18,7 @@ _SERVICES = "SELECT host FROM nova.services WHERE `binary` = 'nova-compute' AND 
 _MAPPED = "SELECT host FROM nova_api.host_mappings"
 
 
-def _names(cursor: Any, query: str) -> set:
+def _names(cursor: Any, query: str) -> set[str]:
     cursor.execute(query)
     return {row[0] for row in cursor.fetchall()}
 
@@ -31,8 +31,8 @@ def discover() -> None:
         raise CloudError(os.uname().nodename, " ".join(argv), "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:]))
 
 
-def ensure(server: Optional[database.Server], names: list, seconds: float, check: bool, run: Callable[[], None] = discover,
-           now: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> list:
+def ensure(server: Optional[database.Server], names: Collection[str], seconds: float, check: bool, run: Callable[[], None] = discover,
+           now: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> list[str]:
     """All of these nodes are on the list; which were put there. In a check those that are not yet would be."""
     if server is None:
         return sorted(names)

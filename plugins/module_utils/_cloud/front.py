@@ -5,7 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
 from ansible_collections.our.cloud.plugins.module_utils._cloud import config_files
+from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import Refused
 
 FOLDER = "/etc/our-cloud/front"
@@ -35,27 +40,43 @@ defaults
     # consoles
     timeout tunnel 1h
 """
-_KEYS = {"name", "port", "backend", "public", "rules"}
 
 
-def files(fronts: list, addresses: list, certificate: str) -> list:
-    """The files, as config_files takes them, for services {name, port, backend, public, rules}. addresses: the LAN's first, then that outside, if any."""
-    return [_file("00-base", BASE)] + [_file(front["name"], section(front, addresses, certificate)) for front in fronts]
+@dataclass(frozen=True)
+class Front:
+    """The front of a service."""
+
+    name: str
+    port: int  # where it listens
+    backend: str  # where the service does, ADDRESS:PORT
+    public: bool = True  # also at the address outside
+    rules: tuple[str, ...] = ()  # further lines of haproxy's language
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Front:
+        """From a variable of a role. Refused if it has other words."""
+        names = {field.name for field in fields(cls)}
+        strange = set(told) - names
+        if strange:
+            raise Refused(f"front of {told.get('name')}: there is no {', '.join(sorted(strange))}", f"It can have {', '.join(sorted(names))}")
+        return shapes.of(cls, {**told, "rules": tuple(told.get("rules", ()))})
 
 
-def _file(name: str, content: str) -> dict:
+def files(fronts: Iterable[Front], addresses: Sequence[str], certificate: str) -> list[dict[str, str]]:
+    """The files, as the module config_files takes them. addresses: the LAN's first, then that outside, if any."""
+    return [_file("00-base", BASE)] + [_file(front.name, section(front, addresses, certificate)) for front in fronts]
+
+
+def _file(name: str, content: str) -> dict[str, str]:
     return {"path": f"{FOLDER}/{name}.cfg", "content": content, "mode": "0644"}
 
 
-def section(front: dict, addresses: list, certificate: str) -> str:
-    """What haproxy does for one service. public: also at the address outside. rules: further lines of its language."""
-    strange = set(front) - _KEYS
-    if strange:
-        raise Refused(f"front of {front.get('name')}: there is no {', '.join(sorted(strange))}", f"It can have {', '.join(sorted(_KEYS))}")
+def section(front: Front, addresses: Sequence[str], certificate: str) -> str:
+    """What haproxy does for one service."""
     own = [address for address in addresses if address]
-    at = dict.fromkeys(own if front.get("public", True) else own[:1])
-    lines = [f"listen {front['name']}"]
-    lines += [f"    bind {address}:{front['port']} ssl crt {certificate}" for address in at]
-    lines += ["    http-request set-header X-Forwarded-Proto https"] + ["    " + rule for rule in front.get("rules", [])]
-    lines += [f"    server local {front['backend']}"]
+    at = dict.fromkeys(own if front.public else own[:1])
+    lines = [f"listen {front.name}"]
+    lines += [f"    bind {address}:{front.port} ssl crt {certificate}" for address in at]
+    lines += ["    http-request set-header X-Forwarded-Proto https"] + ["    " + rule for rule in front.rules]
+    lines += [f"    server local {front.backend}"]
     return config_files.HEADING + "\n" + "\n".join(lines) + "\n"

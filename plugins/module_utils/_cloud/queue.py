@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import subprocess
+from collections.abc import Mapping
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
@@ -22,7 +23,7 @@ START, START_OK, TUNE, CLOSE = (10, 10), (10, 11), (10, 30), (10, 50)
 ACCESS_REFUSED = 403
 
 
-def definitions(users: dict) -> str:
+def definitions(users: Mapping[str, str]) -> str:
     """The file, from {user: password}: one virtual host in which each may do everything, and nobody else."""
     return json.dumps({
         "vhosts": [{"name": "/"}],
@@ -69,7 +70,7 @@ def _frame(method: tuple, arguments: bytes) -> bytes:
     return struct.pack(">BHI", 1, 0, len(payload)) + payload + b"\xce"
 
 
-def _method(stream: socket.socket) -> tuple:
+def _method(stream: socket.socket) -> tuple[tuple[int, int], bytes]:
     kind, dummy, size = struct.unpack(">BHI", _exactly(stream, 7))
     payload = _exactly(stream, size + 1)[:-1]
     if kind != 1:
@@ -87,7 +88,7 @@ def _exactly(stream: socket.socket, count: int) -> bytes:
     return data
 
 
-def ensure(host: str, port: int, ca: str, users: dict, path: str, check: bool) -> list:
+def ensure(host: str, port: int, ca: str, users: Mapping[str, str], path: str, check: bool) -> list[str]:
     """All users can log in, or the file of definitions is read once more; what was done, as sentences."""
     try:
         refused = _refused(host, port, ca, users)
@@ -106,7 +107,7 @@ def ensure(host: str, port: int, ca: str, users: dict, path: str, check: bool) -
     return [f"set the password of {name}" for name in refused]
 
 
-def _refused(host: str, port: int, ca: str, users: dict) -> list:
+def _refused(host: str, port: int, ca: str, users: Mapping[str, str]) -> list[str]:
     return [name for name, password in users.items() if not logs_in(host, port, ca, name, password)]
 
 

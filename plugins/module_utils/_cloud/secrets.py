@@ -70,7 +70,7 @@ def _make(path: str) -> None:
         os.unlink(fresh)
 
 
-def found(text: str) -> set:
+def found(text: str) -> set[str]:
     """What is secret in the text of a configuration file: by the name of its key, as the password in a URL, or by its looks."""
     values = {match["value"] for match in _LINE.finditer(text) if _SECRET_KEY.search(match["name"])}
     values.update(match["value"] for match in _IN_URL.finditer(text))

@@ -279,7 +279,7 @@ class _Run:
         if names and not self.check:
             self.system.call("systemctl", "enable", "--quiet", *names)
 
-    def enabled(self, unit: Unit, states: tuple = ("enabled", "static", "indirect", "alias")) -> bool:
+    def enabled(self, unit: Unit, states: tuple[str, ...] = ("enabled", "static", "indirect", "alias")) -> bool:
         state = self.state[unit.full].get("UnitFileState")
         return self.system.is_enabled(unit.full) if state == "generated" else state in states
 
@@ -322,7 +322,7 @@ class _Run:
                 f"{unit.full} is {self.state[unit.full]['ActiveState']} ({self.state[unit.full]['Result']}); {self.system.told(unit)}"
                 for unit in bad)) from None
 
-    def restarted(self, units: list) -> bool:
+    def restarted(self, units: Sequence[Unit]) -> bool:
         """Whether systemd, which restarts failed units, has started them meanwhile: what they need may not have been there at first."""
         began = self.system.now()
         while True:

@@ -24,6 +24,7 @@ from ansible_collections.our.cloud.plugins.module_utils._cloud.evacuation import
 from ansible_collections.our.cloud.plugins.module_utils._cloud.machine_facts import Facts, Store
 from ansible_collections.our.cloud.plugins.module_utils._cloud.manifest import Manifest
 from ansible_collections.our.cloud.plugins.module_utils._cloud.members import Members
+from ansible_collections.our.cloud.plugins.module_utils._cloud.s3 import Pair
 from ansible_collections.our.cloud.plugins.module_utils._cloud.status_facts import Answer, Parts
 from ansible_collections.our.cloud.plugins.module_utils._cloud.units import Outcome
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
@@ -306,10 +307,10 @@ def test_a_volume_type(cloud, monkeypatch, capsys):
 
 def test_keys_of_s3(cloud, monkeypatch, capsys):
     params = {"user": "lisa", "project": "school"}
-    put(monkeypatch, "_cloud.s3.ensure", lambda *asked: (["make keys"], {"access": "a", "secret": "b"}))
+    put(monkeypatch, "_cloud.s3.ensure", lambda *asked: (["make keys"], Pair("a", "b")))
     found = run(capsys, "s3_credentials", params)
     assert (found["changed"], found["access"], found["secret"]) == (True, "a", "b")
-    put(monkeypatch, "_cloud.s3.ensure", lambda *asked: ([], None))
+    put(monkeypatch, "_cloud.s3.ensure", lambda *asked: ([], Pair()))
     found = run(capsys, "s3_credentials", {**params, "state": "absent"})
     assert (found["changed"], found["access"], found["secret"]) == (False, None, None)
 

@@ -43,18 +43,18 @@ class Keystone:
 def test_keys_are_made_once_and_revoked():
     keystone = Keystone()
     made = ["make a key for lisa in band"]
-    assert s3.ensure(keystone, "lisa", "band", check_mode=True) == (made, None)
+    assert s3.ensure(keystone, "lisa", "band", check_mode=True) == (made, s3.Pair())
     assert keystone.kept == []
     actions, pair = s3.ensure(keystone, "lisa", "band")
-    assert actions == made and sorted(pair) == ["access", "secret"] and all(len(each) == 32 for each in pair.values())
+    assert actions == made and len(pair.access) == len(pair.secret) == 32
     kept = keystone.kept[0]
-    assert (kept.user_id, kept.project_id, kept.type, json.loads(kept.blob)) == ("LISA", "BAND", "ec2", pair)
+    assert (kept.user_id, kept.project_id, kept.type, s3.Pair(**json.loads(kept.blob))) == ("LISA", "BAND", "ec2", pair)
     for check_mode in (True, False):
         assert s3.ensure(keystone, "lisa", "band", check_mode=check_mode) == ([], pair)
     gone = ["revoke 1 keys of lisa in band"]
-    assert s3.ensure(keystone, "lisa", "band", "absent", check_mode=True) == (gone, None)
-    assert s3.ensure(keystone, "lisa", "band", "absent") == (gone, None)
-    assert s3.ensure(keystone, "lisa", "band", "absent") == ([], None)
+    assert s3.ensure(keystone, "lisa", "band", "absent", check_mode=True) == (gone, s3.Pair())
+    assert s3.ensure(keystone, "lisa", "band", "absent") == (gone, s3.Pair())
+    assert s3.ensure(keystone, "lisa", "band", "absent") == ([], s3.Pair())
     assert s3.ensure(keystone, "lisa", "band")[1] != pair
 
 
