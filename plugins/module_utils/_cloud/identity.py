@@ -351,7 +351,8 @@ def ensure(wanted: Wanted, check: bool) -> list[Step]:
 
 def diff_of(steps: Iterable[Step]) -> dict[str, str]:
     """What the steps change, as Ansible shows it; passwords are not in it."""
-    before, after = [], []
+    before: list[str] = []
+    after: list[str] = []
     for step in steps:
         for side, verbs, values in ((before, ("change", "remove", "revoke", "unmark"), step.was), (after, ("make", "change", "grant", "mark"), step.values)):
             if step.verb in verbs:

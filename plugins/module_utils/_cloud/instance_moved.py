@@ -31,7 +31,8 @@ REMEDIES = (
 
 def failure(logs: Mapping[str, Log], plan: Planned, message: str) -> str:
     """The text of a move that failed: what the module said, what the nodes' logs say, and the remedy. logs: by node."""
-    parts, lines = [message.rstrip(".")], []
+    parts = [message.rstrip(".")]
+    lines: list[str] = []
     for node, log in logs.items():
         lines += log.lines
         if log.lines:

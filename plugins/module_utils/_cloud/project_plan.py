@@ -132,8 +132,8 @@ def plan_keys(projects: Iterable[Mapping[str, Any]], there: Tenancy) -> list[Ste
             if key in found:
                 steps.append(Step("remove", "key", f"{key} of {name}", was={"user": name, "key": key}))
             steps.append(Step("make", "key", f"{key} of {name}", {"user": name, "key": key, "public_key": content}))
-    for name, found in there.identity.users.items():
-        ours, has = marked_keys(found.description), there.keys.get(name, {})
+    for name, known in there.identity.users.items():
+        ours, has = marked_keys(known.description), there.keys.get(name, {})
         # a user who is removed loses all keys, also those that the user has made
         gone = set() if ours is None else set(ours) - set(users[name].keys) if name in users else set(has)
         steps += [Step("remove", "key", f"{key} of {name}", was={"user": name, "key": key}) for key in sorted(gone & set(has))]

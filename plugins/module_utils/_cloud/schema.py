@@ -189,7 +189,8 @@ def ask(url: str, cells: bool) -> tuple[list[str], list[Cell]]:
 
 def cell_work(mapped: Iterable[Cell], database: str) -> tuple[list[str], list[tuple[str, ...]]]:
     """(what nova's list of cells lacks, the commands) when the main database has this name."""
-    lacks, commands = [], []
+    lacks: list[str] = []
+    commands: list[tuple[str, ...]] = []
     for name, uuid, queue, kept in (("cell0", CELL0, NO_QUEUE, database + "_cell0"), ("cell1", None, CELL_QUEUE, database)):
         wanted = CELL_DATABASE % kept
         found = next((cell for cell in mapped if (cell.uuid == uuid if uuid else cell.name == name)), None)
