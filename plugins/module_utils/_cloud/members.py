@@ -187,9 +187,7 @@ def look(connection: Any, absent: Iterable[str]) -> State:
     with session.speaking("keystone"):
         services = {one.name: one.type for one in connection.identity.services()}
         users = frozenset(one.name for one in connection.identity.users())
-    state = State(services=frozenset(services), users=users)
-    if "compute" in services.values():
-        state = dataclasses.replace(state, **computes(connection))
+    state = dataclasses.replace(computes(connection) if "compute" in services.values() else State(), services=frozenset(services), users=users)
     if "placement" in services.values():
         found = body(connection, "placement", "/resource_providers", "placement", microversion=PROVIDER_API)["resource_providers"]
         state = dataclasses.replace(state, providers={one["name"]: one["uuid"] for one in found if one["parent_provider_uuid"] is None})
@@ -206,16 +204,16 @@ def look(connection: Any, absent: Iterable[str]) -> State:
     return dataclasses.replace(state, held=held)
 
 
-def computes(connection: Any) -> dict[str, Any]:
-    """What nova knows, as fields of a State."""
+def computes(connection: Any) -> State:
+    """What nova alone knows."""
     services = body(connection, "compute", "/os-services?binary=nova-compute", "nova", microversion=COMPUTE_API)["services"]
     hypervisors = body(connection, "compute", "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]
     instances = {}
     for one in services:
         servers = body(connection, "compute", f"/servers/detail?all_tenants=True&host={one['host']}", "nova", microversion=COMPUTE_API)["servers"]
         instances[one["host"]] = [server["name"] for server in servers]
-    return {"computes": tuple(Compute(one["id"], one["host"], one["state"], bool(one.get("forced_down")), one.get("status") == "disabled") for one in services),
-            "nodes": {one["service"]["host"]: one["hypervisor_hostname"] for one in hypervisors}, "instances": instances}
+    return State(tuple(Compute(one["id"], one["host"], one["state"], bool(one.get("forced_down")), one.get("status") == "disabled") for one in services),
+                 {one["service"]["host"]: one["hypervisor_hostname"] for one in hypervisors}, instances)
 
 
 def sent(answer: Any, thing: str) -> None:
