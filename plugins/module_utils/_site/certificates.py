@@ -224,8 +224,10 @@ def plan(wanted: list[dict], found: dict, read: list[dict], records: dict[str, s
         if reason:
             new.append({**one.__dict__, "reason": reason, "new_key": new_key})
     paths = [path for one in want for path in (one.key, one.cert, *(link["link"] for link in one.links))] + [path for path in (ca_file, crl_file) if path]
+    # find does not tell of the directory that it looks through
+    there = {path for path, item in here.files.items() if item["isdir"]} | {posixpath.dirname(path) for path in here.files}
     return {
-        "directories": sorted({posixpath.dirname(path) for path in paths} - {path for path, item in here.files.items() if item["isdir"]}),
+        "directories": sorted({posixpath.dirname(path) for path in paths} - there),
         "unknown": [one.cert for one in want if one.cert in here.files and one.cert not in here.known],
         "adopt": [{"name": record_name(host, here.known[item["item"]]), "pem": here.known[item["item"]]} for item in read
                   if "content" in item and _is_issued(here.known[item["item"]], ca)],

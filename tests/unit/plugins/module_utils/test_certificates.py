@@ -213,6 +213,13 @@ def test_nothing_to_do(ca):
         "directories": [], "unknown": [], "adopt": [], "ca": False, "crl": False, "new": [], "links": []}
 
 
+def test_the_directory_that_was_looked_through_is_there(ca):
+    """find tells only of what is in it."""
+    crl, cert = ca.revoke(), ca.issue(10)
+    files = [item for item in files_of(ca, crl, cert) if not item["isdir"]]
+    assert plan(ca, crl, files, {"/x/one.a.pem": cert})["directories"] == []
+
+
 def test_a_fresh_host(ca):
     found = plan(ca, ca.revoke(), [], {})
     assert found["directories"] == ["/etc/pki/CA", "/etc/pki/libvirt", "/etc/pki/libvirt/private"]
