@@ -11,6 +11,8 @@ import re
 import pytest
 import yaml
 from ansible.module_utils.common.parameters import DEFAULT_TYPE_VALIDATORS
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 INTERNAL = ("certificates", "nft_table", "openstack_service")
@@ -141,3 +143,17 @@ def test_faults_of_an_include_are_found(given, said):
 def test_faults_are_found_where_a_variable_refers_to_others(given, said):
     variables = {"mine": [{"name": "x", "port_": 1, "backend": "y"}], "other": {}}
     assert list(missing_or_strange("", options_of("openstack_service"), {"openstack_service_front": given}, variables)) == said
+
+
+@pytest.mark.parametrize("told, registered, due", [
+    ({}, {"changed": False}, True),
+    ({"glance_told": {"changed": False, "ids": {}}}, {"changed": False, "skipped": True}, False),
+    ({"glance_told": {"changed": True, "ids": {}}}, {"changed": True}, True),
+])
+def test_glance_is_fed_once_in_a_run_unless_there_is_a_new_image(told, registered, due):
+    tasks = [task for play in load(CHECKOUT / "playbooks/guests.yml") for task in play.get("tasks", [])]
+    condition, = [task["when"] for task in tasks if task.get("ansible.builtin.import_tasks") == "tasks/glance.yml"]
+    templar = Templar(loader=DataLoader(), variables={**told, "guests_registered": registered})
+    assert templar.evaluate_conditional(trust_as_template(condition)) is due
+    assert [task["register"] for task in load(CHECKOUT / "roles/guests/tasks/store.yml") if "register" in task] == ["guests_registered"]
+    assert [task["register"] for task in load(CHECKOUT / "playbooks/tasks/glance.yml")] == ["glance_told"]
