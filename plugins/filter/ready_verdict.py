@@ -82,7 +82,7 @@ def ready_verdict(hosts, host, groups, guests=(), cloud=NO_CLOUD, leases=None, r
         return shapes.plain(ready.Ready(error=wrong, wrong=wrong))
     instances = None if cloud is None else [InstanceFacts.of(each) for each in cloud.get("instances", ())]
     leases, routers = leases or {}, routers or {}
-    held = tuple(shapes.of(Held, {**row, "disks": tuple(row["disks"])}) for row in leases["leases"]) if "leases" in leases else \
+    held = tuple(map(Held.of, leases["leases"])) if "leases" in leases else \
         str(leases.get("msg") or "nobody has asked the store")
     ways = str(routers["msg"]) if routers.get("failed") or routers.get("unreachable") else \
         ready.Routers(routers.get("ports", {}), tuple(routers.get("gateways", ())), tuple(routers.get("chassis", ())))

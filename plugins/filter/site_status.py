@@ -103,7 +103,7 @@ def heard(result, key, read):
 
 
 def held(result):
-    return [shapes.of(Held, {**row, "disks": tuple(row["disks"])}) for row in result["leases"]]
+    return [Held.of(row) for row in result["leases"]]
 
 
 def promised(result):

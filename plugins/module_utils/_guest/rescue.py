@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
@@ -38,6 +37,11 @@ class Held:
     host: str
     disks: tuple[str, ...] = ()  # their paths
 
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Held:
+        """From an element of lease_info's `leases`."""
+        return cls(told["name"], told["host"], tuple(told["disks"]))
+
 
 @dataclasses.dataclass(frozen=True)
 class Look:
@@ -50,7 +54,7 @@ class Look:
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Look:
         """From what the module lease_info returned. KeyError: it is no look, and must not count as one that saw nothing."""
-        return cls(tuple(told["signs"]), told["renewed"], tuple(shapes.of(Held, {**row, "disks": tuple(row["disks"])}) for row in told["leases"]))
+        return cls(tuple(told["signs"]), told["renewed"], tuple(map(Held.of, told["leases"])))
 
 
 @dataclasses.dataclass(frozen=True)

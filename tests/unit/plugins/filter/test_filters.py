@@ -52,6 +52,8 @@ def test_site_hosts():
               "oar_nodes": ["o", "x"], "site": ["s"]}
     assert render("groups | our.cloud.site_hosts", groups=groups) == ["g", "b", "x", "s", "u"]
     assert render("groups | our.cloud.site_hosts", groups={"all": [], "ungrouped": []}) == []
+    each = ["site", "gateway", "image_store", "hypervisors", "xen", "kvm", "clc", "walrus", "sc", "cc", "nc", "ungrouped"]
+    assert render("groups | our.cloud.site_hosts", groups={"all": [*each, "web"], "guests": ["web"], **{name: [name] for name in each}}) == each
 
 
 def test_log_host():

@@ -60,6 +60,15 @@ def test_whether_it_may_be_taken_for_lost(looks, ssh, fenced, word):
     assert word in said and bool(word) == bool(said)
 
 
+def test_a_look_is_whole_or_none():
+    row = dict(held("web", "one"), disks=["/store/web.img"])
+    assert rescue.Look.of({"signs": ["it answers"], "renewed": None, "leases": [row]}) == rescue.Look(
+        ("it answers",), None, (rescue.Held("web", "one", ("/store/web.img",)),))
+    for missing in ("signs", "renewed", "leases"):
+        with pytest.raises(KeyError):
+            rescue.Look.of({key: value for key, value in SILENT.items() if key != missing})
+
+
 def test_signs_of_life_on_the_network(monkeypatch):
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
