@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
+import yaml
 
 from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._guest.domain_facts import Card, Disk
@@ -15,6 +17,8 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts im
 from ansible_collections.our.cloud.plugins.module_utils._guest.placement import Planned
 from ansible_collections.our.cloud.plugins.module_utils._guest.rescue import Look
 from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Ending, Hypervisor, Lease, Memory, Orphan, Progress, read
+from ansible_collections.our.cloud.plugins.module_utils._move.options import Options
+from ansible_collections.our.cloud.plugins.modules import vm_migrate
 
 COPY = Copy("g", "u", "our.cloud", "kvm", "x86_64", "q35", 256, 2, "/k", "/r", "quiet",
             (Disk("/s/g.qcow2", format="qcow2", backing=("/s/root.img",)), Disk()), (Card("00:16:3e:00:00:01", "br0", "bridge"),), 1, "/log",
@@ -39,6 +43,28 @@ def test_what_is_no_answer_is_not_one_without_guests():
     with pytest.raises(KeyError):
         Hypervisor.of({"unreachable": True, "msg": "no route"})
     assert Hypervisor.of({"guests": []}) == Hypervisor()
+
+
+def test_what_is_not_told_is_said_of_nobody():
+    """Another release's vm_info may tell less."""
+    copy = Copy.of({"name": "g", "active": True, "state": "running", "persistent": True, "disks": [{}]}).told()
+    assert copy == {
+        "name": "g", "uuid": None, "owner": None, "kind": "", "arch": None, "machine": None, "memory": 0, "vcpus": 1, "kernel": None, "ramdisk": None,
+        "cmdline": None, "interfaces": [], "hostdevs": 0, "console_log": None, "state": "running", "active": True, "persistent": True, "autostart": False,
+        "reason": None, "suspended": False, "managed_save": False, "defined": None, "lease": None, "state_files": [],
+        "disks": [{"path": None, "device": "disk", "target": None, "type": None, "driver": None, "format": None, "cache": None, "readonly": False,
+                   "shareable": False, "backing": []}]}
+    found = Hypervisor.of({"guests": [], "orphans": [{"domid": 1, "name": "x", "memory": 2}], "moves": [{"text": "t"}]})
+    assert (found.memory, found.drained, found.orphans[0].has_run, found.moves[0].failed, found.moves[0].ended) == (Memory(0, 0), None, False, False, None)
+    assert shapes.plain(InstanceFacts.of({"name": "a", "id": "i"})) == {
+        "name": "a", "id": "i", "state": "", "status": "", "locked": False, "memory": 0, "vcpus": 0, "disk": 0, "cards": [], "volumes": [],
+        **dict.fromkeys(("project", "task", "host", "domain", "arch", "flavor", "image", "key", "created", "fault", "address"))}
+
+
+def test_a_move_s_defaults_are_those_of_the_module():
+    documented = yaml.safe_load(vm_migrate.DOCUMENTATION)["options"]
+    assert {field.name: field.default for field in dataclasses.fields(Options) if field.default is not dataclasses.MISSING} == {
+        "uri": None, **{name: about.get("default") for name, about in documented.items() if not about.get("required") and name not in ("wait", "code")}}
 
 
 @pytest.mark.parametrize("key", ["active", "state", "persistent"])
