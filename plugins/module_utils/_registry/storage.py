@@ -19,7 +19,7 @@ PREFIX = {"kernel": "eki", "ramdisk": "eri", "image": "emi"}
 FILE = {"kernel": "vmlinuz", "ramdisk": "initrd.img", "image": "root.img"}
 KEY = re.compile(r"(eki|eri|emi)-[0-9a-f]{8,64}\Z")
 # An id has so many digits of the digest; all of them if another content has the short one.
-DIGITS = (12, 64)
+DIGITS = (12, None)
 # What is known of a thing: `id`, `kind`, `digest`, `size` (bytes), `checksum`, `created`, `owner`, `origin`, and what its kind has beside these
 Record = dict[str, Any]
 # What is known of a use: `name`, or of a guest `disk`, `image`, `host`, `since`

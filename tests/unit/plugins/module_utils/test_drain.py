@@ -88,6 +88,7 @@ def test_memory_counts_as_it_is_given_away():
     found = plan(site(guest("small", 100), guest("large", 1500), guest("middle", 600)))
     assert [move["name"] for move in found["moves"]] == ["large", "middle", "small"]
     assert targets(found) == {"large": "k3", "middle": "k2", "small": "k3"} and found["stay"] == []
+    assert found["lines"][0].split() == ["moves", "is", "MiB", "from", "to", "mode"]
     assert found["lines"][1].split() == ["large", "guest", "1564", "k1", "k3", "live"]
 
 
@@ -234,6 +235,7 @@ def test_the_summary():
     found = plan(site(guest("a", 300), guest("b", 200), guest("c", 100), guest("theirs", owner="x")))
     after = site(guest("b", 200), guest("new"), guest("theirs", owner="x"))
     ended = drain_summary(after, found, {"move-a": MOVED, "move-b": {"failure": "b: it broke."}})
+    assert ended["lines"][0].split(maxsplit=6) == ["moved", "from", "to", "mode", "ended", "seconds", "ms it stood still  MiB sent"]
     assert [line.split() for line in ended["lines"][1:]] == [
         ["a", "k1", "k3", "live", "moved", "240.0", "30", "3"], ["b", "k1", "k3", "live", "failed", "-", "-", "-"],
         ["c", "k1", "k3", "live", "failed", "-", "-", "-"]]

@@ -33,6 +33,12 @@ def test_the_least_and_its_defaults():
     assert "disk" not in guest.told() and "autostart" not in guest.told()
 
 
+def test_hypervisors():
+    assert guests.hypervisors(GROUPS) == {"x1": "xen", "x2": "xen", "k1": "qemu"}
+    assert guests.hypervisors({**GROUPS, "hypervisors": ["x2"]}) == {"x2": "xen"}
+    assert guests.hypervisors({"kvm": ["k1"]}) == {"k1": "qemu"} and guests.hypervisors({}) == {}
+
+
 def test_cpus_are_promised_twice():
     """Guests share those of their node, which are not known here: any number may be right."""
     assert read(pvh(vcpus=300)).faults == [] and read(pvh(vcpus=300)).guests[0].vcpus == 300

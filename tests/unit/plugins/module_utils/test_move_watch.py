@@ -13,6 +13,7 @@ import signal
 import socket
 import struct
 import time
+import types
 
 import fake_libvirt
 import pytest
@@ -142,11 +143,17 @@ class Socket:
 
 @pytest.fixture(name="lan")
 def fixture_lan(monkeypatch):
-    """lan(answers): the socket that is opened then."""
+    """lan(answers): the socket that is opened then. Time passes while it is waited for answers that do not come."""
     def made(answers):
-        found = Socket(answers)
+        found, clock = Socket(answers), [1000.0]
+
+        def wait(asked, dummy, more, seconds):
+            clock[0] += 0 if found.waiting else seconds
+            return [found] if found.waiting else [], [], []
+
         monkeypatch.setattr(socket, "socket", lambda *dummy: found)
-        monkeypatch.setattr(select, "select", lambda asked, *dummy: ([found] if found.waiting else [], [], []))
+        monkeypatch.setattr(select, "select", wait)
+        monkeypatch.setattr(address, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
         return found
 
     return made
@@ -175,7 +182,8 @@ def test_a_guest_that_answers(lan, options):
 ])
 def test_what_is_no_answer_of_the_guest(lan, answers):
     found = lan(answers)
-    assert not address.answers("192.0.2.9", 0.05) and found.sent
+    # asked again every half second
+    assert not address.answers("192.0.2.9", 1.75) and [packet[6:8] for packet, dummy in found.sent] == [b"\0\1", b"\0\2", b"\0\3", b"\0\4"]
 
 
 def test_the_mark_of_a_request_has_sixteen_bits(lan, monkeypatch):

@@ -65,11 +65,22 @@ def test_running_place_counts_before_a_stale_definition():
     ("our-vm", "zz", site(x1=[guest("our-vm")]), "The target zz is no hypervisor of this inventory. There are: k1, x1, x2, x3."),
     ("our-vm", "x1", site(x2=[guest("our-vm")]), ""),
     ("our-vm", "x1", site(x2=[guest("our-vm", memory=512)]), "it has 300 MiB free and our-vm needs 528 MiB. These would do: x3."),
+    ("our-vm", "x1", site(x2=[guest("our-vm", memory=284)]), ""),
+    ("our-vm", "x1", site(x2=[guest("our-vm", memory=285)]), "it has 300 MiB free and our-vm needs 301 MiB."),
     ("our-vm", None, site(x3=[guest("our-vm", memory=2000)]), "our-vm on x3 has nowhere to go. No other host would do either: k1 is a qemu hypervisor"),
 ])
 def test_errors(name, target, hosts, words):
     error = plan(name, hosts, target).error
     assert words in error if words else error == ""
+
+
+@pytest.mark.parametrize("reason", ["migration", "postcopy", "postcopy failed"])
+def test_what_a_move_has_left_paused_does_not_run(reason):
+    left = guest("our-vm", state="paused", reason=reason)
+    found = placement.locate("our-vm", told.read(site(x1=[left], x2=[guest("our-vm")])))
+    assert (found.verdict, found.host) == ("refused", "x2") and "the copy on x1 stands still because of a move" in found.text
+    arriving = placement.locate("our-vm", told.read(site(x1=[{**left, "persistent": False}], x2=[guest("our-vm")])))
+    assert (arriving.verdict, arriving.host) == ("moving", "x2") and "is being moved from x2 to x1 already" in arriving.text
 
 
 def test_silent_hosts_are_named():

@@ -108,6 +108,15 @@ def test_a_heartbeat_goes_on_or_not(tmp_path):
     assert told == {"signs": [], "renewed": False, "leases": []}
 
 
+@pytest.mark.parametrize("seconds, quiet, bound", [(20, 7, 50), (20, 100, 130)])
+def test_a_look_that_hangs_ends(monkeypatch, seconds, quiet, bound):
+    """The store has half a minute beside what the look itself takes."""
+    bounds = []
+    monkeypatch.setattr(rescue, "bounded", lambda call, seconds, *dummy: bounds.append(seconds) or {})
+    rescue.look("/store", "one", "", [], seconds, quiet)
+    assert bounds == [bound]
+
+
 def test_who_has_no_store_cannot_tell(tmp_path):
     with pytest.raises(CloudError, match="not mounted"):
         rescue.look(str(tmp_path), "one", "", [], 0)

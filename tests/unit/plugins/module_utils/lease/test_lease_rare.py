@@ -241,6 +241,13 @@ def test_leases_of_an_earlier_boot_end(make, store, guest):
     assert len(sweep(restarted(make), store)) == 2 and holder(store) is None
 
 
+def test_the_lease_of_a_guest_that_runs_is_nothing_to_sweep(make, store, guest):
+    """Whatever boot it is of: to end it would let another host start the guest."""
+    lease.take(make("one"), guest)
+    lease.Watch(restarted(make), say=pytest.fail, destroy=pytest.fail, libvirt_active=lambda uuid: False).sweep({guest.uuid: guest.name})
+    assert holder(store) == ("one", None)
+
+
 def test_a_lease_that_is_promised_waits_for_its_target(make, store, guest):
     """The promise of this very process stands, whatever else this host has forgotten."""
     one = make("one")

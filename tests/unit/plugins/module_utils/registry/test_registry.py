@@ -275,7 +275,7 @@ def test_a_store_whose_server_is_away_is_not_waited_for(root, monkeypatch):
 # --- collisions -----------------------------------------------------------------
 
 def test_a_collision_is_seen(root, folder, monkeypatch):
-    monkeypatch.setattr(storage, "DIGITS", (0, 64))
+    monkeypatch.setattr(storage, "DIGITS", (0, None))
     one = register(root, folder / "initrd.img", "ramdisk", "one")["id"]
     (folder / "initrd.img").write_bytes(sample.cpio())
     other = register(root, folder / "initrd.img", "ramdisk", "other")["id"]
