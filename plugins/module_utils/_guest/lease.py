@@ -1153,9 +1153,9 @@ def hook(words: list[str], text: bytes, seconds: float = HOOK_TIME) -> int:
     done, why = bounded(seconds, lambda: does(node, guest))
     if done:
         return 0
-    if operation == ("reconnect", "begin"):
-        # a guest that runs is not ended because the store is away
-        return int("has its lease" in why)
+    # a guest that runs is not ended because the store is away
+    if operation == ("reconnect", "begin") and "has its lease" not in why:
+        return 0
     if operation == ("release", "end"):
         # it is in the queue of the heartbeat
         return 0

@@ -162,6 +162,7 @@ def test_what_is_told_is_what_the_module_takes():
 def test_a_guest_that_the_inventory_does_not_have():
     plan = planned([], {"two": info()}, [held("stranger", "one")])
     assert started(plan) == {} and "stranger ran on one and is not in the inventory" in plan["lines"][0]
+    assert planned([guest("web")], {"two": info()}, [held("web", "one"), held("elsewhere", "two")])["lines"] == ["web (512 MiB) starts on two."]
 
 
 def test_refusals():

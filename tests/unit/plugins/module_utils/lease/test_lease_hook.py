@@ -14,7 +14,7 @@ import time
 
 import pytest
 from ansible_collections.our.cloud.plugins.module_utils._guest import lease
-from lease_samples import OTHER, UUID, XML, domain, holder
+from lease_samples import OTHER, UUID, XML, domain, holder, rewrite
 
 
 # --- as libvirt calls it ----------------------------------------------------
@@ -109,6 +109,16 @@ def test_the_disk_that_libvirt_leaves_alone_belongs_to_qemu(make, store, guest, 
         lease.take(two, asked)
     lease.take(two, lease.Guest("plain", OTHER, (str(store / "images/two.img"),)))
     assert len(given) == 1
+
+
+def test_a_libvirtd_that_starts_keeps_a_guest_unless_another_host_has_its_lease(make, store, guest, monkeypatch, capfd):
+    one = make("one")
+    lease.take(one, guest)
+    monkeypatch.setattr(lease.Node, "here", classmethod(lambda cls: one))
+    assert lease.hook([guest.name, "reconnect", "begin", "-"], domain(guest).encode(), 5) == 0
+    rewrite(store, one, guest, host="two")
+    assert lease.hook([guest.name, "reconnect", "begin", "-"], domain(guest).encode(), 5) == 1
+    assert "one: guest web: ended here, because two has its lease since " in capfd.readouterr().err
 
 
 def test_xens_announcement_without_a_description_claims_by_name(make, store, guest, monkeypatch, capfd):

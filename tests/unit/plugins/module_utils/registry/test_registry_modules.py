@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 
 import pytest
@@ -43,3 +44,11 @@ def test_what_the_modules_do(root, folder):
 def test_a_directory_has_its_own_kernel(folder):
     with pytest.raises(RegistryError, match="is a directory, whose kernel and ramdisk are registered with it; leave kernel and ramdisk out"):
         registration.parts_of("image", {"kernel": "eki-1"}, str(folder))
+
+
+def test_what_is_registered_is_no_longer_open(root, folder):
+    opened = []
+    for part in registration.parts_of("image", {}, str(folder)):
+        opened += [source.descriptor for source in part.sources.values()]
+        part.close()
+    assert len(opened) == 3 and not any(os.path.exists(f"/proc/self/fd/{descriptor}") for descriptor in opened)
