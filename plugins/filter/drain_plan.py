@@ -14,7 +14,7 @@ description:
   - Chooses a target for each guest that runs on a hypervisor, and for each of the cloud's instances, among the others of its kind that are not drained.
     Memory counts as it is given away, and so does that of guests on their way.
   - Says what cannot be moved, why, and what to do about it.
-positional: _input, host, groups, guests, mode, cloud
+positional: _input, host, groups, guests, mode, cloud, avoid
 options:
   _input:
     description: By hypervisor, what M(our.cloud.vm_info) returned there.
@@ -40,6 +40,11 @@ options:
     description: What M(our.cloud.instance_info) returned. V(null) if there is a cloud and it does not answer.
     type: dict
     default: {}
+  avoid:
+    description: Hypervisors that are targets only where no other one has room, such as those that will be drained soon.
+    type: list
+    elements: str
+    default: []
 seealso:
   - plugin: our.cloud.drain_summary
     plugin_type: filter
@@ -73,13 +78,13 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts im
 NO_CLOUD = types.MappingProxyType({"instances": ()})
 
 
-def drain_plan(hosts, host, groups, guests=(), mode="", cloud=NO_CLOUD):
+def drain_plan(hosts, host, groups, guests=(), mode="", cloud=NO_CLOUD, avoid=()):
     families = hypervisors(groups)
     meant, wrong = drain.asked_for("drain", host, groups.get("all", ()), families)
     if wrong:
         return plain(drain.Drain(error=wrong, wrong=wrong))
     instances = None if cloud is None else [InstanceFacts.of(each) for each in cloud.get("instances", ())]
-    found = drain.plan(meant, told.read(hosts), {entry.get("name") for entry in guests}, groups.get("nc", ()), instances, str(mode or "").strip())
+    found = drain.plan(meant, told.read(hosts), {entry.get("name") for entry in guests}, groups.get("nc", ()), instances, str(mode or "").strip(), avoid)
     return plain(dataclasses.replace(found, host=meant))
 
 

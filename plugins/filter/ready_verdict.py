@@ -12,7 +12,7 @@ author:
   - The our.cloud founders (@our-cloud)
 description:
   - Says what speaks against it, and what to do about that; guests, instances, moves, leases, routers, or what the machine is for others.
-positional: _input, host, groups, guests, cloud, leases, routers
+positional: _input, host, groups, guests, cloud, leases, routers, restart
 options:
   _input:
     description: By hypervisor, what M(our.cloud.vm_info) returned there.
@@ -43,6 +43,10 @@ options:
     description: What M(our.cloud.ovn_gateway_info) returned, also if it failed. Empty where there is no cloud.
     type: dict
     default: {}
+  restart:
+    description: Whether it is only to be restarted, so that what it is for others returns with it.
+    type: bool
+    default: false
 seealso:
   - plugin: our.cloud.drain_plan
     plugin_type: filter
@@ -76,7 +80,7 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.rescue import Hel
 NO_CLOUD = types.MappingProxyType({"instances": ()})
 
 
-def ready_verdict(hosts, host, groups, guests=(), cloud=NO_CLOUD, leases=None, routers=None):
+def ready_verdict(hosts, host, groups, guests=(), cloud=NO_CLOUD, leases=None, routers=None, restart=False):
     meant, wrong = ready.asked_for(host, groups)
     if wrong:
         return shapes.plain(ready.Ready(error=wrong, wrong=wrong))
@@ -85,8 +89,9 @@ def ready_verdict(hosts, host, groups, guests=(), cloud=NO_CLOUD, leases=None, r
     held = tuple(map(Held.of, leases["leases"])) if "leases" in leases else \
         str(leases.get("msg") or "nobody has asked the store")
     ways = str(routers["msg"]) if routers.get("failed") or routers.get("unreachable") else \
-        ready.Routers(routers.get("ports", {}), tuple(routers.get("gateways", ())), tuple(routers.get("chassis", ())))
-    return shapes.plain(ready.verdict(meant, groups, hypervisors(groups), told.read(hosts), {entry.get("name") for entry in guests}, instances, held, ways))
+        ready.Routers.of(routers)
+    return shapes.plain(ready.verdict(meant, groups, hypervisors(groups), told.read(hosts), {entry.get("name") for entry in guests}, instances, held, ways,
+                                      restart))
 
 
 class FilterModule:

@@ -21,6 +21,10 @@ options:
     description: Whether instances are placed there.
     type: bool
     required: true
+  wait:
+    description: Seconds to wait, before it is enabled, until it answers by RPC, as one that has just started does not. With 0 it is not asked.
+    type: int
+    default: 0
 extends_documentation_fragment:
   - our.cloud.administrator
   - our.cloud.common
@@ -54,10 +58,10 @@ from ansible_collections.our.cloud.plugins.module_utils._common.errors import Cl
 
 
 def main():
-    module = AnsibleModule(argument_spec={"host": {"type": "str", "required": True}, "enabled": {"type": "bool", "required": True}},
-                           supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"host": {"type": "str", "required": True}, "enabled": {"type": "bool", "required": True},
+                                          "wait": {"type": "int", "default": 0}}, supports_check_mode=True)
     try:
-        changed, note = compute_service.ensure(module.params["host"], module.params["enabled"], module.check_mode)
+        changed, note = compute_service.ensure(module.params["host"], module.params["enabled"], module.check_mode, module.params["wait"])
     except CloudError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=changed, note=note)

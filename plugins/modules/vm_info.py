@@ -95,6 +95,12 @@ drained:
   description: Since when the hypervisor is drained (playbook C(drain)), seconds since 1970. V(null) if it is not.
   returned: always
   type: int
+errand:
+  description: >-
+    What it is drained for, if a playbook has done it that undrains it at its end: its C(verb), V(upgrade) or V(reboot), and when its run C(began), seconds
+    since 1970. V(null) if somebody has drained it, or it is not.
+  returned: always
+  type: dict
 guests:
   description: >-
     The hypervisor's domains, sorted by name, also those that are no guests of ours (see C(owner)).

@@ -68,8 +68,9 @@ def end(**result):
 
 if name == "vm_info":
     found = read(host + ".json")
-    mark = os.path.join(folder, "mark-" + host)
-    end(**({**found, "drained": 7 if os.path.exists(mark) else None} if found else {"failed": True, "msg": "libvirt does not answer"}))
+    mark = "mark-" + host
+    end(**({**found, "drained": 7 if os.path.exists(os.path.join(folder, mark)) else None, "errand": read(mark + "/errand.json")} if found
+           else {"failed": True, "msg": "libvirt does not answer"}))
 if name in ("instance_info", "lease_info", "ovn_gateway_info"):
     end(**read(name))
 if name == "moves_idle":
@@ -178,7 +179,7 @@ class Site:
         site = [path for path in sys.path if path.endswith("site-packages")]
         done = subprocess.run(
             [sys.executable, "-m", "ansible", "playbook", "-i", str(self.folder / "hosts"), f"our.cloud.{name}", *arguments],
-            capture_output=True, text=True, check=False, cwd=self.folder, timeout=300,
+            capture_output=True, text=True, check=False, cwd=self.folder, timeout=900,
             # the stand-ins find their host by its folder, which Mitogen, that `make` switches on, does not use
             env={**os.environ, "ANSIBLE_STRATEGY": "linear", "ANSIBLE_COLLECTIONS_PATH": ":".join([str(self.collections), *site]),
                  "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(self.folder / "home"),

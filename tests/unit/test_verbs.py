@@ -33,7 +33,8 @@ site_store=/srv/cloud
 site_bridge=br0
 image_store_kind=mounted
 """
-STUBS = ("vm_info", "vm_migrate", "moves_idle", "lease_info", "lease", "image", "instance", "instance_info", "appliance", "s3_credentials")
+STUBS = ("vm_info", "vm_migrate", "moves_idle", "lease_info", "lease", "image", "instance", "instance_info", "appliance", "s3_credentials", "machine_info",
+         "stub_apt")
 # Writes a line with its arguments.
 STUB = r"""#!/usr/bin/python
 # WANT_JSON
@@ -46,7 +47,7 @@ one = {"name": "web", "id": "id-web", "project": "physics", "host": "k1", "state
        "why": "", "volumes": [], "address": "192.0.2.5", "cards": [{"mac": "02:00:00:00:00:01"}]}
 print(json.dumps({"changed": False, "instances": [one], "instance": one, "actions": [], "guests": [], "hypervisor": "qemu", "orphans": [], "drained": 7,
                   "memory": {"free": 9999, "total": 9999}, "signs": [], "renewed": False, "leases": [], "id": "emi-1", "previous": None, "plan": [],
-                  "files": {}, "access": None}))
+                  "files": {}, "access": None, "hostname": "k1", "time": 9999, "booted": 1, "waiting": {"lists": 1, "packages": ["tzdata"], "security": []}}))
 """
 
 
@@ -61,6 +62,9 @@ def fixture_collections(tmp_path_factory):
         (ours / f"plugins/action/{name}.py").unlink(missing_ok=True)
         (ours / f"plugins/modules/{name}.py").write_text(STUB.replace("NAME", name), encoding="utf-8")
     log_beside(ours)
+    # nothing is asked of this computer's apt
+    for path in (ours / "playbooks/upgrade.yml", ours / "playbooks/tasks/upgrade_packages.yml"):
+        path.write_text(path.read_text(encoding="utf-8").replace("ansible.builtin.apt:", "our.cloud.stub_apt:"), encoding="utf-8")
     return root
 
 
@@ -104,6 +108,10 @@ ASKED = {
     "drain": ({"host": "k2", "mode": "suspend", "partly": True, "timeout": 60, "at_once": 3}, ["timeout", "at_once"], "moves_idle",
               {"host": "k2", "timeout": 60}),
     "undrain": ({"host": "k2"}, [], "vm_info", {}),
+    "upgrade": ({"host": "k2", "mode": "suspend", "standstill": True, "autoremove": True, "timeout": 60, "boot_timeout": 70}, ["timeout", "boot_timeout"],
+                "moves_idle", {"host": "k2", "timeout": 60}),
+    "reboot": ({"host": "k2", "mode": "suspend", "standstill": True, "timeout": 60, "boot_timeout": 70}, ["timeout", "boot_timeout"], "moves_idle",
+               {"host": "k2", "timeout": 60}),
     "ready": ({"host": "k2"}, [], "lease_info", {"host": "k2", "wait": 0, "quiet": 0}),
     "s3_credentials": ({"user": "lisa", "project": "band", "state": "absent"}, [], "s3_credentials", {"user": "lisa", "project": "band", "state": "absent"}),
 }

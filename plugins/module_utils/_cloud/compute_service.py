@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import members, session
-from ansible_collections.our.cloud.plugins.module_utils._cloud.status import COMPUTE_API, body
+from ansible_collections.our.cloud.plugins.module_utils._cloud.status import COMPUTE_API, body, uptime
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest.drain import REASON
 
@@ -41,9 +42,26 @@ def change(services: Iterable[Mapping[str, Any]], host: str, enabled: bool) -> C
                                    f"`openstack compute service set --enable {host} nova-compute`") if enabled else "")
 
 
-def ensure(host: str, enabled: bool, check: bool) -> tuple[bool, str]:
-    """(whether nova was told something, or would be; a sentence if it stays disabled, empty if not)."""
+def answers(connection: Any, host: str, seconds: float, now: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Waits until the node's nova-compute answers by RPC."""
+    end = now() + seconds
+    while True:
+        hypervisors = body(connection, "compute", "/os-hypervisors/detail", "nova", microversion=COMPUTE_API)["hypervisors"]
+        its = next((one for one in hypervisors if one["service"]["host"] == host), None)
+        said = uptime(connection, its).error if its else "nova knows no hypervisor of it"
+        if not said:
+            return
+        if now() >= end:
+            raise CloudError(os.uname().nodename, f"nova-compute on {host}", f"it does not answer after {seconds:g} s: {said.rstrip('.')}",
+                             "/var/log/nova/nova-compute.log there tells why")
+        sleep(5)
+
+
+def ensure(host: str, enabled: bool, check: bool, wait: float = 0) -> tuple[bool, str]:
+    """(whether nova was told something, or would be; a sentence if it stays disabled, empty if not). wait: before it is enabled, seconds until it answers."""
     connection = session.connect()
+    if enabled and wait and not check:
+        answers(connection, host, wait)
     found = body(connection, "compute", "/os-services?binary=nova-compute", "nova", microversion=COMPUTE_API)["services"]
     asked = change(found, host, enabled)
     if asked.wanted and not check:

@@ -131,11 +131,12 @@ class _Wanted:
 
 class Planner:
     """Plans the drain of one host. hosts: what answered; declared: names of the inventory's guests; nodes: the cloud's node controllers;
-    instances: the cloud's, None: it does not answer; mode: of guests that cannot move live."""
+    instances: the cloud's, None: it does not answer; mode: of guests that cannot move live; avoid: hosts that are targets only where no other one has
+    room."""
 
     def __init__(self, host: str, hosts: Mapping[str, Hypervisor], declared: Collection[str], nodes: Collection[str],
-                 instances: Sequence[InstanceFacts] | None, mode: str = "") -> None:
-        self.host, self.hosts, self.declared, self.nodes, self.mode = host, hosts, declared, nodes, mode
+                 instances: Sequence[InstanceFacts] | None, mode: str = "", avoid: Collection[str] = ()) -> None:
+        self.host, self.hosts, self.declared, self.nodes, self.mode, self.avoid = host, hosts, declared, nodes, mode, avoid
         self.here, self.family = hosts[host], hosts[host].hypervisor
         self.is_node = host in nodes
         self.instances = instances if self.is_node else ()
@@ -214,7 +215,7 @@ class Planner:
         moves, names = [], [one.name for one in self.wanted]
         for one in sorted(self.wanted, key=lambda one: (-one.memory, one.name)):
             among = {host: room for host, room in free.items() if one.instance is None or host in self.nodes}
-            target = max(sorted(among), key=lambda host: among[host], default="")
+            target = max(sorted(among), key=lambda host: (among[host] >= one.memory and host not in self.avoid, among[host]), default="")
             if not target or among[target] < one.memory:
                 self.stay.append(self._nowhere(one, among, target))
                 continue
@@ -234,14 +235,14 @@ class Planner:
 
 
 def plan(host: str, hosts: Mapping[str, Hypervisor], declared: Collection[str] = (), nodes: Collection[str] = (),
-         instances: Sequence[InstanceFacts] | None = (), mode: str = "") -> Drain:
+         instances: Sequence[InstanceFacts] | None = (), mode: str = "", avoid: Collection[str] = ()) -> Drain:
     """See Planner. The host is one that may be asked for."""
     if mode and mode not in MODES:
         text = f"mode is {mode}, which is none of {', '.join(MODES)}."
         return Drain(host, error=text, wrong=text)
     if host not in hosts:
         return Drain(host, error=silent(host))
-    return Planner(host, hosts, declared, nodes, instances, mode).plan()
+    return Planner(host, hosts, declared, nodes, instances, mode, avoid).plan()
 
 
 # --- what became of it ------------------------------------------------------

@@ -79,7 +79,8 @@ def notes(hosts: dict[str, Hypervisor], families: dict[str, str], declared: set[
                 lines.append(f"{name} on {host} has left the inventory; nothing changes it any more.")
     for host, info in sorted(hosts.items()):
         if info.drained is not None:
-            lines.append(f"{host} is drained: nothing is placed there ({placement.open_again(host)}).")
+            lines.append(f"{host} is drained by {info.errand.verb}.yml, which has not ended: playbooks/{info.errand.verb}.yml goes on." if info.errand else
+                         f"{host} is drained: nothing is placed there ({placement.open_again(host)}).")
         lines += [f"{host}: Xen domain {orphan.domid} ({orphan.name}) is unknown to libvirt and holds {orphan.memory} MiB, left by an arrival that "
                   f"broke off. our.cloud.vm with state absent removes it there." for orphan in info.orphans]
         lines += [move.text + "." for move in info.moves]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.our.cloud.plugins.module_utils._guest import drain, placement
 from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import InstanceFacts
@@ -25,6 +26,11 @@ class Routers:
     ports: Mapping[str, str] = dataclasses.field(default_factory=dict)  # {port of a router: host that it is on}
     gateways: tuple[str, ...] = ()  # hosts that may take them
     chassis: tuple[str, ...] = ()  # all hosts of OVN
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Routers:
+        """From what ovn_gateway_info returned."""
+        return cls(told.get("ports", {}), tuple(told.get("gateways", ())), tuple(told.get("chassis", ())))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,24 +95,32 @@ def _runs(host: str, copy: Copy, declared: Collection[str], instance: InstanceFa
     return f"{copy.name} on {host} {drain.whose(copy)}: nothing here touches it. Move or stop it by what made it."
 
 
-def of_routers(host: str, routers: Routers, cc: str) -> tuple[list[str], list[str]]:
-    """(reasons, notes): OVN gives a router's way out to another gateway if that one still reaches a third node, or it takes itself for cut off."""
+def takers(host: str, routers: Routers) -> tuple[int, list[str]]:
+    """(how many routers have their way out on this host, who may take them): OVN gives a router's way out to another gateway if that one still reaches a
+    third node, or it takes itself for cut off."""
     count = sum(1 for where in routers.ports.values() if where == host)
+    others = [name for name in routers.gateways if name != host]
+    return count, others if len([name for name in routers.chassis if name != host]) > 1 else []
+
+
+def of_routers(host: str, routers: Routers, cc: str) -> tuple[list[str], list[str]]:
+    """(reasons, notes)"""
+    count, others = takers(host, routers)
     if not count:
         return [], []
     what = f"The way out of {count} of the cloud's routers is on {host}"
-    others = [name for name in routers.gateways if name != host]
-    if others and len([name for name in routers.chassis if name != host]) > 1:
+    if others:
         return [], [f"{what}; OVN takes {' or '.join(others)} within seconds when it is off."]
     return [f"{what}, and nobody would take it: that needs another node that is a gateway and reaches a third one. Bring one up; or, if they may stand "
             f"still, switch it off and then, on {cc}, `ovn-sbctl chassis-del` with its name (`ovn-sbctl show`), which it takes back when it is on again."], []
 
 
 def verdict(host: str, groups: Mapping[str, Sequence[str]], families: Mapping[str, str], hosts: Mapping[str, Hypervisor], declared: Collection[str] = (),
-            instances: Sequence[InstanceFacts] | None = (), leases: Sequence[Held] | str = (), routers: Routers | str = Routers()) -> Ready:
+            instances: Sequence[InstanceFacts] | None = (), leases: Sequence[Held] | str = (), routers: Routers | str = Routers(),
+            restart: bool = False) -> Ready:
     """Whether the host may be switched off. hosts: what answered; declared: names of the inventory's guests; instances: the cloud's, None: it does not
-    answer; leases: of the store, or why it does not tell; routers: likewise."""
-    reasons, notes = of_machine(host, groups), []
+    answer; leases: of the store, or why it does not tell; routers: likewise. restart: it is only restarted, so what it is for others returns with it."""
+    reasons, notes = [] if restart else of_machine(host, groups), []
     if host not in families:
         return Ready(reasons=tuple(reasons))
     if host not in hosts:

@@ -109,6 +109,14 @@ class Copy(Domain):
 
 
 @dataclass(frozen=True)
+class Errand:
+    """What a hypervisor has been drained for by a playbook that undrains it at its end."""
+
+    verb: str  # upgrade or reboot, as the playbook is called
+    began: float  # when its run began, seconds since 1970, by the control machine's clock
+
+
+@dataclass(frozen=True)
 class Hypervisor:
     """What vm_info returns of one hypervisor."""
 
@@ -120,6 +128,7 @@ class Hypervisor:
     moves: tuple[Ending, ...] = ()
     store_error: str = ""  # why the store tells nothing; empty if it does
     drained: int | None = None  # since when it is (drain.yml), seconds since 1970; None: it is not
+    errand: Errand | None = None  # what for, if whoever did it will undrain it; None: somebody has drained it, or it is not
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Hypervisor:
@@ -127,7 +136,8 @@ class Hypervisor:
         return dataclasses.replace(
             shapes.of(cls, told), memory=shapes.of(Memory, told.get("memory") or {"free": 0}),
             guests=tuple(Copy.of(copy) for copy in told["guests"]), orphans=tuple(shapes.of(Orphan, orphan) for orphan in told.get("orphans", ())),
-            moves=tuple(shapes.of(Ending, move) for move in told.get("moves", ())))
+            moves=tuple(shapes.of(Ending, move) for move in told.get("moves", ())),
+            errand=shapes.of(Errand, told["errand"]) if told.get("errand") else None)
 
     def told(self) -> dict[str, Any]:
         """As vm_info returns it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import json
 import os
 from typing import Any
 
@@ -14,13 +15,15 @@ from ansible_collections.our.cloud.plugins.module_utils._common import shapes
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, domain_facts, lease
-from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Hypervisor, Lease
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Errand, Hypervisor, Lease
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 from ansible_collections.our.cloud.plugins.module_utils._move.job import running_job, unheard
 from ansible_collections.our.cloud.plugins.module_utils._site.store import store_of
 
 # The mark of a drained hypervisor; of the node's own disk, as it must be there after a reboot, also while the store is away
 MARK = "/var/lib/our-cloud/drained"
+# In it, what for, if a playbook has done it that undrains it, too (tasks/upgrade_drain.yml)
+ERRAND = "errand.json"
 # Seconds that the store has to answer
 PATIENCE = 10
 
@@ -78,6 +81,16 @@ def drained() -> int | None:
         return None
 
 
+def errand() -> Errand | None:
+    """What it is drained for. Of a note that says nothing one thinks that somebody has drained it, so that it stays."""
+    try:
+        with open(os.path.join(MARK, ERRAND), encoding="utf-8") as stream:
+            told = json.load(stream)
+        return Errand(str(told["verb"]), float(told["began"]))
+    except (FileNotFoundError, NotADirectoryError, ValueError, LookupError, TypeError):
+        return None
+
+
 def gather(conn: Any, name: str | None = None) -> Hypervisor:
     """What vm_info returns. A store that does not answer keeps nobody from telling the rest: `store_error` says so."""
     host, found, failed = conn.getHostname(), guests(conn, name), ""
@@ -86,4 +99,4 @@ def gather(conn: Any, name: str | None = None) -> Hypervisor:
         bounded(lambda: ask_store(found), PATIENCE, "store", "Is its server up? Guests wait for it and go on when it is back", host)
     except (CloudError, OSError) as error:
         failed = str(error)
-    return Hypervisor(hypervisor.family(conn), memory, tuple(found), host, tuple(orphans), tuple(moves), failed, drained())
+    return Hypervisor(hypervisor.family(conn), memory, tuple(found), host, tuple(orphans), tuple(moves), failed, drained(), errand())

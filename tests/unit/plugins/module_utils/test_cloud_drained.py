@@ -62,6 +62,33 @@ def test_nova_is_told(monkeypatch, check):
     assert compute_service.ensure("n1", True, check) == (False, "")
 
 
+@pytest.mark.parametrize("silent, words", [
+    (0, None), (2, None), (9, "nova-compute on n1.*it does not answer after 12 s: it says nothing.*nova-compute.log there tells why"),
+    (None, "it does not answer after 12 s: nova knows no hypervisor of it"),
+])
+def test_a_nova_compute_has_to_answer(monkeypatch, silent, words):
+    """silent: how often it does not answer first; None: nova does not know it."""
+    clock, asked = [0], []
+    known = [{"id": "h0", "service": {"host": "n0"}}] + ([] if silent is None else [{"id": "h1", "service": {"host": "n1"}}])
+    monkeypatch.setattr(compute_service, "body", lambda *dummy, **more: {"hypervisors": known})
+
+    def uptime(dummy, hypervisor):
+        asked.append(hypervisor["id"])
+        return Answer(0.1, None, "it says nothing.") if len(asked) <= silent else Answer(0.1, "up 1 day")
+
+    monkeypatch.setattr(compute_service, "uptime", uptime)
+
+    def ask():
+        compute_service.answers(None, "n1", 12, lambda: clock[0], lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+
+    if words:
+        with pytest.raises(CloudError, match=words):
+            ask()
+    else:
+        ask()
+        assert asked == ["h1"] * (silent + 1)
+
+
 def test_where_routers_are():
     def ask(*arguments):
         if arguments[-1] == "Chassis":

@@ -92,6 +92,12 @@ def test_memory_counts_as_it_is_given_away():
     assert found["lines"][1].split() == ["large", "guest", "1564", "k1", "k3", "live"]
 
 
+def test_some_are_better_avoided():
+    """They take what fits nowhere else."""
+    assert targets(plan(site(guest("large", 1500), guest("small", 100)), avoid=["k3"])) == {"large": "k3", "small": "k2"}
+    assert "MiB left (k3)" in plan(site(guest("more", 1937)), avoid=["k3"])["stay"][0]
+
+
 def test_the_limit_is_what_it_needs():
     assert targets(plan(site(guest("exact", 1936)))) == {"exact": "k3"}
     found = plan(site(guest("more", 1937)))

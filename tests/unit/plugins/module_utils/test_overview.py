@@ -66,6 +66,8 @@ def test_all_is_well():
      "node1: Xen domain 7 (x) is unknown to libvirt and holds 64 MiB"),
     ({**site(), "node1": {**site()["node1"], "store_error": "node1: store: no answer within 10 s"}}, "node1: store: no answer within 10 s"),
     ({**site(), "node1": {**site()["node1"], "moves": [{"text": "The move of a to node2 (live) failed"}]}}, "The move of a to node2 (live) failed."),
+    ({**site(), "node1": {**site()["node1"], "drained": 7, "errand": {"verb": "reboot", "began": 7}}},
+     "node1 is drained by reboot.yml, which has not ended: playbooks/reboot.yml goes on."),
     ({**site(), "node1": {**site()["node1"], "drained": 0}}, "node1 is drained: nothing is placed there (playbooks/undrain.yml -e host=node1 opens it again)."),
 ])
 def test_what_should_be_looked_at(hosts, line):

@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 from ansible_collections.our.cloud.plugins.module_utils._guest import domain, lease
-from ansible_collections.our.cloud.plugins.module_utils._guest.told import Ending, Orphan, Progress
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Ending, Errand, Hypervisor, Orphan, Progress
 from ansible_collections.our.cloud.plugins.module_utils._hypervisor import hypervisor, xen
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 from ansible_collections.our.cloud.plugins.module_utils._vm import ensure, in_hand, info
@@ -66,7 +66,18 @@ def test_whether_it_is_drained(one, monkeypatch, tmp_path):
     assert told()["drained"] is None
     (tmp_path / "drained").mkdir()
     os.utime(tmp_path / "drained", (7, 7.9))
-    assert told()["drained"] == 7
+    assert told()["drained"] == 7 and told()["errand"] is None
+
+
+@pytest.mark.parametrize("note, errand", [
+    ('{"verb": "upgrade", "began": 7.5}', {"verb": "upgrade", "began": 7.5}),
+    ("", None), ("{}", None), ("[]", None), ('{"verb": "upgrade", "began": "soon"}', None), ('{"verb": "upgrade", "began": null}', None),
+])
+def test_what_it_is_drained_for(one, monkeypatch, tmp_path, note, errand):
+    monkeypatch.setattr(info, "MARK", str(tmp_path))
+    (tmp_path / "errand.json").write_text(note, encoding="utf-8")
+    assert told()["errand"] == errand
+    assert Hypervisor.of(told()).errand == (Errand(**errand) if errand else None)
 
 
 def test_states_of_guests(one):
