@@ -13,7 +13,6 @@ UNIT = pathlib.Path(__file__).resolve().parent
 CHECKOUT = UNIT.parents[1]
 
 
-
 def log_beside(ours: pathlib.Path) -> None:
     """In a copy of the collection, the site's log is a file in the directory that $STUB names."""
     path = ours / "plugins/module_utils/_site/log.py"

@@ -39,7 +39,7 @@ def test_nothing():
 def test_guests():
     moving, pvh = guest("b", migration={"target": "node1", "percent": 3}), guest("c", disks=[{"path": None}], memory=16, kind="pvh", lease={"host": "node2"})
     hosts = site([guest("a", state="stopped"), guest("i-1", owner="nova")], [moving, pvh, guest("d", state="paused", reason="I/O error"),
-                                                                   guest("e", suspended=True), guest("f", migration={"percent": 3})])
+                                                                             guest("e", suspended=True), guest("f", migration={"percent": 3})])
     table = overview.guests(told.read(hosts), REGISTRY)
     assert table[:table.index("")] == [
         "guest  host   state               lease  kind  arch    MiB  CPUs  image  disk",
