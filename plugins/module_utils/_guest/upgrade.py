@@ -129,7 +129,7 @@ class Planner:
         self.named = list(meant)
         self.meant = self.named or list(self.families)
         # what is drained for a while is open again when the others have their turn
-        self.opened = {host: dataclasses.replace(info, drained=None) if info.errand else info for host, info in hosts.items()}
+        self.opened = {host: dataclasses.replace(info, drained=None) if info.errand and host in self.meant else info for host, info in hosts.items()}
         began = [info.errand.began for host, info in hosts.items() if host in self.meant and info.errand and info.errand.verb == verb]
         self.began = min(began, default=now)
         self.stay: list[str] = []
@@ -137,6 +137,7 @@ class Planner:
 
     def plan(self) -> Plan:
         """What is to be done."""
+        known = {}
         for host in self.meant:
             if host in self.families and host not in self.hosts:
                 return self._failed(drain.silent(host))
@@ -145,7 +146,8 @@ class Planner:
                 return self._failed(f"{host} does not tell how it fares: {told.rstrip('.')}.")
             if self.verb == UPGRADE and told.waiting is None:
                 return self._failed(f"{host} does not tell which packages wait there. {' '.join(told.unknown)}".rstrip())
-        turns = [turn for turn in (self._turn(host) for host in self.meant) if turn]
+            known[host] = told
+        turns = [turn for turn in (self._turn(host, told) for host, told in known.items()) if turn]
         # Who others wait for comes first, then what broke off; those with few guests follow, as these then move to where they may stay.
         turns.sort(key=lambda turn: (turn.drain, not turn.resumed, turn.guests, turn.host))
         for turn in turns:
@@ -169,22 +171,21 @@ class Planner:
             return "no"
         return f"yes: {turn.why}" if turn.why else "yes" if turn.restart == ALWAYS else "if something wants it"
 
-    def _turn(self, host: str) -> Turn | None:
+    def _turn(self, host: str, told: Machine) -> Turn | None:
         """What is to be done there; None: nothing."""
-        machine, info, waiting = self.machines[host], self.hosts.get(host), waiters(host, self.groups)
-        assert isinstance(machine, Machine)
-        wants = "; ".join(reasons(machine))
+        info, waiting = self.hosts.get(host), waiters(host, self.groups)
+        wants = "; ".join(reasons(told))
         resumed = bool(info and info.drained is not None and info.errand)
         if self.verb == REBOOT:
             if waiting and not self.named and not resumed:
                 self.notes.append(f"{host} is left out, as others wait for it. playbooks/reboot.yml -e host={host}")
                 return None
             # by its own clock, which may be another one
-            done = machine.time - machine.booted < self.now - self.began
+            done = told.time - told.booted < self.now - self.began
             restart, needed, packages, why = NEVER if done else ALWAYS, not done, 0, wants
         else:
-            packages = len(machine.waiting.packages) if machine.waiting else 0
-            restart, needed, why = NEVER if waiting else WANTED, bool(packages or wants and not waiting), wants or coming(machine)
+            packages = len(told.waiting.packages) if told.waiting else 0
+            restart, needed, why = NEVER if waiting else WANTED, bool(packages or wants and not waiting), wants or coming(told)
             if waiting and wants:
                 self.notes.append(f"{host} wants a restart ({wants}), and others wait for it: playbooks/reboot.yml -e host={host}")
         if not needed and not resumed:

@@ -85,6 +85,9 @@ def test_what_broke_off_goes_on():
     groups = {**GROUPS, "hypervisors": ["k1", "k2"], "kvm": ["k1", "k2"]}
     found = plan(hosts=hosts, groups=groups, machines={"k1": machine(["tzdata"])})
     assert (order(found), found["stay"], found["began"]) == (["k2", "k1"], [], 1000)
+    # one that is not meant stays drained, and is no target
+    assert plan(hosts=hosts, groups=groups, host="k1", machines={"k1": machine(["tzdata"])})["stay"] == [
+        "a has nowhere to go: no other hypervisor of its kind (qemu) is open. Bring one up. k2 is drained: playbooks/undrain.yml -e host=k2 opens it again."]
     assert [turn["resumed"] for turn in found["turns"]] == [True, False] and [turn["undrain"] for turn in found["turns"]] == [True, True]
 
 
