@@ -90,6 +90,7 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts im
 from ansible_collections.our.cloud.plugins.module_utils._guest.rescue import Held
 from ansible_collections.our.cloud.plugins.module_utils._guest.told import Hypervisor
 from ansible_collections.our.cloud.plugins.module_utils._site import report
+from ansible_collections.our.cloud.plugins.module_utils._site.log import log_host
 from ansible_collections.our.cloud.plugins.module_utils._site.machine_facts import Machine
 from ansible_collections.our.cloud.plugins.module_utils._site.machines import site_hosts
 from ansible_collections.our.cloud.plugins.module_utils._site.store import store_host
@@ -100,6 +101,11 @@ def heard(result, key, read):
     if key in result:
         return read(result)
     return status.Silence(str(result.get("msg") or "it was not asked").strip().rstrip("."), bool(result.get("unreachable")))
+
+
+def asked(result):
+    """What was told of something that is not asked where another line says already that it cannot answer."""
+    return result if result and not result.get("skipped") else None
 
 
 def held(result):
@@ -125,12 +131,13 @@ def site_status(machines, groups, hypervisors=None, guests=None, instances=None,
         hypervisors={host: heard(told, "guests", Hypervisor.of) for host, told in (hypervisors or {}).items()},
         declared=declared.guests, faults=declared.faults, names=None if guests is None else names_of(guests),
         instances=heard(instances or {}, "instances", lambda told: [InstanceFacts.of(each) for each in told["instances"]]) if has_cloud else None,
-        leases=heard(leases, "leases", held) if leases else None, promised=heard(registry, "room", promised) if registry else None,
-        server=store_host(groups), certificates=[shapes.of(status.Left, one) for one in certificates], now=now)
+        leases=heard(leases, "leases", held) if asked(leases) else None, promised=heard(registry, "room", promised) if asked(registry) else None,
+        server=store_host(groups), log=log_host(groups, ""), certificates=[shapes.of(status.Left, one) for one in certificates], now=now)
     its = {host: CloudMachine(Health.of(told), Store.of(told), str((hostvars or {}).get(host, {}).get("site_address") or ""))
            for host, told in cloud.get("machines", {}).items()}
     parts = cloud.get("parts")
-    rows = [*status.rows(site), *in_report.rows(groups, its, Parts.of(parts) if parts else None, isinstance(site.instances, list))]
+    mute = set(site.hosts) - set(site.known())
+    rows = [*status.rows(site), *in_report.rows(groups, its, Parts.of(parts) if parts else None, mute, isinstance(site.instances, list))]
     found = report.report(rows, now)
     return {"lines": report.screen(found), "report": shapes.plain(found)}
 

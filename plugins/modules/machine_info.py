@@ -121,6 +121,11 @@ waiting:
     V(null) if that could not be found out.
   returned: always
   type: dict
+moves:
+  description: The last moves of the site's log, if that is on this machine, oldest first; of each when it was, what was moved, and where to.
+  returned: always
+  type: list
+  elements: list
 unknown:
   description: Sentences about what could not be found out.
   returned: always

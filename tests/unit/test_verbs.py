@@ -150,7 +150,7 @@ def test_what_is_missing_is_told(play, name, options, words):
     assert status != 0 and words in said, said
 
 
-@pytest.mark.parametrize("name", [*ASKED, "migrate"])
+@pytest.mark.parametrize("name", [*ASKED, "migrate", "status"])
 def test_the_documentation_has_both_names(name):
     """Each long name that a playbook knows is in a table of the documentation, in a row with its short one."""
     text = (CHECKOUT / f"playbooks/{name}.yml").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import preflight, status
 from ansible_collections.our.cloud.plugins.module_utils._cloud.status_facts import Parts
@@ -15,12 +15,12 @@ from ansible_collections.our.cloud.plugins.module_utils._site.report import BAD,
 STATES = {status.GOOD: GOOD, status.LOOK: NOTICE, status.BAD: BAD}
 
 
-def rows(groups: Mapping[str, Iterable[str]], machines: Mapping[str, status.Machine], parts: Parts | None, listed: bool) -> list[Row]:
-    """Those of cloud_status.yml. Not those that other sections have: machines that do not answer and, if the instances are listed, which have failed."""
+def rows(groups: Mapping[str, Iterable[str]], machines: Mapping[str, status.Machine], parts: Parts | None, mute: Collection[str], listed: bool) -> list[Row]:
+    """Those of cloud_status.yml, but for what other sections have: machines that are mute altogether and, if instances are listed, which have failed."""
     if not preflight.members(groups, "clc"):
         return []
     if parts and parts.instances and parts.instances.told and listed:
         building = tuple(one for one in parts.instances.told if one.status != "ERROR")
         parts = dataclasses.replace(parts, instances=dataclasses.replace(parts.instances, told=building))
     return [Row("cloud", f"{row.part} on {row.where}", STATES[row.state], row.tells, row.remedy)
-            for row in status.judge(groups, machines, parts) if row.part != "machine"]
+            for row in status.judge(groups, machines, parts) if row.part != "machine" or row.where not in mute]

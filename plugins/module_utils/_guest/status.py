@@ -70,6 +70,7 @@ class Site:
     leases: Sequence[Held] | Silence | None = None
     promised: Promised | Silence | None = None
     server: str = ""  # the machine that has the store; empty: none is known
+    log: str = ""  # the machine that has the site's log; likewise
     certificates: Sequence[Left] = ()
     now: float = 0  # seconds since 1970
 
@@ -313,23 +314,22 @@ def of_certificates(site: Site) -> list[Row]:
 
 def of_versions(site: Site) -> list[Row]:
     """What runs and is older than what is installed, and what is installed and older than what there is. None of it keeps anything from working."""
-    return [row for host, told in site.known().items() for row in _versions(host, told, host in site.families, site.now)]
+    return [row for host, told in site.known().items() for row in _versions(host, told, site.now)]
 
 
-def _versions(host: str, told: Machine, is_hypervisor: bool, now: float) -> list[Row]:
+def _versions(host: str, told: Machine, now: float) -> list[Row]:
     found = []
     old, installed = told.outdated, told.installed or {}
-    empty = f"{PLAY}drain -e host={host}"
     if old.boot:
         found.append(Row("versions", host, NOTICE, f"it runs Linux {told.linux}{f' and Xen {told.xen}' if told.xen else ''}; {', '.join(old.boot)} came since "
-                         "it has started, which waits for a restart", f"{empty} && ssh {host} reboot" if is_hypervisor else f"ssh {host} reboot"))
+                         "it has started, which waits for a restart", f"{PLAY}reboot -e host={host}"))
     if old.libvirt:
         found.append(Row("versions", host, NOTICE, f"its libvirtd is older than what is installed ({installed.get('libvirt-daemon', '?')}). When no guest "
                          "moves", f"ssh {host} systemctl restart libvirtd"))
     if old.guests:
         versions = sorted({version for name, version in installed.items() if name in ("qemu-system-x86", "qemu-system-arm", "qemu-system-xen")})
         found.append(Row("versions", host, NOTICE, f"{', '.join(old.guests)}: their QEMU is older than what is installed ({', '.join(versions) or '?'}). They "
-                         "get it when they move", empty))
+                         "get it when they move", f"{PLAY}drain -e host={host}"))
     if told.waiting:
         found += _waiting(host, told.waiting, now)
     return found or [Row("versions", host, GOOD, f"nothing waits, by package lists of {ago(now - (told.waiting.lists or now))} ago")] if told.waiting else found
@@ -348,12 +348,12 @@ def _waiting(host: str, told: Waiting, now: float) -> list[Row]:
         text += f", {security} of them for security" if security else ""
         text += f": {', '.join(first[:NAMED])}{' …' if count > NAMED else ''}"
         text += f", by lists of {ago(now - told.lists)} ago" if told.lists is not None else ""
-        found.append(Row("versions", host, NOTICE, text, f"ssh {host} apt-get dist-upgrade"))
+        found.append(Row("versions", host, NOTICE, text, f"{PLAY}upgrade -e host={host}"))
     return found
 
 
 def of_moves(site: Site) -> list[Row]:
-    """Those that are under way, and those that ended while nobody listened."""
+    """Those that are under way, those that ended while nobody listened, and the last ones of the site's log, the newest first."""
     found = []
     for host, info in sorted(site.heard().items()):
         for copy in info.guests:
@@ -364,4 +364,5 @@ def of_moves(site: Site) -> list[Row]:
             again = f"{PLAY}list" if move.ended is None else f"{PLAY}migrate -e vm={move.name} -e target={move.target}"
             found.append(Row("moves", move.name, NOTICE, move.text + ".", again) if move.failed or move.ended is None else
                          Row("moves", move.name, GOOD, move.text + "."))
-    return found
+    told = site.machines.get(site.log)
+    return found + [Row("moves", name, GOOD, f"{when}: {text}") for when, name, text in reversed(told.moves if isinstance(told, Machine) else ())]

@@ -46,6 +46,25 @@ def append(path: str, lines: Sequence[str]) -> None:
         raise CloudError(os.uname().nodename, path, error, "What was done is done; only this note of it is missing") from error
 
 
+def last(path: str, size: int = 1 << 16) -> list[str]:
+    """The last lines, oldest first, of so many bytes; none if there is no log."""
+    try:
+        with open(path, "rb") as stream:
+            start = max(0, stream.seek(0, os.SEEK_END) - size)
+            stream.seek(start)
+            lines = stream.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    # the first one is cut
+    return lines[1:] if start else lines
+
+
+def moves(lines: Iterable[str]) -> list[tuple[str, str, str]]:
+    """(when, guest or instance, what has become of it) of each line about a move."""
+    found = (re.match(r"(\S+Z) [^:]*: [^:]*: (\S+) (moved from \S+ to .+)$", each) for each in lines)
+    return [(match[1], match[2], match[3]) for match in found if match]
+
+
 def of_guests(results: Iterable[Mapping[str, object]], host: str) -> list[str]:
     """What the module vm has changed on a host, a sentence for each guest. results: of a loop over guests, as Ansible registers it."""
     found = []

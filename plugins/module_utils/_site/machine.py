@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from ansible_collections.our.cloud.plugins.module_utils._common.bounded import bounded
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
-from ansible_collections.our.cloud.plugins.module_utils._site import systemd
+from ansible_collections.our.cloud.plugins.module_utils._site import log, systemd
 from ansible_collections.our.cloud.plugins.module_utils._site.machine_facts import Machine, Outdated, Room, Store, Waiting
 from ansible_collections.our.cloud.plugins.module_utils._site.store import MARKER
 
@@ -31,6 +31,7 @@ ROOMS = ("/", "/boot", "/var")
 # Packages of which it is asked what is installed
 PACKAGES = ("libvirt-daemon", "qemu-system-*", "xen-hypervisor-*")
 DELETED = " (deleted)"
+MOVES = 5  # of the site's log
 
 
 def read(path: str, root: str = "/") -> str:
@@ -223,4 +224,5 @@ def gather(needs: Sequence[str] = (), store_path: str | None = None) -> Machine:
         os.uname().nodename, time.time(), since, read("etc/debian_version").strip(), os.uname().release, xen_version(),
         asking.ask("what is installed", ask_dpkg), asking.ask("what is older than what is installed", lambda: outdated(since)) or Outdated(),
         units or (), asking.ask("free room", rooms) or (), store(store_path) if store_path else None,
-        asking.ask("what waits for an upgrade", waiting, APT_TIME + PATIENCE), tuple(asking.unknown))
+        asking.ask("what waits for an upgrade", waiting, APT_TIME + PATIENCE),
+        tuple(asking.ask("the last moves", lambda: log.moves(log.last(log.PATH))[-MOVES:]) or ()), tuple(asking.unknown))

@@ -73,6 +73,7 @@ class Machine:
     rooms: tuple[Room, ...] = ()
     store: Store | None = None  # None: it was not asked for
     waiting: Waiting | None = None  # None: nobody knows
+    moves: tuple[tuple[str, str, str], ...] = ()  # the last ones of the site's log, if it is here, oldest first: when, what, and where to
     unknown: tuple[str, ...] = ()  # sentences: what could not be found out, and why
     clock: tuple[float, float] | None = None  # seconds that its clock is ahead of the control machine's, at least and at most; None: nobody knows
 
@@ -86,4 +87,5 @@ class Machine:
             outdated=Outdated(tuple(outdated.get("boot", ())), bool(outdated.get("libvirt")), tuple(outdated.get("guests", ()))),
             store=Store(store["path"], shapes.of(Room, store["room"]) if store.get("room") else None, store.get("error", "")) if store else None,
             waiting=Waiting(waiting["lists"], tuple(waiting["packages"]), tuple(waiting["security"])) if waiting else None,
-            unknown=tuple(told.get("unknown", ())), clock=tuple(told["clock"]) if told.get("clock") else None)
+            moves=tuple((move[0], move[1], move[2]) for move in told.get("moves", ())), unknown=tuple(told.get("unknown", ())),
+            clock=tuple(told["clock"]) if told.get("clock") else None)

@@ -93,7 +93,7 @@ def test_site_status():
     assert found["report"]["made"] == "2001-09-09T01:46:40Z" and found["report"]["good"] is False
     assert [(section["name"], [row["name"] for row in section["rows"] if row["state"] == "bad"]) for section in found["report"]["sections"]] == [
         ("machines", ["k2"]), ("guests", ["inventory"]), ("instances", ["all"]), ("leases", []), ("certificates", []), ("versions", []),
-        ("cloud", ["keystone on f"])]
+        ("cloud", ["machine on f", "keystone on f"])]
     assert "BAD: all (instances): the cloud does not tell them: HTTP 503" in found["lines"]
     alone = render("{} | our.cloud.site_status({'all': []})")
     assert alone["report"]["good"] is True and alone["report"]["sections"] == []

@@ -21,7 +21,8 @@ from ansible_collections.our.cloud.plugins.module_utils._site.systemd import Uni
 FULL = Machine(
     "n1", 100.5, 50, "13.2", "6.12.48+deb13-amd64", "4.20.0", {"libvirt-daemon": "11.3.0-3"}, Outdated(("vmlinuz-6.12.57+deb13-amd64",), True, ("web",)),
     (Unit("libvirtd", True, "active (running)", triggers=("libvirtd.socket",)),), (Room("/", 10, 20),), Store("/srv/cloud", Room("/srv/cloud", 1, 2)),
-    Waiting(90.0, ("linux-image-amd64",), ("linux-image-amd64",)), ("what runs: it hangs.",), (0.5, 1.5))
+    Waiting(90.0, ("linux-image-amd64",), ("linux-image-amd64",)),
+    (("2026-11-28T15:02:31Z", "web", "moved from a to b (live)"),), ("what runs: it hangs.",), (0.5, 1.5))
 
 APT = """Reading package lists...
 Calculating upgrade...
@@ -216,6 +217,7 @@ def fixture_quick(monkeypatch):
     for name, answer in (("look_at_units", (Unit("a", True, "active (running)"),)), ("ask_dpkg", {"p": "1"}), ("outdated", Outdated(("vmlinuz-7",))),
                          ("rooms", (Room("/", 1, 2),)), ("waiting", Waiting(3.0)), ("store", Store("/s")), ("units_of", ["b.timer"])):
         monkeypatch.setattr(facts, name, lambda *dummy, answer=answer: answer)
+    monkeypatch.setattr(facts.log, "PATH", os.devnull)
 
 
 def test_all_of_it(quick, monkeypatch):
@@ -228,6 +230,13 @@ def test_all_of_it(quick, monkeypatch):
     assert (found.installed, found.outdated, found.rooms, found.waiting, found.store, found.unknown) == (
         {"p": "1"}, Outdated(("vmlinuz-7",)), (Room("/", 1, 2),), Waiting(3.0), Store("/s"), ())
     assert facts.gather().store is None
+
+
+def test_the_last_moves(quick, monkeypatch):
+    lines = [f"2026-11-28T15:02:0{number}Z a@b: drain.yml: g{number} moved from a to b (live)" for number in range(7)]
+    monkeypatch.setattr(facts.log, "PATH", "/site.log")
+    monkeypatch.setattr(facts.log, "last", lambda path: lines if path == "/site.log" else [])
+    assert [name for dummy, name, dummy2 in facts.gather().moves] == ["g2", "g3", "g4", "g5", "g6"]
 
 
 @pytest.mark.parametrize("name, error, said", [

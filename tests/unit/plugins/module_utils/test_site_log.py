@@ -44,6 +44,22 @@ def test_lines_are_appended(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640 and stat.S_IMODE(path.parent.stat().st_mode) == 0o750
 
 
+def test_the_last_lines(tmp_path):
+    path = tmp_path / "site.log"
+    assert log.last(str(path)) == []
+    path.write_bytes("one\ntwo größer \n".encode() + b"three \xff\n")
+    assert log.last(str(path)) == log.last(str(path), 26) == ["one", "two größer ", "three \N{REPLACEMENT CHARACTER}"]
+    assert log.last(str(path), 25) == ["two größer ", "three \N{REPLACEMENT CHARACTER}"]
+
+
+def test_moves_among_the_lines():
+    moved = "our-vm moved from maggie to marge (live) in 29.3 s; it stood still for 7 ms: fine."
+    lines = [f"2026-11-28T14:52:03Z ada@laptop: migrate.yml: {moved}", "2026-11-28T15:02:31Z root@homer: site.yml, drain.yml: web moved from a to b (live)",
+             "2026-11-28T15:20:10Z ada@laptop: guests.yml: their-vm on bart: define, start", "2026-11-28T15:20:11Z a@b: drain.yml: marge is drained: nothing",
+             "", "web moved from a to b"]
+    assert log.moves(lines) == [("2026-11-28T14:52:03Z", "our-vm", moved.removeprefix("our-vm ")), ("2026-11-28T15:02:31Z", "web", "moved from a to b (live)")]
+
+
 def test_a_link_is_not_followed(tmp_path):
     (tmp_path / "passwd").write_text("root\n", encoding="utf-8")
     (tmp_path / "site.log").symlink_to(tmp_path / "passwd")
