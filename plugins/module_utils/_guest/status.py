@@ -148,7 +148,10 @@ def _unit(host: str, unit: Unit) -> list[Row]:
 
 def _hypervisor(host: str, told: Hypervisor, now: float) -> list[Row]:
     found = []
-    if told.drained is not None:
+    if told.drained is not None and told.errand:
+        verb = told.errand.verb
+        found.append(Row("machines", host, NOTICE, f"it has been drained for {ago(now - told.drained)} by {verb}.yml, which has not ended", f"{PLAY}{verb}"))
+    elif told.drained is not None:
         found.append(Row("machines", host, NOTICE, f"it has been drained for {ago(now - told.drained)}: nothing is placed there",
                          f"{PLAY}undrain -e host={host}"))
     return found + [Row("machines", host, NOTICE, f"Xen domain {orphan.domid} ({orphan.name}) is unknown to libvirt and holds {orphan.memory} MiB, left by an "

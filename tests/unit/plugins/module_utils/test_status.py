@@ -14,7 +14,7 @@ from ansible_collections.our.cloud.plugins.module_utils._guest.guests import Gue
 from ansible_collections.our.cloud.plugins.module_utils._guest.instance_facts import InstanceFacts
 from ansible_collections.our.cloud.plugins.module_utils._guest.rescue import Held
 from ansible_collections.our.cloud.plugins.module_utils._guest.status import Left, Promised, Silence, Site
-from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Ending, Hypervisor, Memory, Orphan, Progress
+from ansible_collections.our.cloud.plugins.module_utils._guest.told import Copy, Ending, Errand, Hypervisor, Memory, Orphan, Progress
 from ansible_collections.our.cloud.plugins.module_utils._site.machine_facts import Machine, Outdated, Room, Store, Waiting
 from ansible_collections.our.cloud.plugins.module_utils._site.report import BAD, GOOD, NOTICE, Row
 from ansible_collections.our.cloud.plugins.module_utils._site.systemd import Unit
@@ -154,6 +154,8 @@ def test_what_a_machine_is():
 @pytest.mark.parametrize("told, row", [
     ({"drained": NOW - 7200}, Row("machines", "k2", NOTICE, "it has been drained for 2 hours: nothing is placed there",
                                   "ansible-playbook our.cloud.undrain -e host=k2")),
+    ({"drained": NOW - 7200, "errand": Errand("upgrade", NOW - 9000)},
+     Row("machines", "k2", NOTICE, "it has been drained for 2 hours by upgrade.yml, which has not ended", "ansible-playbook our.cloud.upgrade")),
     ({"drained": 0}, Row("machines", "k2", NOTICE, "it has been drained for 11 days: nothing is placed there",
                          "ansible-playbook our.cloud.undrain -e host=k2")),
     ({"orphans": (Orphan(7, "x", 64),)},
