@@ -364,7 +364,7 @@ def test_the_end_of_a_guest(programs, monkeypatch, tmp_path, guest):
         lease.destroy_guest(lease.Guest("web", OTHER))
         assert process.poll() is None
         lease.destroy_guest(guest)
-        assert process.wait(timeout=10) == -9
+        assert process.wait(timeout=60) == -9
 
 
 # --- as it is called --------------------------------------------------------
