@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from ansible_collections.our.cloud.plugins.module_utils._cloud import identity, session
+from ansible_collections.our.cloud.plugins.module_utils._cloud.identity import Project, User, WantedUser
 from ansible_collections.our.cloud.plugins.module_utils._common.errors import CloudError
 
 PASSWORDS = {"admin": "right", "glance": "good"}
@@ -90,10 +91,10 @@ def keystone(tmp_path, monkeypatch):
 
 
 def test_login_and_look(keystone):
-    state = identity.look(session.connect(), [{"name": "glance", "password": "good"}, {"name": "new", "password": "any"}])
+    state = identity.look(session.connect(), [WantedUser("glance", "good"), WantedUser("new", "any")])
     assert (state.domain, state.roles, state.logins, state.granted) == ("default", {"admin": "r1"}, {"glance"}, {("glance", "service", "admin")})
-    assert state.projects == {"service": {"id": "p1", "description": None, "tags": ["a"], "enabled": True}}
-    assert state.users == {"glance": {"id": "u1", "description": None, "default_project": "service", "enabled": True}}
+    assert state.projects == {"service": Project("p1", tags=("a",))}
+    assert state.users == {"glance": User("u1", default_project="service")}
 
 
 def test_passwords_are_tried(keystone):
