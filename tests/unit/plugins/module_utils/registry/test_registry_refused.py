@@ -40,6 +40,7 @@ def test_one_hypervisor_is_enough(root, folder):
     ("vmlinuz", b"<html>404</html>", "kernel .* is .*and a kernel is needed"),
     ("vmlinuz", b"", "kernel .* is empty"),
     ("vmlinuz", sample.bzimage()[:-3000], "kernel .* is cut short"),
+    ("vmlinuz", sample.compress("gzip", sample.image())[:-20], "kernel .*vmlinuz is cut short: gzip data ends before its end"),
     ("vmlinuz", sample.elf(machine=243), "is for riscv, and no guest is; architectures of guests: amd64, arm64"),
     ("initrd.img", sample.ext4(), "ramdisk .*and a ramdisk is needed"),
     ("initrd.img", sample.compress("gzip", sample.cpio())[:-20], "ramdisk .* is cut short"),
