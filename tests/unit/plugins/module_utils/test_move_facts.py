@@ -62,6 +62,12 @@ def test_a_machine_that_the_target_does_not_have(hosts):
     assert facts.cpu_problem(source, target, root(kind="qemu"), "two") is None
 
 
+def test_xen_has_no_machines_to_choose_from(hosts):
+    dummy, target, two = hosts("Xen")
+    two.when["getDomainCapabilities"] = fail(1)
+    assert facts.machine_problem(target, root(kind="xen"), "two") is None
+
+
 def test_the_target_is_asked_about_the_guests_own_machine(hosts, monkeypatch):
     source, target, dummy = hosts()
     asked = []

@@ -57,6 +57,11 @@ def test_job_lock(tmp_path):
     assert job.Job("our-vm", str(tmp_path)).take()
 
 
+def test_who_else_is_on_the_host_sees_nothing_of_a_move(tmp_path):
+    job.Job("our-vm", str(tmp_path / "jobs"))
+    assert (tmp_path / "jobs").stat().st_mode & 0o7777 == 0o700
+
+
 def test_the_next_move_takes_the_place_of_the_last_one(tmp_path):
     folder = str(tmp_path / "moves")
     options = Options("g", "two")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import pathlib
 import re
 
@@ -50,6 +51,20 @@ def test_a_layer_alone_wants_what_it_needs(layer, variables):
     found = faults(nothing, [layer], front=nothing, n1=nothing, n2=nothing)
     assert {re.search(r"(site_\w+), ", text)[1] for text in found} == variables
     assert faults(nothing, [layer], groups={"all": []}) == []
+
+
+@pytest.mark.parametrize("group, variables", [
+    *((group, {"site_store", "site_address"}) for group in ("clc", "walrus", "sc")),
+    ("cc", {"site_store", "site_address", "site_network", "site_domain"}), ("nc", {"site_store", "site_address", "site_network"}),
+])
+def test_each_machine_of_a_cloud_wants_what_it_needs(group, variables):
+    found = faults(dict.fromkeys(VARIABLES), ["cloud"], {"all": ["oar"], group: ["oar"]})
+    assert {re.search(r"(site_\w+), ", text)[1] for text in found} == variables
+
+
+def test_what_is_right_is_the_value():
+    assert {name: check("86" if name == "site_reach_timeout" else COMMON_VALUES[name]) for name, check in COMMON.items()} == {
+        **COMMON_VALUES, "site_network": ipaddress.IPv4Network("10.1.2.0/24"), "site_reach_timeout": 86}
 
 
 def test_a_variable_of_a_role_takes_the_place():
