@@ -39,7 +39,7 @@ def run(*argv: str, timeout: float = 30) -> str:
 
 def units(shown: str) -> list[Unit]:
     """Of what `systemctl show --property KEYS` says."""
-    return [_unit(one) for one in (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.strip().split("\n\n"))
+    return [_unit(one) for one in (dict(line.partition("=")[::2] for line in block.splitlines()) for block in shown.strip().split("\n\n"))
             if one.get("Id")]
 
 

@@ -89,6 +89,14 @@ def test_what_is_installed(monkeypatch):
                        "xen-hypervisor-*"], False)]
 
 
+def test_what_dpkg_knows_not_at_all_is_no_fault(monkeypatch, tmp_path):
+    said = "libvirt-daemon\\t11.3.0-3\\tinstalled\\n"
+    (tmp_path / "dpkg-query").write_text(f"#!/bin/sh\nprintf '{said}'\necho 'no packages found' >&2\nexit 1\n", encoding="ascii")
+    (tmp_path / "dpkg-query").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert facts.ask_dpkg() == {"libvirt-daemon": "11.3.0-3"}
+
+
 @pytest.mark.parametrize("cmdline, name", [
     ("/usr/bin/qemu-system-x86_64\0-name\0guest=web,debug-threads=on\0-S\0", "web"), ("qemu-system-i386\0-xen-domid\0003\0-name\0our-vm\0", "our-vm"),
     ("qemu-system-arm\0-S\0", ""), ("qemu-system-arm\0-name", ""), ("", "")])

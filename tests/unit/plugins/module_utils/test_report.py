@@ -49,6 +49,12 @@ def test_what_is_not_well():
     assert shapes.plain(found)["sections"][1]["rows"] == [{"section": "guests", "name": "web", "state": "bad", "text": "it runs twice", "remedy": ""}]
 
 
+def test_each_section_is_told_in_its_place():
+    names = ["machines", "guests", "instances", "leases", "store", "certificates", "versions", "moves", "cloud"]
+    found = report.report([Row(name, "it", GOOD, "well") for name in reversed(names)], 0)
+    assert [section.name for section in found.sections] == names
+
+
 def test_many():
     """What is bad is all there; of notices the screen has the first ones, and the report all."""
     notices = [Row("versions", f"n{number}", NOTICE, "old") for number in range(7)]
