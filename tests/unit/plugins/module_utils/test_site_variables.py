@@ -53,12 +53,15 @@ def test_a_layer_alone_wants_what_it_needs(layer, variables):
     assert faults(nothing, [layer], groups={"all": []}) == []
 
 
-@pytest.mark.parametrize("group, variables", [
-    *((group, {"site_store", "site_address"}) for group in ("clc", "walrus", "sc")),
-    ("cc", {"site_store", "site_address", "site_network", "site_domain"}), ("nc", {"site_store", "site_address", "site_network"}),
+@pytest.mark.parametrize("layer, group, variables", [
+    ("gateway", "gateway", {"site_network", "site_domain", "site_mac", "site_address"}), ("hypervisors", "hypervisors", set(VARIABLES)),
+    *(("image_store", group, {"site_store", "site_address"}) for group in ("image_store", "hypervisors")),
+    *(("guests", group, {"site_store", "site_bridge"}) for group in ("image_store", "hypervisors")),
+    *(("cloud", group, {"site_store", "site_address"}) for group in ("clc", "walrus", "sc")),
+    ("cloud", "cc", {"site_store", "site_address", "site_network", "site_domain"}), ("cloud", "nc", {"site_store", "site_address", "site_network"}),
 ])
-def test_each_machine_of_a_cloud_wants_what_it_needs(group, variables):
-    found = faults(dict.fromkeys(VARIABLES), ["cloud"], {"all": ["oar"], group: ["oar"]})
+def test_each_machine_of_a_layer_wants_what_it_needs(layer, group, variables):
+    found = faults(dict.fromkeys(VARIABLES), [layer], {"all": ["oar"], group: ["oar"]})
     assert {re.search(r"(site_\w+), ", text)[1] for text in found} == variables
 
 
