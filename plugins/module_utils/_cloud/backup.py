@@ -243,7 +243,7 @@ def save(groups: Iterable[str], wanted: Sequence[str]) -> Saved:
                 for name, source in sorted(sources.items()):
                     members[name] = sum_of(source)
                     archive.add(source, name, recursive=False)
-        except BaseException:
+        except BaseException:  # also if it is interrupted: half an archive has secrets in it
             os.unlink(path)
             raise
         return Saved(path, sum_of(path), os.path.getsize(path), members, versions)
